@@ -1,0 +1,1 @@
+"""AI Hub's emotional dialogues -> a chat dataset -> a Hub repository."""

@@ -1,0 +1,1 @@
+"""Records of training and evaluation -> a model card -> a Hub repository."""

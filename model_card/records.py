@@ -1,0 +1,272 @@
+"""The records that training and evaluation leave behind: run.json and results.json.
+
+They are the only facts a card is made of. Their readers refuse a newer schema and unknown
+fields, so that a card never shows half of a record.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from model_card.errors import KoSentError
+
+SCHEMA_VERSION = 1
+RUN_PATH = "kosent/run.json"
+LOG_HISTORY_PATH = "kosent/log_history.jsonl"
+PLOTS_FOLDER = "kosent/plots"
+EVAL_FOLDER = "kosent/eval"
+
+
+@dataclass(frozen=True)
+class Repo:
+    """A model or dataset: its Hub id and commit, or a local folder's name and no revision."""
+
+    id: str
+    revision: str | None = None
+    local: bool = False
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The training data: `rows` per split as the trainer saw them, after its own split-off."""
+
+    id: str
+    revision: str | None = None
+    local: bool = False
+    rows: dict[str, int] = field(default_factory=dict)
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the training loop did. `tokens` counts non-padding ones, `learned_tokens` those with loss."""
+
+    steps: int
+    epochs: float
+    samples: int
+    tokens: int
+    learned_tokens: int
+    effective_batch_size: int
+    max_length: int
+    seconds: float
+    seed: int
+    final: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where it ran. Memory in GiB, energy in kWh and only when it was measured."""
+
+    device: str
+    processes: int = 1
+    peak_memory_gib: float | None = None
+    energy_kwh: float | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """`kosent/run.json`: one training run, as its card tells it."""
+
+    model_name: str
+    base_model: Repo
+    dataset: Dataset
+    recipe: str
+    config: dict[str, Any]
+    template_sha256: str
+    parameters: dict[str, int]
+    training: Training
+    hardware: Hardware
+    versions: dict[str, str]
+    created: str
+    command: str
+    quantization: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """The model whose replies were scored."""
+
+    id: str
+    revision: str | None = None
+    base_model: str | None = None
+    base_revision: str | None = None
+    adapter: bool = False
+    dtype: str = "float32"
+    local: bool = False
+
+
+@dataclass(frozen=True)
+class EvaluatedDataset:
+    """The split the samples came from: `samples` assistant turns of `dialogues` dialogues."""
+
+    id: str
+    split: str
+    dialogues: int
+    samples: int
+    revision: str | None = None
+    local: bool = False
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How replies were made: the true history, one template, one set of generation settings."""
+
+    system_prompt: str | None
+    template_sha256: str
+    generation: dict[str, Any]
+    seed: int
+    history: str = "gold"
+    normalization: str = "NFC"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One score with its unit; `signature` says exactly how it was computed."""
+
+    value: float
+    higher_is_better: bool
+    unit: str
+    signature: str
+    ci95: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Model minus baseline, and that relative to the baseline (0.25 = +25 %)."""
+
+    difference: float
+    relative: float | None = None
+    p_value: float | None = None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Generation only: `seconds` of wall time, samples and new tokens per second."""
+
+    backend: str
+    seconds: float
+    samples_per_second: float
+    tokens_per_second: float
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The model compared against, on the same samples under the same protocol."""
+
+    model: EvaluatedModel
+    metrics: dict[str, Metric]
+    comparison: dict[str, Comparison]
+    speed: Speed | None = None
+
+
+@dataclass(frozen=True)
+class Results:
+    """`results.json`: one evaluation of one model on one split."""
+
+    model: EvaluatedModel
+    dataset: EvaluatedDataset
+    protocol: Protocol
+    metrics: dict[str, Metric]
+    speed: Speed
+    versions: dict[str, str]
+    created: str
+    by_emotion: dict[str, dict[str, float]] = field(default_factory=dict)
+    references: dict[str, dict[str, float]] = field(default_factory=dict)
+    baseline: Baseline | None = None
+    schema_version: int = SCHEMA_VERSION
+
+
+Record = TypeVar("Record", Run, Results)
+
+
+def dumps(record: Run | Results) -> str:
+    """The record as JSON text: two-space indent, Hangul unescaped, newline at the end."""
+    return json.dumps(dataclasses.asdict(record), ensure_ascii=False, indent=2) + "\n"
+
+
+def loads(kind: type[Record], text: str, where: str) -> Record:
+    """A record from JSON text; raises KoSentError naming `where` and the field that is wrong."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise KoSentError(
+            f"{where}: not JSON ({error}); write it again with the command that made it"
+        ) from None
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise KoSentError(
+            f"{where}: schema_version {version!r}, this kosent-hub reads {SCHEMA_VERSION}; "
+            "use the version that wrote it, or write it again"
+        )
+    return _build(kind, data, where)
+
+
+def read(kind: type[Record], path: Path) -> Record:
+    """A record from a file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise KoSentError(f"{path}: not UTF-8 at byte {error.start}; write it again") from None
+    return loads(kind, text, str(path))
+
+
+def eval_path(results: Results) -> str:
+    """Where a model repo keeps these results: `kosent/eval/<dataset>--<split>.json`."""
+    slug = results.dataset.id.replace("/", "--")
+    return f"{EVAL_FOLDER}/{slug}--{results.dataset.split}.json"
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """`value` (parsed JSON) as the annotated type `kind`, every field checked."""
+    origin = typing.get_origin(kind)
+    if kind is Any:
+        return value
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        (inner,) = [a for a in typing.get_args(kind) if a is not types.NoneType]
+        return _build(inner, value, where)
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise KoSentError(f"{where}: expected an object, found {type(value).__name__}")
+        hints = typing.get_type_hints(kind)
+        fields = {f.name: f for f in dataclasses.fields(kind)}
+        unknown = sorted(value.keys() - fields.keys())
+        if unknown:
+            raise KoSentError(
+                f"{where}: unknown field {unknown[0]!r}; was it written by a newer kosent-hub?"
+            )
+        missing = [
+            name
+            for name, f in fields.items()
+            if name not in value
+            and f.default is dataclasses.MISSING
+            and f.default_factory is dataclasses.MISSING
+        ]
+        if missing:
+            raise KoSentError(f"{where}: field {missing[0]!r} is missing; write it again")
+        return kind(
+            **{name: _build(hints[name], v, f"{where}: {name}") for name, v in value.items()}
+        )
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise KoSentError(f"{where}: expected an object, found {type(value).__name__}")
+        inner = typing.get_args(kind)[1]
+        return {name: _build(inner, v, f"{where}: {name}") for name, v in value.items()}
+    if origin is list:
+        if not isinstance(value, list):
+            raise KoSentError(f"{where}: expected a list, found {type(value).__name__}")
+        inner = typing.get_args(kind)[0]
+        return [_build(inner, v, f"{where}[{i}]") for i, v in enumerate(value)]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise KoSentError(f"{where}: expected {kind.__name__}, found {value!r}")
+    return value
