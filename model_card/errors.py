@@ -84,7 +84,7 @@ def _explain_hub(error: BaseException) -> str | None:
                 f"{_repo_page(error)}: your token may not do this ({said}); use a token with write "
                 "permission for it"
             )
-        return f"{_repo_page(error)}: the Hub answered {status} ({said}); run the same command again later"
+        return f"{_repo_page(error)}: the Hub answered {status} ({said}); run it again later"
     if isinstance(error, errors.LocalEntryNotFoundError):
         return (
             f"{constants.ENDPOINT}: not reachable, and the file is not in the local cache; "

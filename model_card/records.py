@@ -45,7 +45,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Training:
-    """What the training loop did. `tokens` counts non-padding ones, `learned_tokens` those with loss."""
+    """What the loop did: `tokens` counts non-padding ones, `learned_tokens` those with loss."""
 
     steps: int
     epochs: float
@@ -233,7 +233,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             return None
         (inner,) = [a for a in typing.get_args(kind) if a is not types.NoneType]
         return _build(inner, value, where)
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             raise KoSentError(f"{where}: expected an object, found {type(value).__name__}")
         hints = typing.get_type_hints(kind)
