@@ -1,0 +1,109 @@
+"""What the packages promise to whoever installs them: light imports, quick help, a whole wheel."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+COMMANDS = ["kosent-data", "kosent-plan", "kosent-eval", "kosent-card", "kosent-demo"]
+
+
+def imported_by(code: str) -> set[str]:
+    """Top-level names in sys.modules after `code` ran in a new process."""
+    show = "import sys, json; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    answer = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True
+    )
+    return set(json.loads(answer.stdout.splitlines()[-1]))
+
+
+def test_dataset_builder_and_model_card_import_no_torch():
+    loaded = imported_by("import dataset_builder, dataset_builder.cli, model_card, model_card.cli")
+    assert loaded.isdisjoint({"torch", "transformers", "trl", "peft"})
+
+
+def test_importing_every_leaf_module_of_the_torch_free_rooms_imports_no_torch():
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for room in ("dataset_builder", "model_card")
+        for path in sorted((ROOT / room).glob("*.py"))
+        if path.stem not in ("__init__", "__main__")
+    ]
+    loaded = imported_by("import " + ", ".join(names))
+    assert loaded.isdisjoint({"torch", "transformers"})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_answers_without_heavy_imports(command: str):
+    env = os.environ | {"PYTHONPROFILEIMPORTTIME": "1"}
+    started = time.monotonic()
+    answer = subprocess.run([BIN / command, "--help"], capture_output=True, text=True, env=env)
+    seconds = time.monotonic() - started
+    assert answer.returncode == 0
+    assert answer.stdout.startswith(f"usage: {command}")
+    loaded = {line.split("|")[-1].strip() for line in answer.stderr.splitlines()}
+    assert loaded.isdisjoint({"torch", "transformers", "datasets", "matplotlib", "pyarrow"})
+    assert seconds < 5, "far over any machine's noise: something heavy is imported"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, ROOT],
+        check=True,
+    )
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_wheel_holds_templates_recipes_and_sample(wheel: Path):
+    held = set(zipfile.ZipFile(wheel).namelist())
+    for room in ("dataset_builder", "kosent_hub", "model_card"):
+        for path in sorted((ROOT / room).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                assert str(path.relative_to(ROOT)) in held
+
+
+def test_wheel_alone_builds_its_sample_and_renders_a_saved_run(wheel: Path, tmp_path: Path):
+    """A new environment that has the wheel, its libraries, and no checkout on its path."""
+    venv.create(tmp_path / "venv", with_pip=False)
+    new = tmp_path / "venv" / "bin" / "python"
+    site = Path(
+        subprocess.run(
+            [new, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    )
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--python", new, "install", "--quiet", "--no-deps", wheel],
+        check=True,
+    )
+    libraries = Path(pytest.__file__).parent.parent
+    (site / "libraries.pth").write_text(f"{libraries}\n")
+    # `-S`-like isolation from the checkout: an editable install is a .pth beside the libraries,
+    # which is only read from a site folder, not from a path that another .pth adds.
+    code = "import dataset_builder, sys; print(dataset_builder.__file__)"
+    where = subprocess.run([new, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert where.stdout.strip() == str(site / "dataset_builder" / "__init__.py")
+
+    commands = tmp_path / "venv" / "bin"
+    sample = site / "dataset_builder" / "sample"
+    subprocess.run([commands / "kosent-data", "build", sample, "out"], check=True, cwd=tmp_path)
+    assert (tmp_path / "out" / "report.json").is_file()
+    saved = tmp_path / "run" / "kosent"
+    saved.mkdir(parents=True)
+    record = ROOT / "tests" / "model_card" / "records" / "run.json"
+    (saved / "run.json").write_bytes(record.read_bytes())
+    subprocess.run([commands / "kosent-card", "render", "run"], check=True, cwd=tmp_path)
+    assert (tmp_path / "run" / "README.md").read_text(encoding="utf-8").startswith("---\n")
