@@ -1,0 +1,126 @@
+"""What training and evaluation must agree on: which commit, which tokenizer, which template."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kosent_hub.errors import KoSentError
+from model_card.records import Repo
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Llama 3.1's and 3.2's templates print today's date unless they are given one. This is the
+# default of 3.1's own template, so a prompt is the same text whatever day it is made.
+DATE = "26 Jul 2024"
+
+# Padding tokens that models reserve without declaring them, in the order they are looked for.
+_RESERVED_PADS = ("<|finetune_right_pad_id|>", "<|reserved_special_token_0|>", "<pad>", "[PAD]")
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
+
+
+def resolve(repo_id_or_path: str, revision: str | None = None, repo_type: str = "model") -> Repo:
+    """The repo and the commit it stands at now, or the local folder's name and no revision.
+
+    A relative folder that reads like a Hub id (`ORG/NAME`) keeps that id; no absolute path ever
+    gets into a record. Raises KoSentError when it is neither a folder nor a possible Hub id,
+    and huggingface_hub's errors when the Hub refuses.
+    """
+    path = Path(repo_id_or_path)
+    if path.is_dir():
+        name = repo_id_or_path.rstrip("/")
+        return Repo(name if _HUB_ID.fullmatch(name) else path.resolve().name, None, local=True)
+
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(repo_id_or_path)
+    except HFValidationError:
+        raise KoSentError(
+            f"{repo_id_or_path}: no such folder, and not a Hub id (ORG/NAME); check the spelling"
+        ) from None
+    if constants.is_offline_mode():
+        return Repo(repo_id_or_path, _cached_commit(repo_id_or_path, revision, repo_type))
+    found = HfApi().repo_info(repo_id_or_path, repo_type=repo_type, revision=revision)
+    return Repo(repo_id_or_path, found.sha)
+
+
+def _cached_commit(repo_id: str, revision: str | None, repo_type: str) -> str:
+    """The commit of the cached snapshot that an offline run will read."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in ("config.json", "adapter_config.json", "README.md"):
+        cached = try_to_load_from_cache(repo_id, name, revision=revision, repo_type=repo_type)
+        if isinstance(cached, str):
+            parts = Path(cached).parts
+            return parts[parts.index("snapshots") + 1]
+    raise KoSentError(
+        f"{repo_id}: HF_HUB_OFFLINE=1 is set and the cache does not hold it; "
+        "unset it once, or name a local folder"
+    )
+
+
+def load_tokenizer(model_id: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """The model's own tokenizer with its chat template untouched and a padding token of its own.
+
+    The padding token is never the end-of-turn token unless the model has no other: a padded
+    end-of-turn would be hidden from the loss, and the model would never learn to stop.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model_id, revision=revision)
+    if not tokenizer.chat_template:
+        raise KoSentError(
+            f"{model_id}: its tokenizer has no chat template; "
+            "use the Instruct (or chat) version of this model"
+        )
+    tokenizer.pad_token = _pad_token(tokenizer)
+    return tokenizer
+
+
+def _pad_token(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The token to pad with: declared, reserved, or unused; the end of turn as a last resort."""
+    end_of_turn = turn_end(tokenizer)
+    vocabulary = tokenizer.get_vocab()
+    candidates = [tokenizer.pad_token, *_RESERVED_PADS, "<|endoftext|>", tokenizer.unk_token]
+    for token in candidates:
+        if token in vocabulary and token not in (tokenizer.eos_token, end_of_turn):
+            return token
+    return tokenizer.pad_token or tokenizer.eos_token
+
+
+def turn_end(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """The text of the token that follows an assistant's reply, None if the template writes none."""
+    reply = "a reply"
+    turn = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": reply}]
+    text = str(tokenizer.apply_chat_template(turn, tokenize=False, **render_kwargs(tokenizer)))
+    after = text[text.rindex(reply) + len(reply) :]
+    special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
+    return max((token for token in special if after.startswith(token)), key=len, default=None)
+
+
+def template_text(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The chat template in use; of several named ones, the default."""
+    return tokenizer.get_chat_template()
+
+
+def template_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Hex SHA-256 of the chat template's UTF-8 bytes."""
+    return hashlib.sha256(template_text(tokenizer).encode("utf-8")).hexdigest()
+
+
+def render_kwargs(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """What every rendering passes to the template, so that training and evaluation agree."""
+    template = template_text(tokenizer)
+    pinned: dict[str, Any] = {}
+    if "date_string" in template:
+        pinned["date_string"] = DATE
+    if "enable_thinking" in template:
+        # The corpus has replies, no reasoning: both sides leave the thinking block empty.
+        pinned["enable_thinking"] = False
+    return pinned
