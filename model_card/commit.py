@@ -1,0 +1,293 @@
+"""One commit to a Hub repo, merged with what others did meanwhile: the only writer there is.
+
+The Hub's client sends a commit once and leaves the rest to its caller. Here the rest is one
+loop: read the head, let `build` say what should change, send it with `parent_commit`. When
+somebody else was quicker (412), or no answer came, the loop starts over from the new head. A
+commit whose answer was lost is found there, for then nothing is left to change.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils.sha import git_hash
+
+from model_card.errors import KoSentError
+
+Operation = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
+Result = TypeVar("Result")
+
+# Somebody else's commit is progress, so it may happen often; a fault that stays is not waited out.
+RACES = 20
+FAULTS = 5
+LONGEST_WAIT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Head:
+    """The repo as it stands at one commit; `sha` is None before the first one."""
+
+    repo_id: str
+    repo_type: str
+    sha: str | None
+    private: bool
+    _api: HfApi = field(repr=False)
+    _files: dict[str, RepoFile] = field(repr=False)
+
+    def paths(self) -> list[str]:
+        """Every file's path, sorted."""
+        return sorted(self._files)
+
+    def read(self, path: str) -> bytes | None:
+        """The file's bytes, compared with the hash that the repo records; None if it has none."""
+        if path not in self._files:
+            return None
+        for again in (False, True):
+            data = patiently(partial(self._download, path, again))
+            if self._holds(CommitOperationAdd(path, data)):
+                return data
+        raise KoSentError(
+            f"{self.repo_id}/{path}: what arrived is not what the repo holds; "
+            "run the same command again"
+        )
+
+    def changed_by(self, operation: Operation) -> bool:
+        """Whether the operation would alter anything."""
+        if isinstance(operation, CommitOperationDelete):
+            below = operation.path_in_repo.rstrip("/") + "/"
+            return any(f"{path}/".startswith(below) for path in self._files)
+        return not (isinstance(operation, CommitOperationAdd) and self._holds(operation))
+
+    def url(self, endpoint: str) -> str:
+        """The address of this commit, or of the repo before its first one."""
+        kind = "" if self.repo_type == "model" else f"{self.repo_type}s/"
+        page = f"{endpoint}/{kind}{self.repo_id}"
+        return f"{page}/commit/{self.sha}" if self.sha else page
+
+    def _download(self, path: str, again: bool) -> bytes:
+        local = self._api.hf_hub_download(
+            self.repo_id,
+            path,
+            repo_type=self.repo_type,
+            revision=self.sha,
+            force_download=again,
+        )
+        return Path(local).read_bytes()
+
+    def _holds(self, addition: CommitOperationAdd) -> bool:
+        known = self._files.get(addition.path_in_repo)
+        if known is None or known.size != addition.upload_info.size:
+            return False
+        if known.lfs is not None:
+            return known.lfs.sha256 == addition.upload_info.sha256.hex()
+        with addition.as_file() as file:
+            return known.blob_id == git_hash(file.read())
+
+
+def commit(
+    repo_id: str,
+    build: Callable[[Head], Sequence[Operation]],
+    *,
+    message: str,
+    repo_type: str = "model",
+    private: bool | None = None,
+    create_pr: bool = False,
+    api: HfApi | None = None,
+) -> str:
+    """URL of the commit, or of the pull request, that brings the repo to what `build` asks for.
+
+    `build` is called with the current head, and again after a race, so it must be a function of
+    that head which has nothing to do on its own result. If nothing changes there is no commit, and
+    the URL is the head's (or that of your open pull request with the same title and content).
+
+    A missing repo is created, private unless `private=False`. `private=True` promises that what
+    is written stays unseen, so a public repo is refused.
+
+    Raises:
+        KoSentError: no permission to write, a refused card, a public repo where a private one
+            was promised, or `RACES` commits by others in a row.
+    """
+    api = api or HfApi()
+    if repo_id.count("/") != 1:
+        raise KoSentError(f"{repo_id}: not a full repo id; write it as OWNER/NAME")
+    races = faults = 0
+    while True:
+        head = _head_or_new(api, repo_id, repo_type, private, create_pr)
+        if private and not head.private:
+            raise KoSentError(
+                f"{repo_id}: this repo is public, and what you are pushing must stay private; "
+                "make the repo private on its settings page, or choose another name"
+            )
+        operations = [op for op in build(head) if head.changed_by(op)]
+        if not operations:
+            return head.url(api.endpoint)
+        if create_pr and (url := _same_pull_request(api, head, operations, message)):
+            return url
+        try:
+            info = api.create_commit(
+                repo_id,
+                operations,
+                commit_message=message,
+                repo_type=repo_type,
+                parent_commit=head.sha,
+                create_pr=create_pr,
+            )
+            return str(info.pr_url if create_pr else info.commit_url)
+        except HfHubHTTPError as error:
+            status = error.response.status_code
+            if status == 412 and races < RACES:
+                races += 1
+                time.sleep(random.uniform(0.05, min(0.1 * 2**races, 2.0)))
+                continue
+            if status == 412:
+                raise KoSentError(
+                    f"{repo_id}: others committed {races + 1} times while this tried to, so "
+                    "nothing was written; run the same command again"
+                ) from error
+            if status == 403 and not isinstance(error, GatedRepoError):
+                raise _refusal(repo_id, error, create_pr) from error
+            faults = _wait_or_raise(error, faults)
+        except (HTTPError, ConnectionError, json.JSONDecodeError) as error:
+            faults = _wait_or_raise(error, faults)
+        except ValueError as error:
+            if "Invalid metadata in README.md" not in str(error):
+                raise
+            raise KoSentError(
+                f"{repo_id}: the Hub refuses this card's metadata: "
+                f"{str(error).split('README.md.')[-1].strip()}; "
+                "mend README.md between its --- lines"
+            ) from None
+
+
+def read_head(
+    repo_id: str,
+    *,
+    repo_type: str = "model",
+    revision: str | None = None,
+    api: HfApi | None = None,
+) -> Head:
+    """The repo as it stands now (or at `revision`)."""
+    api = api or HfApi()
+
+    def tree(sha: str) -> dict[str, RepoFile]:
+        entries = api.list_repo_tree(repo_id, recursive=True, repo_type=repo_type, revision=sha)
+        return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+
+    found = patiently(
+        lambda: api.repo_info(repo_id, repo_type=repo_type, revision=revision, timeout=60)
+    )
+    sha = found.sha
+    files = patiently(lambda: tree(sha)) if sha else {}
+    return Head(repo_id, repo_type, sha, bool(found.private), api, files)
+
+
+def patiently(call: Callable[[], Result]) -> Result:
+    """What `call` (a read, safe to repeat) returns, tried again while the fault may pass."""
+    faults = 0
+    while True:
+        try:
+            return call()
+        except (HTTPError, ConnectionError, json.JSONDecodeError, LocalEntryNotFoundError) as error:
+            faults = _wait_or_raise(error, faults)
+
+
+def _head_or_new(
+    api: HfApi, repo_id: str, repo_type: str, private: bool | None, create_pr: bool
+) -> Head:
+    try:
+        return read_head(repo_id, repo_type=repo_type, api=api)
+    except GatedRepoError:
+        raise
+    except RepositoryNotFoundError as error:
+        # 401 is the Hub's answer to a bad token, and to none; creating would not go better.
+        if create_pr or error.response.status_code == 401:
+            raise
+    try:
+        patiently(
+            lambda: api.create_repo(
+                repo_id, repo_type=repo_type, private=private is not False, exist_ok=True
+            )
+        )
+    except HfHubHTTPError as error:
+        if error.response.status_code == 403:
+            raise _refusal(repo_id, error, create_pr) from error
+        raise
+    return read_head(repo_id, repo_type=repo_type, api=api)
+
+
+def _same_pull_request(
+    api: HfApi, head: Head, operations: Sequence[Operation], message: str
+) -> str | None:
+    """URL of your open pull request that already says this: pushed before, or its answer lost."""
+    mine: str | None = None
+    discussions = patiently(
+        lambda: list(
+            api.get_repo_discussions(
+                head.repo_id,
+                repo_type=head.repo_type,
+                discussion_type="pull_request",
+                discussion_status="open",
+            )
+        )
+    )
+    for discussion in discussions:
+        if discussion.title != message:
+            continue
+        mine = mine or patiently(api.whoami)["name"]
+        if discussion.author != mine:
+            continue
+        proposed = read_head(
+            head.repo_id,
+            repo_type=head.repo_type,
+            revision=f"refs/pr/{discussion.num}",
+            api=api,
+        )
+        if not any(proposed.changed_by(operation) for operation in operations):
+            return discussion.url
+    return None
+
+
+def _refusal(repo_id: str, error: HfHubHTTPError, create_pr: bool) -> KoSentError:
+    said = (error.server_message or "HTTP 403").strip().rstrip(".")
+    way = "" if create_pr else "run the same command with --create-pr to propose it instead, or "
+    return KoSentError(
+        f"{repo_id}: your token may not write to this repo ({said}); "
+        f"{way}use a token with write permission for it"
+    )
+
+
+def _wait_or_raise(error: Exception, faults: int) -> int:
+    """The number of faults so far, after the wait that belongs to it; raises one that will stay."""
+    if isinstance(error, OfflineModeIsEnabled) or faults >= FAULTS - 1:
+        raise error
+    pause = min(0.5 * 2**faults, 8.0) * random.uniform(0.5, 1.5)
+    if isinstance(error, HfHubHTTPError):
+        status = error.response.status_code
+        if status != 429 and status != 408 and status < 500:
+            raise error
+        asked = error.response.headers.get("Retry-After", "")
+        if asked.isdigit():
+            pause = min(float(asked), LONGEST_WAIT_SECONDS)
+    elif isinstance(error, LocalEntryNotFoundError) and isinstance(
+        error.__cause__, OfflineModeIsEnabled
+    ):
+        raise error
+    time.sleep(pause)
+    return faults + 1

@@ -1,0 +1,174 @@
+"""Our sections of a README, each between two markers, and everybody else's text around them.
+
+    <!-- kosent:begin NAME HASH -->
+    ...
+    <!-- kosent:end NAME -->
+
+HASH is of the text as we wrote it, which is how a person's edit inside is noticed. Such a
+section is theirs from then on: it stays as it is until they ask for ours again.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from dataclasses import dataclass
+
+from model_card.errors import KoSentError
+
+NAME = re.compile(r"[a-z][a-z0-9-]*")
+MARKER = re.compile(
+    r"^<!-- kosent:(?P<kind>begin|end) (?P<name>[a-z][a-z0-9-]*)"
+    r"(?: (?P<hash>[0-9a-f]{12}))? -->[ \t]*(?=\r?$)",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A marked section as found: its text, where it lies, and whether a person has changed it."""
+
+    name: str
+    text: str
+    start: int
+    end: int
+    edited: bool
+
+
+def merge(existing: str | None, sections: dict[str, str], *, replace_edits: bool = False) -> str:
+    """README text in which our sections are exactly `sections`, the rest byte for byte as it was.
+
+    A section keeps the place where it was found; a new one follows the one before it in
+    `sections`, or comes last. One of ours that is not in `sections` goes. A section that a person
+    changed inside its markers stays as they left it, unless `replace_edits` (see `edits`).
+
+    Raises:
+        KoSentError: a marker without its counterpart, or a name twice.
+    """
+    text = existing or ""
+    newline = "\r\n" if "\r\n" in text else "\n"
+    found = {section.name: section for section in find(text)}
+    kept = {name for name in _edited(text, sections) if not replace_edits}
+
+    pieces: list[tuple[str | None, str]] = []  # (name, block) of ours, (None, text) of others
+    position = 0
+    for section in found.values():
+        pieces.append((None, text[position : section.start]))
+        if section.name in kept:
+            pieces.append((section.name, text[section.start : section.end]))
+        elif section.name in sections:
+            pieces.append((section.name, _block(section.name, sections[section.name], newline)))
+        else:
+            _close_gap(pieces, newline)
+        position = section.end
+    pieces.append((None, text[position:]))
+
+    previous: str | None = None
+    for name, body in sections.items():
+        if name not in found:
+            _insert(pieces, previous, name, _block(name, body, newline), newline)
+        previous = name
+    return "".join(part for _, part in pieces)
+
+
+def find(text: str) -> list[Section]:
+    """The marked sections in `text`, in order of appearance."""
+    sections: list[Section] = []
+    begin: re.Match[str] | None = None
+    for marker in MARKER.finditer(text):
+        name, line = marker["name"], text.count("\n", 0, marker.start()) + 1
+        if marker["kind"] == "begin":
+            if begin is not None:
+                raise _unbalanced(text, begin, "has no end marker before the next begin")
+            if any(section.name == name for section in sections):
+                raise KoSentError(
+                    f"README.md, line {line}: a second section {name!r}; delete one of the two, "
+                    "markers included"
+                )
+            begin = marker
+            continue
+        if begin is None or begin["name"] != name:
+            raise _unbalanced(text, begin or marker, "has no counterpart")
+        inner = _normal(text[begin.end() : marker.start()])
+        edited = begin["hash"] != _hash(inner)
+        sections.append(Section(name, inner, begin.start(), marker.end(), edited))
+        begin = None
+    if begin is not None:
+        raise _unbalanced(text, begin, "has no end marker")
+    return sections
+
+
+def edits(existing: str | None, sections: dict[str, str]) -> str:
+    """Unified diff from what people wrote inside our markers to what we would put there, or ""."""
+    shown = []
+    for name, section in _edited(existing or "", sections).items():
+        shown.extend(
+            difflib.unified_diff(
+                section.text.splitlines(),
+                _normal(sections.get(name, "")).splitlines(),
+                f"README.md, {name}: as it is",
+                f"README.md, {name}: from the records",
+                lineterm="",
+            )
+        )
+    return "\n".join(shown)
+
+
+def _edited(text: str, sections: dict[str, str]) -> dict[str, Section]:
+    """The sections a person changed, as far as `sections` would change them back."""
+    return {
+        section.name: section
+        for section in find(text)
+        if section.edited and section.text != _normal(sections.get(section.name, ""))
+    }
+
+
+def _block(name: str, body: str, newline: str) -> str:
+    body = _normal(body)
+    if not NAME.fullmatch(name) or MARKER.search(body):
+        raise ValueError(f"section {name!r}: a bad name, or a marker inside its text")
+    lines = f"<!-- kosent:begin {name} {_hash(body)} -->\n\n{body}\n\n<!-- kosent:end {name} -->"
+    return lines.replace("\n", newline)
+
+
+def _insert(
+    pieces: list[tuple[str | None, str]],
+    previous: str | None,
+    name: str,
+    block: str,
+    newline: str,
+) -> None:
+    """Put the block after section `previous`, or at the end, a blank line away from the rest."""
+    names = [piece_name for piece_name, _ in pieces]
+    if previous is not None and previous in names:
+        at = names.index(previous) + 1
+        pieces[at:at] = [(None, 2 * newline), (name, block)]
+        return
+    before = "".join(part for _, part in pieces)
+    gap = ""
+    if before and not before.endswith(2 * newline):
+        gap = newline if before.endswith(newline) else 2 * newline
+    pieces.extend([(None, gap), (name, block), (None, newline)])
+
+
+def _close_gap(pieces: list[tuple[str | None, str]], newline: str) -> None:
+    """Take away the blank line that stood before a section which is gone."""
+    name, before = pieces[-1]
+    pieces[-1] = (name, before.removesuffix(2 * newline))
+
+
+def _normal(text: str) -> str:
+    return text.replace("\r\n", "\n").strip("\n")
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _unbalanced(text: str, marker: re.Match[str], what: str) -> KoSentError:
+    line = text.count("\n", 0, marker.start()) + 1
+    return KoSentError(
+        f"README.md, line {line}: the marker kosent:{marker['kind']} {marker['name']} {what}; "
+        "put it back, or delete this line"
+    )
