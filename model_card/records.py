@@ -116,7 +116,10 @@ class EvaluatedDataset:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How replies were made: the true history, one template, one set of generation settings."""
+    """How replies were made: the true history, one template, one set of generation settings.
+
+    `template_example` is that template around a sentence of ours, never around corpus text.
+    """
 
     system_prompt: str | None
     template_sha256: str
@@ -124,14 +127,18 @@ class Protocol:
     seed: int
     history: str = "gold"
     normalization: str = "NFC"
+    template_example: str | None = None
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One score with its unit; `signature` says exactly how it was computed."""
+    """One score with its unit; `signature` says exactly how it was computed.
+
+    `higher_is_better` is None where neither is, as for a length ratio.
+    """
 
     value: float
-    higher_is_better: bool
+    higher_is_better: bool | None
     unit: str
     signature: str
     ci95: list[float] | None = None
