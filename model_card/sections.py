@@ -40,8 +40,9 @@ def merge(existing: str | None, sections: dict[str, str], *, replace_edits: bool
     """README text in which our sections are exactly `sections`, the rest byte for byte as it was.
 
     A section keeps the place where it was found; a new one follows the one before it in
-    `sections`, or comes last. One of ours that is not in `sections` goes. A section that a person
-    changed inside its markers stays as they left it, unless `replace_edits` (see `edits`).
+    `sections`, or precedes the one after it, or comes last. One of ours that is not in `sections`
+    goes. A section that a person changed inside its markers stays as they left it, unless
+    `replace_edits` (see `edits`).
 
     Raises:
         KoSentError: a marker without its counterpart, or a name twice.
@@ -64,11 +65,11 @@ def merge(existing: str | None, sections: dict[str, str], *, replace_edits: bool
         position = section.end
     pieces.append((None, text[position:]))
 
-    previous: str | None = None
-    for name, body in sections.items():
+    order = list(sections)
+    for index, name in enumerate(order):
         if name not in found:
-            _insert(pieces, previous, name, _block(name, body, newline), newline)
-        previous = name
+            block = _block(name, sections[name], newline)
+            _insert(pieces, name, block, order[:index], order[index + 1 :], newline)
     return "".join(part for _, part in pieces)
 
 
@@ -101,7 +102,7 @@ def find(text: str) -> list[Section]:
 
 def edits(existing: str | None, sections: dict[str, str]) -> str:
     """Unified diff from what people wrote inside our markers to what we would put there, or ""."""
-    shown = []
+    shown: list[str] = []
     for name, section in _edited(existing or "", sections).items():
         shown.extend(
             difflib.unified_diff(
@@ -134,22 +135,28 @@ def _block(name: str, body: str, newline: str) -> str:
 
 def _insert(
     pieces: list[tuple[str | None, str]],
-    previous: str | None,
     name: str,
     block: str,
+    before: list[str],
+    after: list[str],
     newline: str,
 ) -> None:
-    """Put the block after section `previous`, or at the end, a blank line away from the rest."""
-    names = [piece_name for piece_name, _ in pieces]
-    if previous is not None and previous in names:
-        at = names.index(previous) + 1
-        pieces[at:at] = [(None, 2 * newline), (name, block)]
-        return
-    before = "".join(part for _, part in pieces)
-    gap = ""
-    if before and not before.endswith(2 * newline):
-        gap = newline if before.endswith(newline) else 2 * newline
-    pieces.extend([(None, gap), (name, block), (None, newline)])
+    """Put the block behind its predecessor, else ahead of its successor, else at the end."""
+    places = {place: index for index, (place, _) in enumerate(pieces) if place is not None}
+    gap: tuple[None, str] = (None, 2 * newline)
+    predecessor = next((places[other] for other in reversed(before) if other in places), None)
+    successor = next((places[other] for other in after if other in places), None)
+    if predecessor is not None:
+        pieces[predecessor + 1 : predecessor + 1] = [gap, (name, block)]
+    elif successor is not None:
+        pieces[successor:successor] = [(name, block), gap]
+    else:
+        text = "".join(part for _, part in pieces)
+        if text.endswith(2 * newline) or not text:
+            gap = (None, "")
+        elif text.endswith(newline):
+            gap = (None, newline)
+        pieces.extend([gap, (name, block), (None, newline)])
 
 
 def _close_gap(pieces: list[tuple[str | None, str]], newline: str) -> None:
