@@ -1,0 +1,146 @@
+"""The card's pictures: PNG bytes that depend on the records and on nothing else.
+
+Labels are English and ASCII, since no Korean font can be relied on where a card is made.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from model_card.records import Results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SIZE_INCHES = (4.8, 3.0)
+DPI = 200
+INK, SOFT, TRAIN, VALIDATION = "#24292f", "#d0d7de", "#1f6feb", "#d1580a"
+
+TRAINING = (
+    ("loss", "Loss", "Training loss"),
+    ("mean_token_accuracy", "Mean token accuracy", "Token accuracy"),
+    ("learning_rate", "Learning rate", "Learning rate"),
+)
+EMOTIONS = {
+    "기쁨": "Joy",
+    "당황": "Embarrassment",
+    "분노": "Anger",
+    "불안": "Anxiety",
+    "상처": "Hurt",
+    "슬픔": "Sadness",
+}
+
+
+def training_plots(log_history: Sequence[dict[str, Any]]) -> dict[str, bytes]:
+    """PNG per curve that was logged, by file name: loss, token accuracy, learning rate by step."""
+    plots = {}
+    for key, label, title in TRAINING:
+        train = series(log_history, key)
+        if len(train) > 1:
+            plots[f"{key}.png"] = _curve(train, series(log_history, f"eval_{key}"), label, title)
+    return plots
+
+
+def series(log_history: Sequence[dict[str, Any]], key: str) -> list[tuple[int, float]]:
+    """(step, value) of each entry that logged a finite number under `key`, ordered by step."""
+    points = [
+        (int(entry["step"]), float(entry[key]))
+        for entry in log_history
+        if _is_number(entry.get(key)) and _is_number(entry.get("step"))
+    ]
+    return sorted(points, key=lambda point: point[0])
+
+
+def emotion_plot(results: Results) -> bytes | None:
+    """PNG of the scores per major emotion, a panel a metric (two at most); None without any."""
+    names = emotion_metrics(results)
+    if not names:
+        return None
+
+    def draw(axes: Sequence[Axes]) -> None:
+        for axis, name in zip(axes, names, strict=True):
+            rows = [(e, v[name]) for e, v in results.by_emotion.items() if name in v]
+            labels = [EMOTIONS.get(e, f"label {i + 1}") for i, (e, _) in enumerate(rows)]
+            bars = axis.barh(labels, [value for _, value in rows], color=TRAIN, height=0.6)
+            axis.bar_label(bars, fmt="%.3g", padding=3, fontsize=7, color=INK)
+            axis.margins(x=0.2)
+            axis.invert_yaxis()
+            axis.grid(axis="x", color=SOFT, linewidth=0.6)
+            overall = results.metrics.get(name)
+            if overall is not None:
+                axis.axvline(overall.value, color=VALIDATION, linewidth=1.2, linestyle="--")
+            axis.set_title(f"{_ascii(name)} (dashed: all)", fontsize=9)
+        for axis in axes[1:]:
+            axis.set_yticklabels([])
+
+    return _png(draw, panels=len(names))
+
+
+def emotion_metrics(results: Results) -> list[str]:
+    """The metrics, two at most, that the per-emotion picture shows."""
+    common = [
+        name
+        for name in ("cosine_similarity", "chrf", "bleu", *results.metrics)
+        if any(name in values for values in results.by_emotion.values())
+    ]
+    return list(dict.fromkeys(common))[:2]
+
+
+def _curve(
+    train: list[tuple[int, float]], validation: list[tuple[int, float]], label: str, title: str
+) -> bytes:
+    def draw(axes: Sequence[Axes]) -> None:
+        (axis,) = axes
+        axis.plot(*zip(*train, strict=True), color=TRAIN, linewidth=1.4, label="train")
+        if validation:
+            axis.plot(
+                *zip(*validation, strict=True),
+                color=VALIDATION,
+                linewidth=1.2,
+                marker="o",
+                markersize=3.5,
+                label="validation",
+            )
+            axis.legend(frameon=False, fontsize=8)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("Step", fontsize=8)
+        axis.set_ylabel(label, fontsize=8)
+        axis.grid(color=SOFT, linewidth=0.6)
+
+    return _png(draw)
+
+
+def _png(draw: Any, panels: int = 1) -> bytes:
+    """The bytes of a figure with `panels` axes side by side, drawn by `draw`."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # The user's own matplotlib settings would change the bytes.
+    with matplotlib.rc_context(rc=matplotlib.rcParamsDefault):
+        figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained", facecolor="white")
+        axes = [figure.add_subplot(1, panels, index + 1) for index in range(panels)]
+        draw(axes)
+        for axis in axes:
+            axis.set_axisbelow(True)
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.tick_params(labelsize=8, colors=INK)
+        png = io.BytesIO()
+        # No Software field: it holds matplotlib's version.
+        FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
+    return png.getvalue()
+
+
+def _is_number(value: Any) -> bool:
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) < float("inf")  # False for NaN too
+    )
+
+
+def _ascii(text: str) -> str:
+    # A dollar sign starts mathematics in matplotlib.
+    return text.encode("ascii", "replace").decode().replace("$", "")[:40]
