@@ -1,0 +1,142 @@
+"""Fixtures for all tests: a Hub, tiny models, and commands run as a user runs them.
+
+Nothing here or in a test reaches the real Hub or the user's own files: the libraries read
+their settings when they are imported, so those are moved before any test module is.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# Models that take a while to make are kept with the environment that made them.
+MODELS = Path(sys.prefix) / "share" / "kosent-hub-tests"
+OFFLINE = "http://127.0.0.1:9"  # the discard port: refused at once
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--benchmarks", action="store_true", help="collect tests/benchmarks too")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    benchmarks = ROOT / "tests" / "benchmarks"
+    if collection_path.is_relative_to(benchmarks) and not config.getoption("--benchmarks"):
+        return True
+    return None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Point the Hub libraries of this process, and of subprocesses, away from home."""
+    home = tempfile.TemporaryDirectory(prefix="kosent-tests-")
+    config.add_cleanup(home.cleanup)
+    for name in list(os.environ):
+        if name.upper().startswith(("HF_", "HUGGING", "DATASETS_", "TRANSFORMERS_")):
+            del os.environ[name]
+    os.environ |= {
+        "HF_HOME": home.name,
+        "HF_ENDPOINT": OFFLINE,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+        "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+@pytest.fixture
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    """A Hub of this test's own; see tests/hub/hub.py."""
+    from tests.hub import Hub
+
+    with Hub(tmp_path_factory.mktemp("hf-home")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def run() -> Run:
+    """`run(["kosent-data", "--help"], env=..., cwd=...)`: a command of this environment's bin."""
+
+    def run_command(
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        timeout: float = 300,
+        input: str | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        program, *arguments = map(str, command)
+        here = Path(sys.executable).parent / program
+        return subprocess.run(
+            [str(here) if here.exists() else program, *arguments],
+            env=dict(env) if env is not None else None,
+            cwd=cwd,
+            timeout=timeout,
+            input=input,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+        )
+
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """Folder of the embedded base model, made once per environment."""
+    return _made("SmolLM2-135M-Instruct", WRITE_SMOLLM2)
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(smollm2: Path) -> Path:
+    """Folder of a random two-layer Llama (hidden 64) with SmolLM2's tokenizer."""
+    return _made("tiny-llama", WRITE_TINY_LLAMA, str(smollm2))
+
+
+# Both in a process of their own: this one stays free of torch.
+WRITE_SMOLLM2 = """
+import sys
+from pathlib import Path
+from kosent_hub.embedded import write_smollm2
+write_smollm2(Path(sys.argv[1]))
+"""
+WRITE_TINY_LLAMA = """
+import sys
+import torch
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+folder, base = sys.argv[1:]
+tokenizer = AutoTokenizer.from_pretrained(base)
+torch.manual_seed(0)
+model = LlamaForCausalLM(LlamaConfig(
+    vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+    num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=2048,
+    bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+    pad_token_id=tokenizer.pad_token_id, tie_word_embeddings=True,
+))
+model.save_pretrained(folder)
+tokenizer.save_pretrained(folder)
+"""
+
+
+def _made(name: str, script: str, *arguments: str) -> Path:
+    """The folder `script` writes; kept, and appearing whole, for other processes to find."""
+    folder = MODELS / name
+    if not folder.exists():
+        MODELS.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=MODELS) as scratch:
+            fresh = Path(scratch) / name
+            subprocess.run([sys.executable, "-c", script, str(fresh), *arguments], check=True)
+            try:
+                fresh.rename(folder)
+            except OSError:
+                if not folder.exists():
+                    raise
+    return folder

@@ -1,0 +1,215 @@
+"""HTTP: connections in threads, requests in, answers and faults out.
+
+By hand: `python -m tests.hub.server --port 8000` prints the endpoint and some tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import struct
+import tempfile
+import threading
+import time
+import traceback
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+from tests.hub.faults import Fault
+from tests.hub.journal import Entry
+from tests.hub.messages import Request, Response, refusal
+from tests.hub.routes import dispatch, repo_of
+from tests.hub.store import HubError
+
+if TYPE_CHECKING:
+    from tests.hub.hub import Hub
+
+PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Welcome</body></html>"
+
+
+class Server:
+    """One listening address of a Hub: `origin` is "hub" or "storage"."""
+
+    def __init__(self, hub: Hub, origin: str, port: int = 0):
+        handler = type("Handler", (_Handler,), {"hub": hub, "origin": origin})
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        self._http.daemon_threads = True
+        self.address = f"http://127.0.0.1:{self._http.server_address[1]}"
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, args=(0.05,), daemon=True, name=origin
+        )
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._http.shutdown()
+        # Threads wait on kept-alive connections for ever; they are daemons, so do not join.
+        self._http.socket.close()
+        self._thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    hub: Hub
+    origin: str
+
+    def do_GET(self) -> None:
+        hub, method = self.hub, self.command
+        fault = hub.faults.take(method, self.path)
+        when = fault.options.get("when", "before") if fault and fault.kind == "reset" else None
+        url = urlsplit(self.path)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        query = parse_qs(url.query, keep_blank_values=True)
+        user, body = None, b""
+
+        def note(status: int | None) -> None:
+            kind = fault.kind if fault else None
+            hub.record(
+                Entry(method, url.path, query, headers, user, status, self.origin, len(body), kind)
+            )
+
+        if when in ("before", "reading"):
+            note(None)
+            self._reset(read=0 if when == "before" else int(headers.get("content-length", 0)) // 2)
+            return
+        body = self._body()
+        if when == "unanswered":
+            note(None)
+            self._reset()
+            return
+        self._before(fault, url.path, headers)
+        try:
+            # Storage looks at signatures in its addresses, never at tokens.
+            authorization = headers.get("authorization") if self.origin == "hub" else None
+            token = hub.accounts.authenticate(authorization)
+            user = token.user if token else None
+            request = Request(method, url.path, query, headers, body, token)
+            response = _instead(fault) or dispatch(hub, self.origin, request)
+        except HubError as error:
+            response = refusal(error)
+        except Exception:
+            # A bug in here must not look like a network to the client under test.
+            traceback.print_exc()
+            response = refusal(HubError(501, None, "bug in the test Hub; see its traceback"))
+        if fault and fault.kind == "lost_answer":
+            note(None)
+            self._reset()
+            return
+        note(response.status)
+        self._send(response, fault)
+
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """The journal is the log."""
+
+    def _body(self) -> bytes:
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        parts = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass
+        return b"".join(parts)
+
+    def _before(self, fault: Fault | None, path: str, headers: dict[str, str]) -> None:
+        """What happens on the Hub, or to the network, just before the request is handled."""
+        if fault is None:
+            return
+        options, repo = fault.options, repo_of(path)
+        if fault.kind == "delay":
+            time.sleep(options.get("seconds", 1))
+        elif fault.kind == "expire_token":
+            self.hub.expire(headers["authorization"].removeprefix("Bearer "))
+        elif fault.kind == "delete_repo" and repo:
+            self.hub.delete(repo[1], repo[0])
+        elif fault.kind == "commit" and repo:
+            files = options.get("files") or {"foreign.txt": f"commit {fault.hits}\n"}
+            self.hub.land(
+                repo[1],
+                files,
+                repo[0],
+                author=options.get("author", "bob"),
+                title=options.get("title", "Somebody else was here"),
+            )
+
+    def _send(self, response: Response, fault: Fault | None) -> None:
+        """The answer, as whole and as fast as the fault lets it through."""
+        self.send_response(response.status)
+        for name, value in response.headers.items():
+            self.send_header(name, value)
+        body = response.body
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        kind = fault.kind if fault else None
+        options = fault.options if fault else {}
+        if kind == "corrupt":
+            body = bytes(byte ^ 1 for byte in body)
+        if kind == "trickle":
+            step = options.get("chunk", 1)
+            for start in range(0, len(body), step):
+                self.wfile.write(body[start : start + step])
+                time.sleep(options.get("pause", 0.05))
+        elif kind == "truncate":
+            self.wfile.write(body[: options.get("keep", len(body) // 2)])
+            self.close_connection = True
+        elif kind == "reset" and options.get("when") == "during":
+            self.wfile.write(body[: len(body) // 2])
+            self._reset(pause=0.05)
+        elif kind == "reset":
+            self.wfile.write(body)
+            self._reset(pause=0.05)
+        else:
+            self.wfile.write(body)
+
+    def _reset(self, read: int = 0, pause: float = 0) -> None:
+        """Drop the connection with a TCP reset, after what was sent had time to arrive."""
+        self.rfile.read(read)
+        time.sleep(pause)
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.close_connection = True
+        self.rfile.close()
+        self.connection.close()
+
+
+def _instead(fault: Fault | None) -> Response | None:
+    """The answer of a fault that answers by itself."""
+    if fault is None or fault.kind not in ("status", "html"):
+        return None
+    options = fault.options
+    if fault.kind == "html":
+        return Response(options.get("code", 200), PAGE, {"Content-Type": "text/html"})
+    said = options.get("message", "Internal trouble, made for a test")
+    headers = {}
+    if "retry_after" in options:
+        headers["Retry-After"] = str(options["retry_after"])
+    return refusal(HubError(options.get("code", 503), None, said), headers)
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    from tests.hub.hub import Hub
+
+    parser = argparse.ArgumentParser(description="A small Hugging Face Hub, for trying things.")
+    parser.add_argument("--port", type=int, default=0)
+    port = parser.parse_args().port
+    with tempfile.TemporaryDirectory() as home, Hub(Path(home), port) as hub:
+        print(f"export HF_ENDPOINT={hub.endpoint} HF_HUB_DISABLE_XET=1", flush=True)
+        for user in ("alice", "bob"):
+            print(f"export HF_TOKEN={hub.token(user)}  # {user}", flush=True)
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
