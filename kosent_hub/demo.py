@@ -83,7 +83,8 @@ def _lay_out(output: Path) -> None:
 
     output.mkdir(parents=True, exist_ok=True)
     with resources.as_file(resources.files("dataset_builder") / "sample") as sample:
-        shutil.copytree(sample, output / "sample", ignore=shutil.ignore_patterns("*.py", "__*"))
+        code = shutil.ignore_patterns("*.py", "*.yaml", "__*")
+        shutil.copytree(sample, output / "sample", ignore=code)
     write_smollm2(output / BASE)
 
 

@@ -34,7 +34,10 @@ class Repo:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The training data: `rows` per split as the trainer saw them, after its own split-off."""
+    """The training data: `rows` per split as the trainer saw them, after its own split-off.
+
+    `source` is the corpus behind it: "aihub-86", "kosent-sample", or None when unknown.
+    """
 
     id: str
     revision: str | None = None
@@ -71,7 +74,11 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Run:
-    """`kosent/run.json`: one training run, as its card tells it."""
+    """`kosent/run.json`: one training run, as its card tells it.
+
+    `system_prompt` is the training data's; `template_kwargs` what every rendering of the chat
+    template was given, such as a pinned date.
+    """
 
     model_name: str
     base_model: Repo
@@ -86,6 +93,8 @@ class Run:
     created: str
     command: str
     quantization: str | None = None
+    system_prompt: str | None = None
+    template_kwargs: dict[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
 
