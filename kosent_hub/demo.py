@@ -99,7 +99,7 @@ def _run(command: str, folder: Path) -> None:
     started = time.monotonic()
     status = subprocess.run(shlex.split(command), cwd=folder, env=env).returncode
     if status != 0:
-        raise KoSentError(f"`{command}` ended with status {status} in {folder}; see its lines above")
+        raise KoSentError(f"`{command}` ended with status {status} in {folder}; see above")
     _say(f"({time.monotonic() - started:.0f} s)")
 
 
