@@ -1,0 +1,81 @@
+"""`kosent-data build`: SOURCE -> a dataset folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from . import card, folder, origin
+from .corpus import Corpus, Options, read_corpus
+from .counts import count
+from .errors import KoSentError
+from .report import SCHEMA_VERSION
+from .sources import SourceError
+
+
+def build(
+    source: Path,
+    out: Path,
+    options: Options | None = None,
+    *,
+    strict: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """The report of a dataset folder that now stands at `out`.
+
+    Raises:
+        KoSentError: nothing to read, something damaged, `out` taken, or with `strict` anything
+            that had to be dropped or trimmed. Then `out` is as it was.
+    """
+    options = options or Options()
+    folder.check_free(out, overwrite)
+    progress(f"Reading {source}")
+    try:
+        corpus = read_corpus(source, options, leave_out=out.resolve())
+    except SourceError as error:
+        raise KoSentError(str(error)) from None
+    if strict:
+        _refuse_losses(corpus)
+    progress(f"Writing {out}")
+    with folder.replacing(out) as new:
+        return _write(corpus, origin.of(source), options, new, out)
+
+
+def _write(
+    corpus: Corpus, come_from: origin.Origin, options: Options, new: Path, out: Path
+) -> dict[str, Any]:
+    for split, table in corpus.splits.items():
+        folder.write_split(table, new / folder.data_path(split))
+    folder.write_eval(new)
+    sizes = {split: table.nbytes for split, table in corpus.splits.items()}
+    report: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "kosent_hub": version("kosent-hub"),
+        "corpus": come_from.corpus,
+        "license": come_from.license,
+        "pretty_name": come_from.pretty_name,
+        "options": {**asdict(options), "validation_fraction": options.fraction},
+        **count(corpus.splits),
+        **corpus.findings.as_json(),
+        "bytes_in_memory": sizes,
+        "outputs": folder.hashes(new),
+    }
+    earlier = out / folder.README
+    existing = earlier.read_text(encoding="utf-8") if earlier.is_file() else None
+    text = card.render(report, existing=existing)
+    (new / folder.README).write_text(text, encoding="utf-8")
+    report["outputs"] = folder.hashes(new)
+    folder.write_json(report, new / folder.REPORT)
+    return report
+
+
+def _refuse_losses(corpus: Corpus) -> None:
+    findings = corpus.findings
+    lost = findings.dropped.total() + findings.trimmed.total()
+    first = findings.dropped.first() or findings.trimmed.first()
+    if first is not None:
+        raise KoSentError(f"{first} ({lost} in all); mend the files, or build without --strict")

@@ -1,0 +1,111 @@
+"""report.json -> the dataset's README: the Hub's metadata, and sections among a person's text."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from typing import Any
+
+import jinja2
+import pyarrow as pa
+
+from model_card import metadata, sections
+
+from . import origin, taxonomy
+from .chat import SCHEMA
+from .report import REASONS
+
+NAME = "KoSent 감성 대화"
+PLOT = "emotions.png"
+SIZES = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M")]
+
+
+def render(
+    report: dict[str, Any],
+    *,
+    existing: str | None = None,
+    repo_id: str | None = None,
+    plot: str | None = None,
+) -> str:
+    """The README: ours renewed, everything else of `existing` as it was."""
+    ours = body(report, repo_id=repo_id, plot=plot)
+    if existing is None:
+        existing = f"# {report['pretty_name'] or NAME}\n"
+    front, text = metadata.split(existing)
+    return metadata.merge(front + sections.merge(text, ours), front_matter(report))
+
+
+def body(
+    report: dict[str, Any], *, repo_id: str | None = None, plot: str | None = None
+) -> dict[str, str]:
+    """Section name -> text."""
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    template = resources.files("dataset_builder").joinpath("dataset_card.md.jinja")
+    losses = ("dropped_rows", "trimmed_turns", "removed_dialogues")
+    counted = {reason: n["count"] for loss in losses for reason, n in report[loss].items()}
+    text = environment.from_string(template.read_text(encoding="utf-8")).render(
+        **report,
+        **{
+            name: sum(n["count"] for n in report[loss].values())
+            for name, loss in zip(("dropped", "trimmed", "removed"), losses, strict=True)
+        },
+        reasons=", ".join(f"{n:,} {REASONS[reason]}" for reason, n in counted.items()),
+        system_prompt=report["options"]["system_prompt"],
+        emotions=taxonomy.EMOTIONS,
+        aihub_page=origin.AIHUB_PAGE,
+        repo_id=repo_id,
+        plot=plot,
+    )
+    parts = re.split(r"^%% ([a-z]+)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
+
+
+def front_matter(report: dict[str, Any]) -> dict[str, Any]:
+    """The Hub's metadata, with the features and sizes that every version of datasets reads."""
+    total = sum(n["dialogues"] for n in report["splits"].values())
+    outputs = {one["file"]: one["bytes"] for one in report["outputs"]}
+    sizes = report["bytes_in_memory"]
+    download = sum(size for file, size in outputs.items() if file.startswith("data/"))
+    return {
+        "language": ["ko"],
+        **_license(report),
+        "pretty_name": report["pretty_name"] or NAME,
+        "task_categories": ["text-generation"],
+        "size_categories": [next((name for most, name in SIZES if total < most), "n>1M")],
+        "tags": ["empathetic-dialogue", "emotion", "kosent"],
+        "configs": [
+            {
+                "config_name": "default",
+                "data_files": [
+                    {"split": split, "path": f"data/{split}-*"} for split in report["splits"]
+                ],
+            }
+        ],
+        "dataset_info": {
+            "features": features(SCHEMA),
+            "splits": [
+                {"name": split, "num_bytes": sizes[split], "num_examples": n["dialogues"]}
+                for split, n in report["splits"].items()
+            ],
+            "download_size": download,
+            "dataset_size": sum(sizes.values()),
+        },
+    }
+
+
+def features(schema: pa.Schema) -> list[dict[str, Any]]:
+    """The columns in the card's notation; a list of structs is `list:`, which all versions read."""
+    return [
+        {"name": field.name, "list": features(field.type.value_type)}
+        if pa.types.is_list(field.type)
+        else {"name": field.name, "dtype": str(field.type)}
+        for field in schema
+    ]
+
+
+def _license(report: dict[str, Any]) -> dict[str, str]:
+    if report["corpus"] == origin.AIHUB:
+        link = origin.AIHUB_PAGE
+        return {"license": "other", "license_name": "aihub-terms", "license_link": link}
+    own = {"license_name": "own-license"} if report["license"] == "other" else {}
+    return {"license": report["license"], **own}

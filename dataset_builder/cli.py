@@ -1,0 +1,198 @@
+"""`kosent-data`: AI Hub's files -> a chat dataset -> a Hub repository."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import KoSentError, run_command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status of `kosent-data`."""
+    return run_command("kosent-data", lambda _: _run(parser().parse_args(argv)))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; nothing heavy is imported to make it."""
+    top = argparse.ArgumentParser(prog="kosent-data", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add = commands.add_parser
+    build = add("build", help="make a dataset folder from AI Hub's files")
+    build.add_argument("source", type=Path, metavar="SOURCE", help="AI Hub's folder, zip or file")
+    build.add_argument("out", type=Path, metavar="OUT", help="the dataset folder to make")
+    build.add_argument("--system-prompt", metavar="TEXT", help='the system message; "" for none')
+    build.add_argument(
+        "--as-is", action="store_true", help="keep repeated dialogues, carve out no validation"
+    )
+    build.add_argument(
+        "--validation-fraction",
+        type=float,
+        metavar="X",
+        help="share of train that becomes validation (default: 0.02, with --as-is 0)",
+    )
+    build.add_argument("--seed", type=int, default=42, help="of that choice (default: 42)")
+    build.add_argument(
+        "--prefer",
+        metavar="WHICH",
+        help="of several copies of a split, read this edition (2022, 2021-final, ...), kind of "
+        "file (json, xlsx, csv, ...), or the one with this in its path (default: json first)",
+    )
+    build.add_argument(
+        "--strict", action="store_true", help="any dropped row or trimmed turn is an error"
+    )
+    build.add_argument("--overwrite", action="store_true", help="replace the dataset in OUT")
+    stats = add("stats", help="count what a dataset folder holds")
+    stats.add_argument("dataset", type=Path, metavar="OUT", help="the dataset folder")
+    export = add("export", help="write the dialogues as JSONL")
+    export.add_argument("dataset", type=Path, metavar="OUT", help="the dataset folder")
+    export.add_argument("--jsonl", type=Path, metavar="DIR", required=True, help="where to")
+    export.add_argument("--overwrite", action="store_true", help="replace files in DIR")
+    push = add("push", help="put a dataset folder on the Hub, private")
+    push.add_argument("dataset", type=Path, metavar="OUT", help="the dataset folder")
+    push.add_argument("--repo-id", required=True, metavar="ORG/NAME", help="the dataset repo")
+    push.add_argument("--public", action="store_true", help="make or use a public repo")
+    push.add_argument(
+        "--i-hold-redistribution-rights",
+        action="store_true",
+        help="needed for --public: AI Hub's data must not reach unapproved third parties",
+    )
+    push.add_argument("--create-pr", action="store_true", help="propose it as a pull request")
+    for command in (build, stats, export, push):
+        command.add_argument("--json", action="store_true", help="print one JSON document")
+    return top
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    {"build": _build, "stats": _stats, "export": _export, "push": _push}[arguments.command](
+        arguments
+    )
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    from .build import build
+    from .corpus import Options
+
+    options = Options(
+        as_is=arguments.as_is,
+        validation_fraction=arguments.validation_fraction,
+        seed=arguments.seed,
+        prefer=arguments.prefer,
+    )
+    if arguments.system_prompt is not None:
+        options = Options(**{**vars(options), "system_prompt": arguments.system_prompt})
+    report = build(
+        arguments.source,
+        arguments.out,
+        options,
+        strict=arguments.strict,
+        overwrite=arguments.overwrite,
+        progress=_say,
+    )
+    if arguments.json:
+        _print_json(report)
+        return
+    for line in _findings(report):
+        _say(line)
+    _print_splits(report)
+    print(
+        f"{arguments.out} is ready; next: kosent-data push {arguments.out} --repo-id ORG/NAME, "
+        f"or accelerate launch -m kosent_hub.train --config RECIPE --dataset_name {arguments.out}"
+    )
+
+
+def _stats(arguments: argparse.Namespace) -> None:
+    from .counts import count
+    from .folder import read_splits
+
+    found = count(read_splits(arguments.dataset))
+    if arguments.json:
+        _print_json(found)
+        return
+    _print_splits(found)
+    for label, values in found.items():
+        if label != "splits":
+            print()
+            _print_table(label, found["splits"], values)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from .export import export
+
+    written = export(arguments.dataset, arguments.jsonl, overwrite=arguments.overwrite)
+    if arguments.json:
+        _print_json({str(path): lines for path, lines in written.items()})
+        return
+    for path, lines in written.items():
+        print(f"{path}: {lines:,} dialogues")
+
+
+def _push(arguments: argparse.Namespace) -> None:
+    if arguments.public and not arguments.i_hold_redistribution_rights:
+        raise KoSentError(
+            "--public: AI Hub's data, edited or not, must not reach unapproved third parties; "
+            "leave --public out, or add --i-hold-redistribution-rights if you do"
+        )
+    from .push import push
+
+    url = push(
+        arguments.dataset,
+        arguments.repo_id,
+        public=arguments.public,
+        create_pr=arguments.create_pr,
+    )
+    if arguments.json:
+        _print_json({"url": url})
+        return
+    print(f'{url}\nLoad it with: load_dataset("{arguments.repo_id}")')
+
+
+def _findings(report: dict[str, Any]) -> list[str]:
+    """What the build noticed, a line each."""
+    from .report import REASONS
+
+    lines = [
+        f"Read {one['file']} as {one['split']}: {one['rows']:,} rows, edition {one['edition']}"
+        for one in report["read"]
+    ]
+    lines += [f"Left {one['file']}: {one['why']}" for one in report["left"]]
+    for what in ("dropped_rows", "trimmed_turns", "removed_dialogues"):
+        for reason, found in report[what].items():
+            file, at = next(iter(found["lines"].items()))
+            verb = what.split("_")[0].capitalize()
+            lines.append(f"{verb} {found['count']:,} {REASONS[reason]}, first {file}, line {at[0]}")
+    for one in report["labels"]["unknown"]:
+        label = f" {one['label']!r}" if one["label"] else ""
+        lines.append(
+            f"Unknown {one['kind']}{label}, kept: {one['count']:,} times, "
+            f"first {one['file']}, line {one['line']}"
+        )
+    return lines + [note.capitalize() for note in report["notes"]]
+
+
+def _print_splits(report: dict[str, Any]) -> None:
+    print(f"{'split':<12}{'dialogues':>12}{'turns':>12}{'characters':>14}")
+    for split, n in report["splits"].items():
+        print(f"{split:<12}{n['dialogues']:>12,}{n['turns']:>12,}{n['characters']:>14,}")
+
+
+def _print_table(label: str, splits: dict[str, Any], values: dict[str, dict[str, int]]) -> None:
+    print("".join(f"{split:>12}" for split in splits) + f"  {label}")
+    for value, by_split in values.items():
+        print("".join(f"{by_split.get(split, 0):>12,}" for split in splits) + f"  {value}")
+
+
+def _print_json(data: Any) -> None:
+    print(json.dumps(data, ensure_ascii=False, indent=2))
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

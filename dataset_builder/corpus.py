@@ -1,0 +1,191 @@
+"""SOURCE -> splits: one source per split is chosen, read, cleaned, and kept apart from the rest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from . import aihub, chat, splits
+from .report import Findings
+from .sources import SourceError, sha256, walk
+
+VALIDATION_FRACTION = 0.02
+SEED = 42
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to read a corpus.
+
+    `as_is` keeps every dialogue in the split it came from, which gives the reference's counts;
+    then nothing is carved out for validation unless `validation_fraction` says so. `prefer` names
+    an edition, a container, or a part of a file's path.
+    """
+
+    system_prompt: str = chat.SYSTEM_PROMPT
+    as_is: bool = False
+    validation_fraction: float | None = None
+    seed: int = SEED
+    prefer: str | None = None
+
+    @property
+    def fraction(self) -> float:
+        """The share of train that becomes validation."""
+        if self.validation_fraction is not None:
+            return self.validation_fraction
+        return 0.0 if self.as_is else VALIDATION_FRACTION
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Split -> dialogues (chat.SCHEMA), and what was found on the way."""
+
+    splits: dict[str, pa.Table]
+    findings: Findings
+
+
+def read_corpus(source: Path, options: Options, leave_out: Path | None = None) -> Corpus:
+    """The corpus under `source`, without the folder `leave_out`.
+
+    Raises:
+        SourceError: nothing to read, something damaged, or a choice that is the user's to make.
+    """
+    if not 0 <= options.fraction < 1:
+        raise SourceError(
+            f"validation fraction {options.fraction}: give a number from 0 up to, but not, 1"
+        )
+    findings = Findings()
+    chosen = choose(source, options.prefer, findings, leave_out)
+    tables = dict(_read(chosen, options, findings))
+    train, test = tables["train"], tables.get("test")
+    if not options.as_is:
+        file = chosen["train"].file.name
+        train = splits.remove_leaks(train, test, file, findings)
+    if not len(train):
+        raise SourceError(
+            f"{source}: no training dialogue is left of {findings.utterances['read']} utterances; "
+            "see what was dropped with --as-is, or give another SOURCE"
+        )
+    train, validation = splits.carve(train, options.fraction, options.seed)
+    if options.fraction and validation is None:
+        findings.notes.append("no group of dialogues is small enough for a validation split")
+    whole = {"train": train, "validation": validation, "test": test}
+    parts = {name: table for name, table in whole.items() if table is not None and len(table)}
+    findings.utterances["kept"] = sum(
+        2 * int(table["turns"].to_numpy().sum()) for table in parts.values()
+    )
+    findings.repeated.update({name: splits.repeated(table) for name, table in parts.items()})
+    findings.overlap.update(splits.overlaps(parts))
+    return Corpus(
+        {name: table.select(chat.SCHEMA.names) for name, table in parts.items()}, findings
+    )
+
+
+def choose(
+    source: Path, prefer: str | None, findings: Findings, leave_out: Path | None = None
+) -> dict[str, aihub.Source]:
+    """One source for train and, if there is any, one for test; the others are noted as left."""
+    recognised: list[aihub.Source] = []
+    disks: dict[Path, None] = {}
+    for file in walk(source, leave_out):
+        found = aihub.recognise(file)
+        if isinstance(found, str):
+            findings.left.append({"file": file.name, "why": found})
+        else:
+            recognised.append(found)
+    if not recognised:
+        looked = findings.left[0] if findings.left else None
+        seen = f"{looked['file']}: {looked['why']}" if looked else "it holds no files"
+        raise SourceError(
+            f"{source}: nothing here is the 감성 대화 말뭉치 ({seen}); "
+            'see README, "Getting the data"'
+        )
+    by_split = _by_split(recognised, aihub.split_of(source.resolve().name), findings)
+    chosen: dict[str, aihub.Source] = {}
+    for split, candidates in by_split.items():
+        chosen[split], left = _best(split, candidates, prefer)
+        for other in left:
+            why = f"{split} is read from {chosen[split].file.name}"
+            findings.left.append({"file": other.file.name, "why": why})
+        disks[chosen[split].file.disk] = None
+    if "train" not in chosen:
+        raise SourceError(
+            f"{source}: only a test split here ({chosen['test'].file.name}); "
+            "give the folder that holds Training too"
+        )
+    findings.left.sort(key=lambda one: one["file"])
+    for disk in disks:
+        name = disk.name if source.is_file() else disk.relative_to(source).as_posix()
+        size = disk.stat().st_size
+        findings.inputs.append({"file": name, "bytes": size, "sha256": sha256(disk)})
+    return chosen
+
+
+def _by_split(
+    recognised: list[aihub.Source], fallback: str | None, findings: Findings
+) -> dict[str, list[aihub.Source]]:
+    """Train and test candidates; paths that name no split are train if no other path names one."""
+    named = [one for one in recognised if one.split]
+    unnamed = [one for one in recognised if not one.split]
+    by_split: dict[str, list[aihub.Source]] = {}
+    for one in named:
+        by_split.setdefault(str(one.split), []).append(one)
+    if not named:
+        by_split[fallback or "train"] = unnamed
+    else:
+        for one in unnamed:
+            why = "its path says neither Training nor Validation"
+            findings.left.append({"file": one.file.name, "why": why})
+    return {split: by_split[split] for split in ("train", "test") if split in by_split}
+
+
+def _best(
+    split: str, candidates: list[aihub.Source], prefer: str | None
+) -> tuple[aihub.Source, list[aihub.Source]]:
+    """The preferred candidate and the others; two that rank alike are the user's to choose from."""
+
+    def rank(one: aihub.Source) -> tuple[bool, int, int]:
+        return (
+            not (prefer and _preferred(one, prefer)),
+            aihub.EDITION_ORDER.index(one.edition),
+            list(aihub.CONTAINERS.values()).index(one.container),
+        )
+
+    first, *others = sorted(candidates, key=rank)
+    alike = [one for one in others if rank(one) == rank(first)]
+    if alike and len({hashlib.sha256(one.file.read()).digest() for one in [first, *alike]}) > 1:
+        raise SourceError(
+            f"{split}: {first.file.name} and {alike[0].file.name} could both be meant; "
+            "keep one in SOURCE, or name a part of its path with --prefer"
+        )
+    return first, others
+
+
+def _preferred(one: aihub.Source, prefer: str) -> bool:
+    if prefer in aihub.EDITION_ORDER or prefer in aihub.CONTAINERS.values():
+        return prefer in (one.edition, one.container)
+    return prefer in one.file.name
+
+
+def _read(
+    chosen: dict[str, aihub.Source], options: Options, findings: Findings
+) -> Iterator[tuple[str, pa.Table]]:
+    for split, source in chosen.items():
+        raw = aihub.read(source)
+        name = source.file.name
+        yield split, chat.dialogues(raw, split, name, options.system_prompt, findings)
+        findings.read.append(
+            {
+                "split": split,
+                "file": name,
+                "edition": source.edition,
+                "container": source.container,
+                "codec": raw.codec,
+                "rows": len(raw.table),
+            }
+        )

@@ -1,0 +1,57 @@
+"""How many dialogues and turns a dataset has, by split and by label."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from . import taxonomy
+
+LABELS = ("emotion_code", "emotion_major", "situation", "age", "gender", "disease", "turns")
+UNKNOWN = "unknown"
+
+
+def count(tables: dict[str, pa.Table]) -> dict[str, Any]:
+    """`splits`: dialogues, turns, characters; then for each label: value -> split -> dialogues."""
+    found: dict[str, Any] = {
+        "splits": {
+            split: {
+                "dialogues": len(table),
+                "turns": int(pc.sum(table["turns"]).as_py() or 0),
+                "characters": _characters(table),
+            }
+            for split, table in tables.items()
+        }
+    }
+    for label in LABELS:
+        found[label] = _by_value(tables, label)
+    return found
+
+
+def _characters(table: pa.Table) -> int:
+    """Length of all turns together, the system message not counted."""
+    messages = pc.list_flatten(table["messages"])
+    spoken = pc.not_equal(pc.struct_field(messages, "role"), "system")
+    return int(
+        pc.sum(pc.utf8_length(pc.struct_field(messages, "content").filter(spoken))).as_py() or 0
+    )
+
+
+def _by_value(tables: dict[str, pa.Table], label: str) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for split, table in tables.items():
+        for entry in table[label].value_counts().to_pylist():
+            value = UNKNOWN if entry["values"] is None else str(entry["values"])
+            counts.setdefault(value, {})[split] = entry["counts"]
+    return {value: counts[value] for value in sorted(counts, key=_rank)}
+
+
+def _rank(value: str) -> tuple[int, str]:
+    """The taxonomy's own order, what it does not know after it."""
+    known = [*taxonomy.MAJORS.values()]
+    for table in (taxonomy.SITUATIONS, taxonomy.AGES, taxonomy.GENDERS, taxonomy.DISEASES):
+        known += table.values()
+    place = known.index(value) if value in known else len(known)
+    return place + (value == UNKNOWN), value

@@ -1,0 +1,32 @@
+"""`kosent-data export`: the reference's JSONL, one `{"messages": [...]}` a line."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from .errors import KoSentError
+from .folder import read_splits
+
+
+def export(dataset: Path, jsonl: Path, *, overwrite: bool = False) -> dict[Path, int]:
+    """The files written, one for each split, and their numbers of lines.
+
+    Raises:
+        KoSentError: no dataset there, or a file is there already and `overwrite` is not given.
+    """
+    tables = read_splits(dataset)
+    paths = {split: jsonl / f"{split}.jsonl" for split in tables}
+    taken = next((path for path in paths.values() if path.exists()), None)
+    if taken is not None and not overwrite:
+        raise KoSentError(f"{taken}: already there; name another folder, or add --overwrite")
+    jsonl.mkdir(parents=True, exist_ok=True)
+    for split, table in tables.items():
+        new = paths[split].with_name(f".{paths[split].name}.new-{os.getpid()}")
+        with new.open("w", encoding="utf-8", newline="\n") as file:
+            for batch in table.select(["messages"]).to_batches(max_chunksize=1000):
+                for row in batch.to_pylist():
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        new.replace(paths[split])
+    return {paths[split]: len(table) for split, table in tables.items()}

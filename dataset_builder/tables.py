@@ -1,0 +1,265 @@
+"""Delimited text, workbooks and JSON lists as columns of text, each row with its line.
+
+Nothing here knows what a column means. All text comes out composed (NFC) and otherwise as written.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from .sources import SourceError
+
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+TOO_MANY_CELLS = "too_many_cells"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Columns in the header's order; `lines[i]` is where row i starts in its file, from 1.
+
+    `faults` are rows that could not be taken: (reason, line).
+    """
+
+    columns: list[pa.Array]
+    lines: np.ndarray
+    faults: list[tuple[str, int]] = field(default_factory=list)
+
+
+def decode(data: bytes, where: str) -> tuple[str, str]:
+    """The text, composed, and its codec; raises SourceError with the line and byte that fail."""
+    if data.startswith(UTF16_MARKS):
+        raise SourceError(f"{where}, line 1, byte 0: UTF-16; save it as UTF-8 and build again")
+    try:
+        text, codec = data.decode("utf-8-sig"), "utf-8"
+    except UnicodeDecodeError as error:
+        text, codec = _decode_cp949(data, error, where), "cp949"
+    return nfc(text), codec
+
+
+def nfc(text: str) -> str:
+    """The text, composed."""
+    return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
+
+
+def header(text: str, delimiter: str) -> list[str]:
+    """The cells of the first line, stripped; [] if that line is not a row of cells."""
+    end = len(text)
+    for newline in "\r\n":
+        found = text.find(newline)
+        end = found if 0 <= found < end else end
+    try:
+        return [cell.strip() for cell in next(csv.reader([text[:end]], delimiter=delimiter), [])]
+    except csv.Error:
+        return []
+
+
+def read_text(text: str, delimiter: str, width: int, where: str) -> Rows:
+    """The rows below the first line of delimited text.
+
+    Raises:
+        SourceError: quoting that would make one row swallow others.
+    """
+    data = text.encode()
+    if _plain(data, delimiter):
+        columns = _read_plain(data, delimiter, width)
+        if columns is not None:
+            return Rows(columns, np.arange(2, len(columns[0]) + 2))
+    return _read_quoted(text, delimiter, width, where)
+
+
+def read_sheets(data: bytes, where: str) -> Iterator[tuple[str, int, list[list[Any]]]]:
+    """Name, number of the first row, and cells of each sheet of a workbook that holds any."""
+    try:
+        from python_calamine import CalamineWorkbook
+    except ImportError:
+        raise SourceError(f"{where}: reading xlsx needs: pip install python-calamine") from None
+    try:
+        book = CalamineWorkbook.from_filelike(io.BytesIO(data))
+        for name in book.sheet_names:
+            sheet = book.get_sheet_by_name(name)
+            cells = sheet.to_python(skip_empty_area=True)
+            if cells and sheet.start is not None:
+                yield name, sheet.start[0] + 1, cells
+    except SourceError:
+        raise
+    except Exception as error:  # calamine's errors share no base class but this one
+        raise SourceError(
+            f"{where}: not a whole workbook ({error}); download it again, or save it as csv"
+        ) from None
+
+
+def cell_text(value: Any) -> str:
+    """A workbook's or JSON's value as text: 3.0 as `3`, nothing as the empty text."""
+    if isinstance(value, str):
+        return nfc(value)
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return nfc(str(value))
+
+
+def json_records(text: str, where: str) -> Iterator[tuple[int, Any]]:
+    """Line and value of each item of a JSON list, one at a time."""
+    decoder = json.JSONDecoder(object_pairs_hook=_object)
+    position = _skip(text, 0)
+    if text[position : position + 1] != "[":
+        raise _not_json(text, position, where, "expected a list of records")
+    line, counted = 1, 0
+    position = _skip(text, position + 1)
+    separator = ""
+    while text[position : position + 1] != "]":
+        if separator:
+            if text[position : position + 1] != separator:
+                raise _not_json(text, position, where, "expected a comma or the list's end")
+            position = _skip(text, position + 1)
+        try:
+            value, end = decoder.raw_decode(text, position)
+        except json.JSONDecodeError as error:
+            raise _not_json(text, error.pos, where, error.msg) from None
+        except (ValueError, RecursionError) as error:
+            raise _not_json(text, position, where, str(error)) from None
+        line += text.count("\n", counted, position)
+        counted = position
+        yield line, value
+        position, separator = _skip(text, end), ","
+    rest = _skip(text, position + 1)
+    if rest != len(text):
+        raise _not_json(text, rest, where, "something follows the list")
+
+
+def encodable(text: str) -> bool:
+    """Whether the text can be stored: JSON may hold half of a character (`\\ud83d` alone)."""
+    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def _decode_cp949(data: bytes, utf8: UnicodeDecodeError, where: str) -> str:
+    """The text if it is cp949; UTF-8 with a damaged byte must not pass for it."""
+    at, codec = utf8.start, "UTF-8"
+    try:
+        text = data.decode("cp949")
+        others = [c for c in text if c > "\x7f"]
+        if 2 * sum("가" <= c <= "힣" for c in others) > len(others):
+            return text
+    except UnicodeDecodeError as error:
+        if error.start > at:
+            at, codec = error.start, "cp949"
+    line = data.count(b"\n", 0, at) + 1
+    raise SourceError(
+        f"{where}, line {line}, byte {at}: neither UTF-8 nor cp949 ({codec} up to there); "
+        "mend that byte or save the file as UTF-8"
+    )
+
+
+def _plain(data: bytes, delimiter: str) -> bool:
+    """Whether every quoted cell opens, closes and ends within one line.
+
+    With an even number of quotes in each line, every second one closes: what precedes an opening
+    quote and follows a closing one must then be a cell's edge (or the other half of `""`).
+    """
+    codes = np.frombuffer(data, np.uint8)
+    quotes = np.flatnonzero(codes == ord('"'))
+    if not len(quotes):
+        return True
+    newlines = np.flatnonzero(codes == ord("\n"))
+    if np.any(np.bincount(np.searchsorted(newlines, quotes)) % 2):
+        return False
+    before = np.concatenate([[ord("\n")], codes])[quotes[0::2]]
+    after = np.concatenate([codes, [ord("\n")]])[quotes[1::2] + 1]
+    edges = [ord(c) for c in (delimiter, "\n", "\r", '"')]
+    return bool(np.isin(before, edges).all() and np.isin(after, edges).all())
+
+
+def _read_plain(data: bytes, delimiter: str, width: int) -> list[pa.Array] | None:
+    """Columns of text in which each line is one row of `width` cells, None if some line is not."""
+    lines = data.count(b"\n") + (not data.endswith(b"\n")) - 1
+    names = [str(i) for i in range(width)]
+    try:
+        table = pa.csv.read_csv(
+            pa.py_buffer(data),
+            pa.csv.ReadOptions(column_names=names, skip_rows=1, block_size=1 << 24),
+            pa.csv.ParseOptions(delimiter=delimiter, ignore_empty_lines=False),
+            pa.csv.ConvertOptions(
+                check_utf8=False,
+                strings_can_be_null=False,
+                column_types={name: pa.string() for name in names},
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    if table.num_rows != lines or not lines:
+        return None
+    return [column.combine_chunks() for column in table.columns]
+
+
+def _read_quoted(text: str, delimiter: str, width: int, where: str) -> Rows:
+    """Like `_read_plain`, row by row: for cells of several lines, and rows of other widths."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    faults: list[tuple[str, int]] = []
+    start = 1
+    try:
+        for cells in reader:
+            line, start = start, reader.line_num + 1
+            if line == 1 or not cells:
+                continue
+            if reader.line_num > line and _swallowed(cells, delimiter, width):
+                raise csv.Error("a quote here swallows the rows below it")
+            while len(cells) > width and not cells[-1].strip():
+                cells.pop()
+            if len(cells) > width:
+                faults.append((TOO_MANY_CELLS, line))
+                continue
+            rows.append(cells + [""] * (width - len(cells)))
+            lines.append(line)
+    except csv.Error as error:
+        # Before a row is whole, `start` is still where it began.
+        at = start if reader.line_num >= start else line
+        raise SourceError(
+            f"{where}, line {at}: {error}; close the quote, or double it if it is part of the text"
+        ) from None
+    return Rows(as_columns(rows, width), np.array(lines, np.int64), faults)
+
+
+def as_columns(rows: Iterable[list[str]], width: int) -> list[pa.Array]:
+    """Columns from rows of `width` cells."""
+    rows = list(rows)
+    return [pa.array([row[i] for row in rows], pa.string()) for i in range(width)]
+
+
+def _swallowed(cells: list[str], delimiter: str, width: int) -> bool:
+    """Whether a row of several lines is really several rows behind a stray quote."""
+    return len(cells) != width or any(cell.count(delimiter) >= width - 1 for cell in cells)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return value
+
+
+def _skip(text: str, position: int) -> int:
+    while position < len(text) and text[position] in " \t\r\n":
+        position += 1
+    return position
+
+
+def _not_json(text: str, position: int, where: str, what: str) -> SourceError:
+    line = text.count("\n", 0, position) + 1
+    column = position - text.rfind("\n", 0, position)
+    return SourceError(
+        f"{where}, line {line}, column {column}: not the JSON list it should be ({what}); "
+        "download it again"
+    )
