@@ -7,6 +7,7 @@ their settings when they are imported, so those are moved before any test module
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,13 @@ def pytest_configure(config: pytest.Config) -> None:
         "HF_UPDATE_DOWNLOAD_COUNTS": "0",
         "TOKENIZERS_PARALLELISM": "false",
     }
+
+
+@pytest.fixture(autouse=True)
+def fresh_cache() -> Iterator[None]:
+    """Nothing one test downloaded in this process answers for the Hub of the next."""
+    yield
+    shutil.rmtree(Path(os.environ["HF_HOME"]) / "hub", ignore_errors=True)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ its kind, and how many requests it hits (None: all of them, until cleared). Kind
 |---|---|---|
 | `status` | this status instead of an answer | `code`, `retry_after`, `message` |
 | `html` | a page, as from a portal or a proxy | `code` (200) |
+| `lfs_refused` | an LFS batch that refuses each object | `code` (507), `message` |
 | `reset` | the connection reset | `when`: see below |
 | `lost_answer` | the request is carried out, then the connection reset | |
 | `truncate` | the answer ends early, its length promised in full | `keep` (bytes; half) |
@@ -32,6 +33,7 @@ from typing import Any
 KINDS = {
     "status": {"code", "retry_after", "message"},
     "html": {"code"},
+    "lfs_refused": {"code", "message"},
     "reset": {"when"},
     "lost_answer": set(),
     "truncate": {"keep"},

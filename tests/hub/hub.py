@@ -58,6 +58,10 @@ class Hub:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Go away: from now on connections are refused."""
         for server in self._servers:
             server.stop()
 
@@ -194,6 +198,11 @@ class Hub:
     @property
     def journal(self) -> list[Entry]:
         return self._journal.entries()
+
+    @property
+    def asked(self) -> int:
+        """Number of requests so far."""
+        return len(self._journal)
 
     def clear_journal(self) -> None:
         self._journal.clear()

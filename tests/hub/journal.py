@@ -46,6 +46,9 @@ class Journal:
         with self._lock:
             return list(self._entries)
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def clear(self) -> None:
         with self._lock:
             self._entries.clear()

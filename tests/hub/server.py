@@ -6,8 +6,10 @@ By hand: `python -m tests.hub.server --port 8000` prints the endpoint and some t
 from __future__ import annotations
 
 import argparse
+import json
 import socket
 import struct
+import sys
 import tempfile
 import threading
 import time
@@ -15,12 +17,12 @@ import traceback
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.hub.faults import Fault
 from tests.hub.journal import Entry
-from tests.hub.messages import Request, Response, refusal
+from tests.hub.messages import Request, Response, answer, refusal
 from tests.hub.routes import dispatch, repo_of
 from tests.hub.store import HubError
 
@@ -30,16 +32,46 @@ if TYPE_CHECKING:
 PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Welcome</body></html>"
 
 
+class _HTTP(ThreadingHTTPServer):
+    """Remembers open connections, so that a kept-alive one does not outlive its Hub."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int, handler: type):
+        self.connections: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", port), handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self.connections.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        self.connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that goes away in the middle is what many tests are about.
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+    def server_close(self) -> None:
+        super().server_close()
+        for connection in list(self.connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
 class Server:
     """One listening address of a Hub: `origin` is "hub" or "storage"."""
 
     def __init__(self, hub: Hub, origin: str, port: int = 0):
         handler = type("Handler", (_Handler,), {"hub": hub, "origin": origin})
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), handler)
-        self._http.daemon_threads = True
+        self._http = _HTTP(port, handler)
         self.address = f"http://127.0.0.1:{self._http.server_address[1]}"
         self._thread = threading.Thread(
-            target=self._http.serve_forever, args=(0.05,), daemon=True, name=origin
+            target=self._http.serve_forever, args=(0.01,), daemon=True, name=origin
         )
 
     def start(self) -> None:
@@ -47,8 +79,7 @@ class Server:
 
     def stop(self) -> None:
         self._http.shutdown()
-        # Threads wait on kept-alive connections for ever; they are daemons, so do not join.
-        self._http.socket.close()
+        self._http.server_close()
         self._thread.join()
 
 
@@ -89,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
             token = hub.accounts.authenticate(authorization)
             user = token.user if token else None
             request = Request(method, url.path, query, headers, body, token)
-            response = _instead(fault) or dispatch(hub, self.origin, request)
+            response = _instead(fault, body) or dispatch(hub, self.origin, request)
         except HubError as error:
             response = refusal(error)
         except Exception:
@@ -147,6 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         body = response.body
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Request-Id", f"Root=1-{self.hub.asked:08x}")
         self.end_headers()
         if self.command == "HEAD":
             return
@@ -182,18 +214,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
 
-def _instead(fault: Fault | None) -> Response | None:
+def _instead(fault: Fault | None, body: bytes) -> Response | None:
     """The answer of a fault that answers by itself."""
-    if fault is None or fault.kind not in ("status", "html"):
-        return None
-    options = fault.options
-    if fault.kind == "html":
-        return Response(options.get("code", 200), PAGE, {"Content-Type": "text/html"})
+    options = fault.options if fault else {}
     said = options.get("message", "Internal trouble, made for a test")
-    headers = {}
-    if "retry_after" in options:
-        headers["Retry-After"] = str(options["retry_after"])
-    return refusal(HubError(options.get("code", 503), None, said), headers)
+    match fault.kind if fault else None:
+        case "html":
+            return Response(options.get("code", 200), PAGE, {"Content-Type": "text/html"})
+        case "lfs_refused":
+            error = {"code": options.get("code", 507), "message": said}
+            refused = [{**item, "error": error} for item in json.loads(body)["objects"]]
+            return answer({"objects": refused})
+        case "status":
+            headers = {}
+            if "retry_after" in options:
+                headers["Retry-After"] = str(options["retry_after"])
+            return refusal(HubError(options.get("code", 503), None, said), headers)
+    return None
 
 
 def main() -> None:
