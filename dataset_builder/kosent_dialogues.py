@@ -1,0 +1,86 @@
+"""The loading script: a builder for the datasets library, a thin shell over the modules beside it.
+
+With datasets 2 and 3 (from 4 on the library runs no scripts; use `dataset_builder.load`):
+
+    load_dataset("dataset_builder/kosent_dialogues.py", data_dir=SOURCE, trust_remote_code=True)
+"""
+
+# ruff: noqa: F401
+# The library copies this file, and of the files beside it those that an import line here names,
+# so the ones that are only needed by the others are named too. No comment may follow on the line:
+# the library would take it for the address of the module.
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+
+from .aihub import recognise
+from .chat import SCHEMA, SYSTEM_PROMPT
+from .corpus import SEED, Options, read_corpus
+from .report import Findings
+from .sources import SourceError, content_hash
+from .splits import carve
+from .tables import decode
+from .taxonomy import EMOTIONS
+
+
+@dataclass
+class KosentConfig(datasets.BuilderConfig):
+    """How to read the corpus: `corpus.Options` as keywords of `load_dataset`."""
+
+    system_prompt: str = SYSTEM_PROMPT
+    as_is: bool = False
+    validation_fraction: float | None = None
+    seed: int = SEED
+    prefer: str | None = None
+
+    def options(self) -> Options:
+        """The same, for `read_corpus`."""
+        return Options(**{field.name: getattr(self, field.name) for field in fields(Options)})
+
+    def create_config_id(self, config_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> str:
+        """The cache folder's name: what SOURCE holds counts, where it lies does not."""
+        settings = {name: value for name, value in config_kwargs.items() if name != "data_dir"}
+        settings["content"] = content_hash(_source(self.data_dir))
+        return super().create_config_id(settings, *args, **kwargs)
+
+
+class KosentDialogues(datasets.ArrowBasedBuilder):
+    """AI Hub's emotional dialogues as chat rows, read from files that lie at `data_dir`."""
+
+    BUILDER_CONFIG_CLASS = KosentConfig
+    BUILDER_CONFIGS = [  # noqa: RUF012
+        KosentConfig(name="chat", description="Cleaned, leaks removed, with a validation split"),
+        KosentConfig(name="as_is", as_is=True, description="Every dialogue, for others' counts"),
+    ]
+    DEFAULT_CONFIG_NAME = "chat"
+
+    def _info(self) -> datasets.DatasetInfo:
+        text = datasets.Value("string")
+        types: dict[str, Any] = {
+            field.name: text if pa.types.is_string(field.type) else datasets.Value("int32")
+            for field in SCHEMA
+        }
+        types["messages"] = [{"role": text, "content": text}]
+        return datasets.DatasetInfo(features=datasets.Features(types))
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        corpus = read_corpus(_source(self.config.data_dir), self.config.options())
+        return [
+            datasets.SplitGenerator(name=split, gen_kwargs={"table": table})
+            for split, table in corpus.splits.items()
+        ]
+
+    def _generate_tables(self, table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
+        yield 0, table
+
+
+def _source(data_dir: str | None) -> Path:
+    if data_dir is None:
+        raise SourceError("no SOURCE; give the folder of AI Hub's files as data_dir")
+    return Path(data_dir).expanduser()
