@@ -70,6 +70,11 @@ def dump(data: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=10_000)
 
 
+def dump_list(items: list[dict[str, Any]]) -> str:
+    """The list as YAML, Hangul unescaped."""
+    return yaml.safe_dump(items, sort_keys=False, allow_unicode=True, width=10_000)
+
+
 def _joined(key: str, theirs: Any, ours: Any) -> Any:
     if key in SHARED_LISTS:
         listed = [theirs] if isinstance(theirs, str) else theirs

@@ -1,0 +1,104 @@
+"""`kosent-card`: render, push and check the card of a run or of a repo on the Hub."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from model_card.errors import KoSentError, run_command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status of `kosent-card`."""
+    return run_command("kosent-card", lambda _: _command(argv))
+
+
+def _command(argv: Sequence[str] | None) -> None:
+    arguments = _parser().parse_args(argv)
+    arguments.command(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kosent-card",
+        description="The model card of a training run, or of a model on the Hub.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    render = commands.add_parser("render", help="write the card from the records")
+    _source(render)
+    render.add_argument(
+        "--output", type=Path, metavar="FILE", help="default: RUN/README.md; a repo's card: stdout"
+    )
+    _wording(render)
+    render.set_defaults(command=_render)
+
+    push = commands.add_parser("push", help="write the card on the Hub, in one commit")
+    push.add_argument("run", type=Path, metavar="RUN", help="the run folder")
+    push.add_argument("--repo-id", required=True, metavar="ORG/NAME")
+    push.add_argument("--create-pr", action="store_true", help="open a pull request instead")
+    _wording(push)
+    push.set_defaults(command=_push)
+    return parser
+
+
+def _source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="RUN|REPO_ID", help="a run folder, or a model on the Hub")
+
+
+def _wording(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--language",
+        choices=("ko", "en", "both"),
+        help="default: that of the card as it is, else both, Korean first",
+    )
+    parser.add_argument(
+        "--replace-edits",
+        action="store_true",
+        help="put our text back where a section of ours was changed by hand",
+    )
+
+
+def _render(arguments: argparse.Namespace) -> None:
+    from model_card.local import write_card
+
+    folder = Path(arguments.source)
+    if folder.is_dir():
+        output = write_card(
+            folder, arguments.output, arguments.language, replace_edits=arguments.replace_edits
+        )
+        print(f"card: {output}")
+        print(f"next: kosent-card preview {arguments.source}", file=sys.stderr)
+        return
+    from model_card.remote import render_repo
+
+    text = render_repo(arguments.source, arguments.language, replace_edits=arguments.replace_edits)
+    if arguments.output is None:
+        print(text, end="")
+    else:
+        arguments.output.write_text(text, encoding="utf-8", newline="")
+        print(f"card: {arguments.output}")
+
+
+def _push(arguments: argparse.Namespace) -> None:
+    from model_card.local import record_files
+    from model_card.publish import publish
+
+    if not arguments.run.is_dir():
+        raise KoSentError(f"{arguments.run}: no such folder; give the run folder of a training")
+    url = publish(
+        arguments.repo_id,
+        record_files(arguments.run),
+        message="Update the model card",
+        create_pr=arguments.create_pr,
+        language=arguments.language,
+        replace_edits=arguments.replace_edits,
+    )
+    print(f"card: {url}")
+    print(f"next: kosent-card check {arguments.repo_id}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

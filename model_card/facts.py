@@ -1,0 +1,106 @@
+"""The records of one model, read from a run folder or a Hub repo: all that a card is made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from model_card.conversations import CONVERSATIONS_PATH, Conversation
+from model_card.conversations import loads as conversations_from
+from model_card.errors import KoSentError
+from model_card.licenses import known_license
+from model_card.records import EVAL_FOLDER, LOG_HISTORY_PATH, RUN_PATH, Results, Run, loads
+
+ADAPTER, QUANTIZED, FINETUNE = "adapter", "quantized", "finetune"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything known about one model.
+
+    `relation` is what the files are to the base model, in the Hub's words: `adapter`, `quantized`
+    or `finetune`. A LoRA merged into its base is a `finetune`; the Hub's `merge` is of several
+    models. `license` is the base model's, as a Hub licence id, or None if nobody said.
+    """
+
+    run: Run | None = None
+    results: list[Results] = field(default_factory=list)
+    log_history: list[dict[str, Any]] = field(default_factory=list)
+    conversations: list[Conversation] = field(default_factory=list)
+    relation: str = ADAPTER
+    paths: frozenset[str] = frozenset()
+    license: str | None = None
+
+
+def gather(paths: Iterable[str], read: Callable[[str], bytes | None], where: str) -> Facts:
+    """The facts in a folder or repo called `where`, that has `paths` and whose files `read` gives.
+
+    Raises KoSentError naming the record that cannot be read.
+    """
+    known = frozenset(paths)
+
+    def text(path: str) -> str:
+        data = read(path) or b""
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise KoSentError(f"{where}/{path}: not UTF-8 at byte {error.start}") from None
+
+    run = loads(Run, text(RUN_PATH), f"{where}/{RUN_PATH}") if RUN_PATH in known else None
+    scores = sorted(
+        path for path in known if path.startswith(f"{EVAL_FOLDER}/") and path.endswith(".json")
+    )
+    results = [loads(Results, text(path), f"{where}/{path}") for path in scores]
+    log = LOG_HISTORY_PATH
+    talk = CONVERSATIONS_PATH
+    return Facts(
+        run=run,
+        results=results,
+        log_history=_log_history(text(log), f"{where}/{log}") if log in known else [],
+        conversations=conversations_from(text(talk), f"{where}/{talk}") if talk in known else [],
+        relation=relation(known, text("config.json") if "config.json" in known else "", run),
+        paths=known,
+        license=known_license(run.base_model.id) if run else None,
+    )
+
+
+def gather_folder(folder: Path) -> Facts:
+    """The facts in a run folder; `results.json` at its top counts as an evaluation too."""
+    paths = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    facts = gather(paths, lambda path: (folder / path).read_bytes(), str(folder))
+    top = folder / "results.json"
+    if facts.results or not top.is_file():
+        return facts
+    results = loads(Results, top.read_text(encoding="utf-8"), str(top))
+    return Facts(**{**facts.__dict__, "results": [results]})
+
+
+def relation(paths: frozenset[str], config: str, run: Run | None) -> str:
+    """What the files are to the base model; without any weights, what the run was to make."""
+    if "adapter_config.json" in paths:
+        return ADAPTER
+    if any(path.endswith(".gguf") for path in paths) or '"quantization_config"' in config:
+        return QUANTIZED
+    if any(path.endswith((".safetensors", ".bin")) for path in paths):
+        return FINETUNE
+    if run and run.parameters.get("trainable") == run.parameters.get("total"):
+        return FINETUNE
+    return ADAPTER
+
+
+def _log_history(text: str, where: str) -> list[dict[str, Any]]:
+    entries = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise KoSentError(f"{where}, line {number}: not JSON ({error})") from None
+        if not isinstance(entry, dict):
+            raise KoSentError(f"{where}, line {number}: expected an object")
+        entries.append(entry)
+    return entries

@@ -1,0 +1,72 @@
+"""Licences of well-known base models, and what Llama's asks of a model made from it.
+
+A licence that is not in this table is read from the base model's own card, never guessed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# By the beginning of a Hub id, as their cards state it.
+BASE_LICENSES = {
+    "meta-llama/Llama-3.1-": "llama3.1",
+    "meta-llama/Meta-Llama-3.1-": "llama3.1",
+    "meta-llama/Llama-3.2-": "llama3.2",
+    "meta-llama/Llama-3.3-": "llama3.3",
+    "HuggingFaceTB/SmolLM2-": "apache-2.0",
+    "HuggingFaceTB/SmolLM3-": "apache-2.0",
+    "Qwen/Qwen3-": "apache-2.0",
+    "google/gemma-2-": "gemma",
+    "google/gemma-3-": "gemma",
+}
+# Files of a Llama base that travel with what is made from it.
+LLAMA_FILES = ("LICENSE", "USE_POLICY.md")
+NOTICE_PATH = "NOTICE"
+
+
+@dataclass(frozen=True)
+class Llama:
+    """What the Llama community licence of one version asks for, and where it stands."""
+
+    version: str
+
+    @property
+    def license_url(self) -> str:
+        """The page of the licence agreement."""
+        return f"https://www.llama.com/llama{self.version.replace('.', '_')}/license/"
+
+    @property
+    def policy_url(self) -> str:
+        """The page of the acceptable use policy."""
+        return f"https://www.llama.com/llama{self.version.replace('.', '_')}/use-policy/"
+
+    @property
+    def notice(self) -> str:
+        """The sentence that the licence wants in a text file named Notice."""
+        return (
+            f"Llama {self.version} is licensed under the Llama {self.version} Community License, "
+            "Copyright © Meta Platforms, Inc. All Rights Reserved."
+        )
+
+
+def known_license(base_model: str) -> str | None:
+    """The Hub's id of a well-known base model's licence."""
+    return next((v for start, v in BASE_LICENSES.items() if base_model.startswith(start)), None)
+
+
+def llama(license_id: str | None) -> Llama | None:
+    """What a Llama licence (3.1 and newer) asks for; None for any other licence."""
+    if license_id in ("llama3.1", "llama3.2", "llama3.3"):
+        return Llama(license_id.removeprefix("llama"))
+    return None
+
+
+LICENSE_NAMES = {
+    "apache-2.0": ("Apache License 2.0", "https://www.apache.org/licenses/LICENSE-2.0"),
+    "mit": ("MIT License", "https://opensource.org/license/mit"),
+    "gemma": ("Gemma Terms of Use", "https://ai.google.dev/gemma/terms"),
+    **{
+        f"llama{version}": (f"Llama {version} Community License", Llama(version).license_url)
+        for version in ("3.1", "3.2", "3.3")
+    },
+}

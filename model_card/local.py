@@ -1,0 +1,71 @@
+"""The card of a run folder: read from its records, written beside them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from model_card.conversations import CONVERSATIONS_PATH
+from model_card.errors import KoSentError
+from model_card.facts import Facts, gather_folder
+from model_card.publish import README, kept_edits, plots
+from model_card.records import EVAL_FOLDER, LOG_HISTORY_PATH, RUN_PATH, dumps, eval_path
+from model_card.render import render_facts
+
+
+def folder_facts(folder: Path) -> Facts:
+    """The facts in a run folder; raises KoSentError if it has neither a run nor an evaluation."""
+    facts = gather_folder(folder)
+    if facts.run is None and not facts.results:
+        raise KoSentError(
+            f"{folder}: neither {RUN_PATH} nor {EVAL_FOLDER}/*.json in it; "
+            "give the output folder of a training run"
+        )
+    return facts
+
+
+def write_card(
+    folder: Path, output: Path | None, language: str | None, *, replace_edits: bool = False
+) -> Path:
+    """The path of the README, written with its pictures beside it.
+
+    A README that is there already keeps its own text, and what was changed inside our sections
+    (shown on stderr) unless `replace_edits`.
+    """
+    facts = folder_facts(folder)
+    path = output or folder / README
+    existing = read_card(path)
+    text = render_facts(
+        facts, repo_id=None, language=language, existing=existing, replace_edits=replace_edits
+    )
+    if not replace_edits and (diff := kept_edits(facts, None, language, existing)):
+        print(diff, file=sys.stderr)
+        print(
+            f"{path}: kept what was changed by hand inside our sections (above); "
+            "--replace-edits puts the records' text back",
+            file=sys.stderr,
+        )
+    for name, png in plots(facts).items():
+        picture = path.parent / name
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(png)
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def read_card(path: Path) -> str | None:
+    """The README's text with its own line ends, None if there is none."""
+    if not path.exists():
+        return None
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise KoSentError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+
+
+def record_files(folder: Path) -> dict[str, Path | bytes]:
+    """The records of a run folder by their path in a repo, and its README as a draft."""
+    facts = folder_facts(folder)
+    known = [RUN_PATH, LOG_HISTORY_PATH, CONVERSATIONS_PATH, README]
+    files: dict[str, Path | bytes] = {p: folder / p for p in known if (folder / p).is_file()}
+    return files | {eval_path(results): dumps(results).encode() for results in facts.results}

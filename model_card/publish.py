@@ -1,0 +1,216 @@
+"""A model repo brought up to date in one commit: new files, the card they make, its pictures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_card import metadata
+from model_card.commit import Head, commit, read_head
+from model_card.errors import KoSentError, explain
+from model_card.facts import Facts, gather
+from model_card.generated import is_generated
+from model_card.licenses import LLAMA_FILES, NOTICE_PATH, llama
+from model_card.plots import emotion_plot, training_plots
+from model_card.records import PLOTS_FOLDER
+from model_card.render import card_sections, languages_of, render_facts
+from model_card.scores import EVAL_RESULTS_PATH, eval_results
+from model_card.sections import edits, merge
+from model_card.view import emotion_picture
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+README = "README.md"
+
+
+def publish(
+    repo_id: str,
+    files: Mapping[str, Path | bytes],
+    *,
+    message: str,
+    create_pr: bool = False,
+    private: bool | None = None,
+    language: str | None = None,
+    replace_edits: bool = False,
+    api: HfApi | None = None,
+) -> str:
+    """URL of the commit (or pull request) with `files` and the card made from all records.
+
+    The card is rendered from the records that the repo will hold afterwards, on top of the README
+    that it has now: other people's text and metadata stay, and so does what they changed inside
+    our sections, with a warning that shows the difference (unless `replace_edits`). A README.md in
+    `files` counts as a draft: it is used where the repo has no text that it lacks.
+
+    Raises:
+        KoSentError: see `commit`; or a record that cannot be read.
+    """
+    from huggingface_hub import HfApi
+
+    api = api or HfApi()
+    base = _BaseRepo(api)
+    said: set[str] = set()
+
+    def build(head: Head) -> list[CommitOperationAdd]:
+        after = _overlay(head, files)
+        draft = files.get(README)
+        existing = _existing(head.read(README), None if draft is None else _bytes(draft), said)
+        facts = gather([*head.paths(), *files], after, repo_id)
+        facts = with_license(facts, base.license)
+        new: dict[str, Path | bytes] = {k: v for k, v in files.items() if k != README}
+        new |= {path: data for path, data in base.notices(facts).items() if path not in facts.paths}
+        facts = replace(facts, paths=facts.paths | new.keys())
+        if not replace_edits:
+            _tell(kept_edits(facts, repo_id, language, existing), repo_id, said)
+        text = render_facts(
+            facts,
+            repo_id=repo_id,
+            language=language,
+            existing=existing,
+            replace_edits=replace_edits,
+        )
+        new |= {README: text.encode()} | extras(facts, repo_id)
+        return additions(new)
+
+    return commit(repo_id, build, message=message, private=private, create_pr=create_pr, api=api)
+
+
+def additions(files: Mapping[str, Path | bytes]) -> list[CommitOperationAdd]:
+    """The operations that add these files."""
+    from huggingface_hub import CommitOperationAdd
+
+    return [CommitOperationAdd(path, data) for path, data in sorted(files.items())]
+
+
+def extras(facts: Facts, repo_id: str | None) -> dict[str, bytes]:
+    """The files that a card needs beside it: pictures, and the scores in the Hub's own form."""
+    files = plots(facts)
+    scores = eval_results(facts.results, repo_id) if repo_id else None
+    return files if scores is None else files | {EVAL_RESULTS_PATH: scores}
+
+
+def plots(facts: Facts) -> dict[str, bytes]:
+    """The card's pictures, by their path in the repo."""
+    files = {f"{PLOTS_FOLDER}/{n}": png for n, png in training_plots(facts.log_history).items()}
+    for results in facts.results:
+        picture = emotion_plot(results)
+        if picture is not None:
+            files[emotion_picture(results)] = picture
+    return files
+
+
+def kept_edits(
+    facts: Facts, repo_id: str | None, language: str | None, existing: str | None
+) -> str:
+    """What people changed inside our sections and we would change back, as a diff ("" if none)."""
+    if existing is None:
+        return ""
+    return edits(existing, card_sections(facts, repo_id, language or languages_of(existing)))
+
+
+def with_license(facts: Facts, look_up: Callable[[str, str | None], str | None]) -> Facts:
+    """The facts with the base model's licence looked up, if it is not a well-known one."""
+    if facts.run is None or facts.license is not None:
+        return facts
+    base = facts.run.base_model
+    return replace(facts, license=look_up(base.id, None if base.local else base.revision))
+
+
+class _BaseRepo:
+    """The base model's repo on the Hub, asked once: its licence, and its licence files."""
+
+    def __init__(self, api: HfApi) -> None:
+        self._api = api
+        self._heads: dict[str, Head | None] = {}
+
+    def license(self, base_model: str, revision: str | None) -> str | None:
+        """The licence that the base model's own card states; None if there is no way to know."""
+        head = self._head(base_model, revision)
+        card = head.read(README) if head is not None else None
+        if card is None:
+            return None
+        stated = metadata.read(card.decode("utf-8", "replace")).get("license")
+        return stated if isinstance(stated, str) and stated != "other" else None
+
+    def notices(self, facts: Facts) -> dict[str, bytes]:
+        """What a Llama base's licence wants in the repo: its own texts, and the notice."""
+        terms = llama(facts.license)
+        if terms is None or facts.run is None:
+            return {}
+        base = facts.run.base_model
+        head = self._head(base.id, None if base.local else base.revision)
+        texts = {path: head.read(path) for path in LLAMA_FILES} if head is not None else {}
+        found = {path: data for path, data in texts.items() if data is not None}
+        return found | {NOTICE_PATH: f"{terms.notice}\n".encode()}
+
+    def _head(self, base_model: str, revision: str | None) -> Head | None:
+        if base_model not in self._heads:
+            try:
+                head = read_head(base_model, revision=revision, api=self._api)
+            except Exception as error:
+                # Publishing does not depend on the base model's repo; `check` says what is missing.
+                line = explain(error)
+                if line is None:
+                    raise
+                print(f"{base_model}: licence texts not copied ({line})", file=sys.stderr)
+                head = None
+            self._heads[base_model] = head
+        return self._heads[base_model]
+
+
+def _overlay(head: Head, files: Mapping[str, Path | bytes]) -> Callable[[str], bytes | None]:
+    def read(path: str) -> bytes | None:
+        return _bytes(files[path]) if path in files else head.read(path)
+
+    return read
+
+
+def _bytes(data: Path | bytes) -> bytes:
+    return data if isinstance(data, bytes) else data.read_bytes()
+
+
+def _existing(there: bytes | None, draft: bytes | None, said: set[str]) -> str | None:
+    """The README to start from: the repo's, or the draft if that has all of the repo's text."""
+    if there is None or is_generated(text := _text(there, README)):
+        return None if draft is None else _text(draft, README)
+    if draft is None:
+        return text
+    mine, theirs = (
+        {
+            line.strip()
+            for line in merge(metadata.split(side)[1], {}, replace_edits=True).split("\n")
+        }
+        for side in (_text(draft, README), text)
+    )
+    if theirs <= mine:
+        return _text(draft, README)
+    if mine - theirs and "draft" not in said:
+        said.add("draft")
+        print(
+            "README.md: the text around our sections differs from the repo's; the repo's is kept. "
+            "To publish yours, add it to the README on the Hub",
+            file=sys.stderr,
+        )
+    return text
+
+
+def _text(data: bytes, where: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise KoSentError(f"{where}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+
+
+def _tell(diff: str, repo_id: str, said: set[str]) -> None:
+    """Show once what people changed inside our sections, and that it stays."""
+    if diff and diff not in said:
+        said.add(diff)
+        print(diff, file=sys.stderr)
+        print(
+            f"{repo_id}: kept what was changed by hand inside our sections (above); "
+            "--replace-edits puts the records' text back",
+            file=sys.stderr,
+        )

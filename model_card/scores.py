@@ -1,0 +1,68 @@
+"""Scores in the Hub's two machine-readable forms: `model-index`, and `.eval_results/*.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from model_card.markdown import HUB, HUB_ID, plain
+from model_card.metadata import OUR_TASK, dump_list
+from model_card.records import Results, eval_path
+from model_card.words import EN, metric_label
+
+EVAL_RESULTS_PATH = ".eval_results/kosent.yaml"
+SOURCE = "kosent-eval"
+
+
+def model_index(results: Sequence[Results], name: str, repo_id: str | None) -> list[dict[str, Any]]:
+    """The `model-index` of these results: an entry per dataset and split, every metric in it."""
+    return [{"name": plain(name), "results": [_result(r, repo_id) for r in results]}]
+
+
+def eval_results(results: Sequence[Results], repo_id: str) -> bytes | None:
+    """`.eval_results/kosent.yaml`: a task id per metric; None if no dataset is on the Hub."""
+    entries = [
+        {
+            "dataset": {
+                "id": r.dataset.id,
+                "task_id": name,
+                **({"revision": r.dataset.revision} if r.dataset.revision else {}),
+            },
+            "value": metric.value,
+            "date": r.created,
+            "source": {"url": _url(r, repo_id), "name": SOURCE},
+            "notes": plain(
+                f"{r.dataset.split} split, {r.dataset.samples} samples, {metric.signature}"
+            ),
+        }
+        for r in results
+        if not r.dataset.local and HUB_ID.fullmatch(r.dataset.id)
+        for name, metric in r.metrics.items()
+    ]
+    return dump_list(entries).encode() if entries else None
+
+
+def _result(results: Results, repo_id: str | None) -> dict[str, Any]:
+    dataset = {
+        "type": plain(results.dataset.id),
+        "name": plain(results.dataset.id.split("/")[-1]),
+        "split": plain(results.dataset.split),
+    }
+    if results.dataset.revision:
+        dataset["revision"] = results.dataset.revision
+    metrics = [
+        {"type": plain(name), "value": metric.value, "name": metric_label(plain(name), EN).text}
+        for name, metric in results.metrics.items()
+    ]
+    entry = {
+        "task": {"type": "text-generation", "name": OUR_TASK},
+        "dataset": dataset,
+        "metrics": metrics,
+    }
+    if repo_id is not None:
+        entry["source"] = {"name": SOURCE, "url": _url(results, repo_id)}
+    return entry
+
+
+def _url(results: Results, repo_id: str) -> str:
+    return f"{HUB}/{repo_id}/blob/main/{eval_path(results)}"

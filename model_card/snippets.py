@@ -1,0 +1,94 @@
+"""Code for "Try it": what a stranger pastes, and runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+
+from model_card.facts import ADAPTER, QUANTIZED
+from model_card.markdown import HUB_ID, Markdown, fenced
+from model_card.records import Run
+
+GREETING = "오늘 면접에서 떨어졌어요. 열심히 준비했는데 너무 속상해요."
+# vLLM takes an adapter's rank only in these steps.
+VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+
+
+def install(relation: str) -> Markdown:
+    """The command that installs what the snippet needs."""
+    extra = {ADAPTER: " peft", QUANTIZED: " bitsandbytes"}.get(relation, "")
+    return fenced(f"pip install -U transformers accelerate{extra}", "bash")
+
+
+def snippet(relation: str, model_id: str, run: Run, system_prompt: str | None) -> Markdown:
+    """Python that loads the model and prints a reply to one message."""
+    loader, library = "AutoModelForCausalLM", "transformers"
+    if relation == ADAPTER:
+        loader, library = "AutoPeftModelForCausalLM", "peft"
+    imports = sorted([f"from {library} import {loader}", "from transformers import AutoTokenizer"])
+    if library == "transformers":
+        imports = [f"from transformers import {loader}, AutoTokenizer"]
+    lines = [*imports, "", f"model_id = {_literal(model_id)}"]
+    lines += [
+        "tokenizer = AutoTokenizer.from_pretrained(model_id)",
+        f'model = {loader}.from_pretrained(model_id, dtype="auto", device_map="auto")',
+        "",
+        "messages = [",
+    ]
+    if system_prompt:
+        lines.append(f'    {{"role": "system", "content": {_literal(system_prompt)}}},')
+    lines += [
+        f'    {{"role": "user", "content": {_literal(GREETING)}}},',
+        "]",
+        "inputs = tokenizer.apply_chat_template(",
+        "    messages,",
+        "    add_generation_prompt=True,",
+        "    return_dict=True,",
+        '    return_tensors="pt",',
+        *[f"    {name}={value!r}," for name, value in _keywords(run)],
+        ").to(model.device)",
+        "output = model.generate(**inputs, max_new_tokens=128, do_sample=False)",
+        'reply = output[0, inputs["input_ids"].shape[1] :]',
+        "print(tokenizer.decode(reply, skip_special_tokens=True))",
+    ]
+    return fenced("\n".join(lines), "python")
+
+
+def vllm(relation: str, repo_id: str | None, run: Run) -> Markdown | None:
+    """The command that serves the model with vLLM; None if that needs ids which are not known."""
+    base = run.base_model.id
+    if repo_id is None or not HUB_ID.fullmatch(repo_id) or not HUB_ID.fullmatch(base):
+        return None
+    if relation != ADAPTER:
+        return fenced(f"vllm serve {repo_id}", "bash")
+    rank = run.config.get("lora_r")
+    fitting = [step for step in VLLM_RANKS if isinstance(rank, int) and step >= rank]
+    if not fitting:
+        return None
+    name = repo_id.split("/")[-1]
+    return fenced(
+        f"vllm serve {base} --enable-lora --max-lora-rank {fitting[0]} \\\n"
+        f"  --lora-modules {name}={repo_id}",
+        "bash",
+    )
+
+
+def llama_cpp(paths: Collection[str], repo_id: str | None) -> Markdown | None:
+    """The command for llama.cpp, if there are files for it."""
+    if repo_id is None or not any(path.endswith(".gguf") for path in paths):
+        return None
+    return fenced(f"llama-cli -hf {repo_id}", "bash")
+
+
+def _keywords(run: Run) -> list[tuple[str, object]]:
+    """What the template was given in training, as far as it can be a Python keyword."""
+    return [
+        (name, value)
+        for name, value in run.template_kwargs.items()
+        if name.isidentifier() and isinstance(value, bool | int | float | str)
+    ]
+
+
+def _literal(text: str) -> str:
+    """A Python string literal in double quotes, Hangul as it is."""
+    return json.dumps(text, ensure_ascii=False)
