@@ -6,12 +6,14 @@ their settings when they are imported, so those are moved before any test module
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -99,14 +101,18 @@ def run() -> Run:
 
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
-    """Folder of the embedded base model, made once per environment."""
-    return _made("SmolLM2-135M-Instruct", WRITE_SMOLLM2)
+    """Folder of the embedded base model, made once per environment.
+
+    Two folders up, it has the name of its Hub id: `HuggingFaceTB/SmolLM2-135M-Instruct`.
+    """
+    source = (ROOT / "kosent_hub" / "embedded.py").read_text("utf-8")
+    return _made("HuggingFaceTB/SmolLM2-135M-Instruct", WRITE_SMOLLM2, source)
 
 
 @pytest.fixture(scope="session")
 def tiny_llama(smollm2: Path) -> Path:
     """Folder of a random two-layer Llama (hidden 64) with SmolLM2's tokenizer."""
-    return _made("tiny-llama", WRITE_TINY_LLAMA, str(smollm2))
+    return _made("tiny-llama", WRITE_TINY_LLAMA, str(smollm2), arguments=[smollm2])
 
 
 # Both in a process of their own: this one stays free of torch.
@@ -134,17 +140,19 @@ tokenizer.save_pretrained(folder)
 """
 
 
-def _made(name: str, script: str, *arguments: str) -> Path:
-    """The folder `script` writes; kept, and appearing whole, for other processes to find."""
-    folder = MODELS / name
+def _made(name: str, script: str, source: str, arguments: Sequence[Path] = ()) -> Path:
+    """The folder `script` writes; kept for as long as `source`, what it is made from, is the same.
+
+    It appears whole, for other processes to find.
+    """
+    key = hashlib.sha256(f"{script}{source}".encode()).hexdigest()[:12]
+    folder = MODELS / key / name
     if not folder.exists():
-        MODELS.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=MODELS) as scratch:
-            fresh = Path(scratch) / name
-            subprocess.run([sys.executable, "-c", script, str(fresh), *arguments], check=True)
-            try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            fresh = Path(scratch) / folder.name
+            command = [sys.executable, "-c", script, str(fresh), *map(str, arguments)]
+            subprocess.run(command, check=True)
+            with suppress(OSError):  # somebody else was faster
                 fresh.rename(folder)
-            except OSError:
-                if not folder.exists():
-                    raise
     return folder

@@ -20,7 +20,7 @@ its kind, and how many requests it hits (None: all of them, until cleared). Kind
 
 A `reset` happens `when="before"` the request's body is read, `"reading"` half of it,
 `"unanswered"` with the request read but not carried out, `"during"` the answer's body,
-or `"after"` it.
+or `"after"` it. What goes wrong in an answer's body passes HEAD requests by.
 """
 
 from __future__ import annotations
@@ -66,6 +66,13 @@ class Fault:
             raise ValueError(f"a reset is one of {', '.join(RESETS)}")
         re.compile(self.match)
 
+    @property
+    def needs_body(self) -> bool:
+        """Whether this fault can only be seen in an answer that has a body."""
+        return self.kind in ("truncate", "corrupt", "trickle") or (
+            self.options.get("when") == "during"
+        )
+
 
 class Faults:
     """Faults switched on; each request takes the first one that matches."""
@@ -87,6 +94,8 @@ class Faults:
         with self._lock:
             for fault in self._faults:
                 if fault.left == 0 or not re.search(fault.match, f"{method} {target}"):
+                    continue
+                if method == "HEAD" and fault.needs_body:
                     continue
                 if fault.left is not None:
                     fault.left -= 1

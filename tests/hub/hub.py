@@ -151,7 +151,7 @@ class Hub:
 
     def delete(self, repo_id: str, repo_type: str = "model") -> None:
         with self.store.lock:
-            del self.store.repos[repo_type, repo_id]
+            self.store.repos.pop((repo_type, repo_id), None)
 
     def exists(self, repo_id: str, repo_type: str = "model") -> bool:
         return (repo_type, repo_id) in self.store.repos

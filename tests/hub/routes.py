@@ -43,7 +43,8 @@ ROUTES = {
     "storage": _compiled(routes_lfs.STORAGE_ROUTES + routes_files.STORAGE_ROUTES),
 }
 REPO = re.compile(
-    r"/(?:api/)?(?:(?P<types>models|datasets|spaces)/)?(?P<repo_id>[\w.-]+/[\w.-]+?)(?:\.git)?(?:/.*)?"
+    r"/(?:api/(?=models/|datasets/|spaces/))?(?:(?P<types>models|datasets|spaces)/)?"
+    r"(?P<repo_id>(?!api/)[\w.-]+/[\w.-]+?)(?:\.git)?(?:/.*)?"
 )
 
 
@@ -66,9 +67,9 @@ def dispatch(hub: Hub, origin: str, request: Request) -> Response:
     return refusal(HubError(404, None, f"Sorry, we can't find the page {request.path}"))
 
 
-def repo_of(path: str) -> tuple[str, str] | None:
-    """(type, id) of the repository an address is about."""
+def repo_of(path: str) -> tuple[str, str]:
+    """(type, id) of the repository an address is about; ValueError if it is about none."""
     found = REPO.fullmatch(path)
     if found is None:
-        return None
+        raise ValueError(f"{path} is not about a repository")
     return TYPES[found["types"] or "models"], found["repo_id"]

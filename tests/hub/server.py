@@ -6,7 +6,6 @@ By hand: `python -m tests.hub.server --port 8000` prints the endpoint and some t
 from __future__ import annotations
 
 import argparse
-import json
 import socket
 import struct
 import sys
@@ -15,6 +14,7 @@ import threading
 import time
 import traceback
 from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,20 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
             note(None)
             self._reset()
             return
-        self._before(fault, url.path, headers)
-        try:
-            # Storage looks at signatures in its addresses, never at tokens.
-            authorization = headers.get("authorization") if self.origin == "hub" else None
-            token = hub.accounts.authenticate(authorization)
-            user = token.user if token else None
-            request = Request(method, url.path, query, headers, body, token)
-            response = _instead(fault, body) or dispatch(hub, self.origin, request)
-        except HubError as error:
-            response = refusal(error)
-        except Exception:
-            # A bug in here must not look like a network to the client under test.
-            traceback.print_exc()
-            response = refusal(HubError(501, None, "bug in the test Hub; see its traceback"))
+        request = Request(method, url.path, query, headers, body, token=None)
+        user, response = self._handle(request, fault)
         if fault and fault.kind == "lost_answer":
             note(None)
             self._reset()
@@ -150,38 +138,49 @@ class _Handler(BaseHTTPRequestHandler):
             pass
         return b"".join(parts)
 
-    def _before(self, fault: Fault | None, path: str, headers: dict[str, str]) -> None:
+    def _handle(self, request: Request, fault: Fault | None) -> tuple[str | None, Response]:
+        """Who asked, and the answer."""
+        user = None
+        try:
+            if fault:
+                self._before(fault, request)
+            # Storage looks at signatures in its addresses, never at tokens.
+            if self.origin == "hub":
+                token = self.hub.accounts.authenticate(request.headers.get("authorization"))
+                user = token.user if token else None
+                request = replace(request, token=token)
+            return user, _instead(fault, request) or dispatch(self.hub, self.origin, request)
+        except HubError as error:
+            return user, refusal(error)
+        except Exception:
+            # A bug in here must not look like a network to the client under test.
+            traceback.print_exc()
+            return user, refusal(HubError(501, None, "bug in the test Hub; see its traceback"))
+
+    def _before(self, fault: Fault, request: Request) -> None:
         """What happens on the Hub, or to the network, just before the request is handled."""
-        if fault is None:
-            return
-        options, repo = fault.options, repo_of(path)
+        options = dict(fault.options)
         if fault.kind == "delay":
             time.sleep(options.get("seconds", 1))
         elif fault.kind == "expire_token":
-            self.hub.expire(headers["authorization"].removeprefix("Bearer "))
-        elif fault.kind == "delete_repo" and repo:
-            self.hub.delete(repo[1], repo[0])
-        elif fault.kind == "commit" and repo:
-            files = options.get("files") or {"foreign.txt": f"commit {fault.hits}\n"}
-            self.hub.land(
-                repo[1],
-                files,
-                repo[0],
-                author=options.get("author", "bob"),
-                title=options.get("title", "Somebody else was here"),
-            )
+            self.hub.expire(request.headers["authorization"].removeprefix("Bearer "))
+        elif fault.kind in ("delete_repo", "commit"):
+            repo_type, repo_id = repo_of(request.path)
+            if fault.kind == "delete_repo":
+                self.hub.delete(repo_id, repo_type)
+            else:
+                files = options.pop("files", {"foreign.txt": f"commit {fault.hits}\n"})
+                self.hub.land(repo_id, files, repo_type, **options)
 
     def _send(self, response: Response, fault: Fault | None) -> None:
         """The answer, as whole and as fast as the fault lets it through."""
         self.send_response(response.status)
         for name, value in response.headers.items():
             self.send_header(name, value)
-        body = response.body
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(len(response.body)))
         self.send_header("X-Request-Id", f"Root=1-{self.hub.asked:08x}")
         self.end_headers()
-        if self.command == "HEAD":
-            return
+        body = response.body if self.command != "HEAD" else b""
         kind = fault.kind if fault else None
         options = fault.options if fault else {}
         if kind == "corrupt":
@@ -214,7 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
 
-def _instead(fault: Fault | None, body: bytes) -> Response | None:
+def _instead(fault: Fault | None, request: Request) -> Response | None:
     """The answer of a fault that answers by itself."""
     options = fault.options if fault else {}
     said = options.get("message", "Internal trouble, made for a test")
@@ -223,7 +222,7 @@ def _instead(fault: Fault | None, body: bytes) -> Response | None:
             return Response(options.get("code", 200), PAGE, {"Content-Type": "text/html"})
         case "lfs_refused":
             error = {"code": options.get("code", 507), "message": said}
-            refused = [{**item, "error": error} for item in json.loads(body)["objects"]]
+            refused = [{**item, "error": error} for item in request.json()["objects"]]
             return answer({"objects": refused})
         case "status":
             headers = {}

@@ -134,7 +134,7 @@ def test_corrupt_download_passes_unnoticed(hub, repo):
 
 
 def test_trickle_arrives(hub, repo):
-    hub.fault(GET_FILE, "trickle", chunk=100, pause=0.1)
+    hub.fault("a.txt", "trickle", chunk=100, pause=0.1)
     start = time.monotonic()
     assert read(hub) == b"one" * 100
     assert time.monotonic() - start > 0.2
@@ -212,6 +212,13 @@ def test_repo_deleted_and_token_expired_meanwhile(hub, repo):
     with pytest.raises(RepositoryNotFoundError):
         write(hub)
     assert not hub.exists("alice/m")
+
+
+def test_create_repo_asks_again_at_once_on_a_conflicting_operation(hub):
+    said = "Cannot create repo: another conflicting operation is in progress"
+    hub.fault("POST /api/repos/create", "status", times=3, code=409, message=said)
+    hub.api().create_repo("alice/m")
+    assert [e.status for e in hub.journal] == [409, 409, 409, 200]
 
 
 def test_no_hub_at_all(hub, repo):

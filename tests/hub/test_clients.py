@@ -1,0 +1,136 @@
+"""The other libraries that speak to a Hub, in processes of their own, as users run them."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).resolve().parents[2]
+LOAD_DATASET = """
+from datasets import load_dataset
+print(load_dataset("kosent/d", split="train")["x"][:])
+print([row["x"] for row in load_dataset("kosent/d", split="train", streaming=True)])
+print(load_dataset("kosent/d", split="train", revision="v1")["x"][:])
+"""
+PUSH_DATASET = """
+from datasets import Dataset, load_dataset
+Dataset.from_dict({"a": [1, 2]}).push_to_hub("alice/pushed", private=True)
+print(load_dataset("alice/pushed", split="train")["a"][:])
+"""
+LOAD_METRIC = """
+import evaluate
+print(evaluate.load("kosent/score").compute(predictions=["a"], references=["a"]))
+"""
+# One import to a line: `evaluate` looks for packages to install in these lines, and reads
+# `import a, b` as a package called "a,".
+METRIC = """
+import datasets
+import evaluate
+
+
+class Score(evaluate.Metric):
+    def _info(self):
+        text = datasets.Value("string")
+        return evaluate.MetricInfo(
+            description="", citation="", inputs_description="",
+            features=datasets.Features({"predictions": text, "references": text}),
+        )
+
+    def _compute(self, predictions, references):
+        return {"score": float(predictions == references)}
+"""
+MODELS = """
+import sys
+import torch
+from peft import AutoPeftModelForCausalLM, LoraConfig, get_peft_model
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1])
+model.push_to_hub("alice/base", private=True)
+AutoTokenizer.from_pretrained(sys.argv[1]).push_to_hub("alice/base")
+print(type(AutoModel.from_pretrained("alice/base")).__name__)
+base = AutoModelForCausalLM.from_pretrained("alice/base")
+torch.manual_seed(0)
+adapter = get_peft_model(base, LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM"))
+adapter.push_to_hub("alice/adapter", private=True)
+loaded = AutoPeftModelForCausalLM.from_pretrained("alice/adapter")
+print(loaded.peft_config["default"].base_model_name_or_path)
+print(len(AutoTokenizer.from_pretrained("alice/base")))
+"""
+
+
+def succeeded(done) -> list[str]:
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def no_token_left_the_hub(hub) -> bool:
+    return not any("authorization" in e.headers for e in hub.journal if e.origin == "storage")
+
+
+def parquet(values) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"x": values}), buffer)
+    return buffer.getvalue()
+
+
+def test_datasets_loads_streams_and_takes_revisions(hub, run):
+    path = "data/train-00000-of-00001.parquet"
+    hub.create("kosent/d", "dataset", private=True, files={path: parquet([1, 2])})
+    hub.api().create_tag("kosent/d", tag="v1", repo_type="dataset")
+    hub.land("kosent/d", {path: parquet([3])}, "dataset")
+    assert succeeded(run(["python", "-c", LOAD_DATASET], env=hub.env())) == ["[3]", "[3]", "[1, 2]"]
+    assert no_token_left_the_hub(hub)
+
+
+def test_datasets_pushes_in_one_commit(hub, run):
+    assert succeeded(run(["python", "-c", PUSH_DATASET], env=hub.env())) == ["[1, 2]"]
+    assert hub.is_private("alice/pushed", "dataset")
+    assert len(hub.commits("alice/pushed", "dataset")) == 2
+
+
+def test_evaluate_loads_a_metric_from_a_space(hub, run):
+    hub.create("kosent/score", "space", files={"score.py": METRIC})
+    assert succeeded(run(["python", "-c", LOAD_METRIC], env=hub.env())) == ["{'score': 1.0}"]
+
+
+def test_transformers_and_peft_push_and_load(hub, run, tiny_llama):
+    done = run(["python", "-c", MODELS, tiny_llama], env=hub.env() | {"OMP_NUM_THREADS": "1"})
+    assert succeeded(done) == ["LlamaModel", "alice/base", "49152"]
+    assert hub.is_private("alice/adapter")
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= set(hub.files("alice/adapter"))
+    assert no_token_left_the_hub(hub)
+
+
+def test_hf_command_and_a_stranger(hub, run):
+    hub.create("kosent/m", private=True)
+    assert "alice" in run(["hf", "auth", "whoami"], env=hub.env()).stdout
+    done = run(["hf", "download", "kosent/m"], env=hub.env(user=None))
+    assert done.returncode != 0
+    assert hub.journal[-1].line == "GET /api/models/kosent/m/revision/main 401"
+
+
+def test_xet_is_refused_in_a_line_that_says_what_to_set(hub, run):
+    hub.create("alice/m")
+    env = hub.env()
+    del env["HF_HUB_DISABLE_XET"]
+    code = (
+        "from huggingface_hub import HfApi\n"
+        "HfApi().upload_file(path_or_fileobj=b'\\0', path_in_repo='w.bin', repo_id='alice/m')"
+    )
+    done = run(["python", "-c", code], env=env)
+    assert "ConnectionError: Network error" in done.stderr
+    assert hub.journal[-1].line == "GET /api/models/alice/m/xet-write-token/main 404"
+
+
+def test_by_hand():
+    """`python -m tests.hub.server` prints what to export."""
+    command = [sys.executable, "-m", "tests.hub.server", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("export HF_ENDPOINT=http://127.0.0.1:")
+        process.kill()
