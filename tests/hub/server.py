@@ -198,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset(pause=0.05)
         elif kind == "reset":
             self.wfile.write(body)
-            self._reset(pause=0.05)
+            self._reset(pause=0.2)
         else:
             self.wfile.write(body)
 

@@ -37,7 +37,7 @@ def test_metadata_of_both_kinds(hub, repo):
         url = hf_hub_url(repo, name, endpoint=hub.endpoint)
         found = get_hf_file_metadata(url, token=hub.token())
         assert (found.commit_hash, found.size) == (hub.head(repo), size)
-        assert len(found.etag) == length
+        assert len(str(found.etag)) == length
 
 
 def test_revisions(hub, repo):
@@ -66,7 +66,7 @@ def test_snapshot_is_taken_once(hub, repo, tmp_path):
 
 def test_filesystem_reads_ranges(hub, repo):
     files = HfFileSystem(endpoint=hub.endpoint, token=hub.token(), skip_instance_cache=True)
-    assert sorted(files.ls(repo, detail=False)) == [
+    assert sorted(map(str, files.ls(repo, detail=False))) == [
         f"alice/m/{name}" for name in (".gitattributes", "a.txt", "w.bin", "한글 이름.txt")
     ]
     with files.open(f"{repo}/w.bin", "rb", block_size=0) as file:
