@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from kosent_hub.errors import KoSentError
 from model_card.records import Repo
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 # Llama 3.1's and 3.2's templates print today's date unless they are given one. This is the
 # default of 3.1's own template, so a prompt is the same text whatever day it is made.
@@ -98,10 +99,31 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> str | None:
     """The text of the token that follows an assistant's reply, None if the template writes none."""
     reply = "a reply"
     turn = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": reply}]
-    text = str(tokenizer.apply_chat_template(turn, tokenize=False, **render_kwargs(tokenizer)))
-    after = text[text.rindex(reply) + len(reply) :]
+    _, _, after = render(tokenizer, turn).rpartition(reply)
     special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
-    return max((token for token in special if after.startswith(token)), key=len, default=None)
+    ends = (token for token in special if after.lstrip().startswith(token))
+    return max(ends, key=len, default=None)
+
+
+def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, Any]]) -> str:
+    """The dialogue as the model's own chat template writes it, dates and the like pinned.
+
+    Raises KoSentError when the template refuses it, as some refuse a system message.
+    """
+    from jinja2 import TemplateError
+
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                list(messages), tokenize=False, **render_kwargs(tokenizer)
+            )
+        )
+    except TemplateError as error:
+        roles = ", ".join(str(message.get("role")) for message in messages)
+        raise KoSentError(
+            f"{tokenizer.name_or_path}: its chat template refuses turns by {roles} ({error}); "
+            "use another model, or build the dataset without what it refuses"
+        ) from None
 
 
 def template_text(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -124,3 +146,28 @@ def render_kwargs(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
         # The corpus has replies, no reasoning: both sides leave the thinking block empty.
         pinned["enable_thinking"] = False
     return pinned
+
+
+def load_base(
+    model_id: str,
+    revision: str | None,
+    *,
+    dtype: str,
+    attention: str,
+    quantization: BitsAndBytesConfig | None = None,
+) -> PreTrainedModel:
+    """The base model in `dtype`, its linear layers quantised if asked, on this process's device."""
+    import torch
+    from accelerate import PartialState
+    from transformers import AutoModelForCausalLM
+
+    device = PartialState().device
+    return AutoModelForCausalLM.from_pretrained(
+        model_id,
+        revision=revision,
+        dtype=getattr(torch, dtype),
+        attn_implementation=attention,
+        quantization_config=quantization,
+        # A quantised model cannot be moved afterwards; DeepSpeed and FSDP place the others.
+        device_map={"": device} if quantization else None,
+    )

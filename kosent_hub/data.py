@@ -1,0 +1,289 @@
+"""Dialogues -> token ids and labels: learned are the assistant's replies and what ends them.
+
+The text is always the model's own chat template's. What in it is learned comes from `generation`
+marks (the model's, or those of a variant in chat_templates/ that renders the same text), or, for
+a template nobody marked, from where the replies stand in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kosent_hub.errors import KoSentError
+from kosent_hub.model import render, render_kwargs, template_text, turn_end
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+    from trl import ScriptArguments
+
+IGNORED = -100
+Messages = Sequence[dict[str, Any]]
+Span = tuple[int, int]
+Sample = dict[str, list[int]]
+
+# Private-use characters: no corpus has them, no template looks for them.
+_STAND_IN = "\ue000{}\ue001"
+
+_PROBES: list[Messages] = [
+    [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "I am sad."},
+        {"role": "assistant", "content": "I am with you."},
+    ],
+    [
+        {"role": "user", "content": "하나"},
+        {"role": "assistant", "content": "둘"},
+        {"role": "user", "content": " 셋 "},
+        {"role": "assistant", "content": "넷 "},
+    ],
+]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a split comes to: dialogues, tokens, tokens with a loss, and what `max_length` cost."""
+
+    samples: int
+    tokens: int
+    learned: int
+    longest: int
+    shortened: int
+    dropped: int
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The model's template and tokenizer as a function from dialogues to ids and labels.
+
+    `marked` is a template with `generation` marks that renders the same text as the model's own,
+    None where the replies have to be looked for.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    end: str
+    marked: str | None
+
+    def fit(
+        self, dialogues: Iterable[Messages], max_length: int | None
+    ) -> tuple[list[Sample], Counts]:
+        """The dialogues' samples, cut to `max_length` tokens after a whole reply, and the counts.
+
+        A dialogue whose first reply does not fit is dropped: half a reply teaches to break off.
+        """
+        end_id = self.tokenizer.convert_tokens_to_ids(self.end)
+        kept, shortened, dropped, longest = [], 0, 0, 0
+        for sample in self.encode(dialogues):
+            length = len(sample["input_ids"])
+            longest = max(longest, length)
+            if max_length is not None and length > max_length:
+                ends = [
+                    i for i, label in enumerate(sample["labels"][:max_length]) if label == end_id
+                ]
+                shortened, dropped = shortened + bool(ends), dropped + (not ends)
+                sample = {key: ids[: ends[-1] + 1 if ends else 0] for key, ids in sample.items()}
+            if sample["input_ids"]:
+                kept.append(sample)
+        tokens = sum(len(sample["labels"]) for sample in kept)
+        learned = sum(label != IGNORED for sample in kept for label in sample["labels"])
+        return kept, Counts(len(kept), tokens, learned, longest, shortened, dropped)
+
+    def encode(self, dialogues: Iterable[Messages]) -> Iterator[Sample]:
+        """`input_ids` and `labels` of each dialogue, in order; labels are -100 or the id itself.
+
+        Raises KoSentError naming the dialogue whose replies the template changes or does not end.
+        """
+        end_id = self.tokenizer.convert_tokens_to_ids(self.end)
+        for number, messages in enumerate(dialogues, start=1):
+            text, spans = self.render(messages, number)
+            encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+            ids, labels = encoded["input_ids"], [IGNORED] * len(encoded["input_ids"])
+            starts = [start for start, _ in encoded["offset_mapping"]]
+            for begin, stop in spans:
+                learned = [i for i, at in enumerate(starts) if begin <= at < stop]
+                if not learned or ids[learned[-1]] != end_id:
+                    raise KoSentError(
+                        f"dialogue {number}: the loss would miss the end-of-turn token {self.end!r}"
+                        "; this model's tokenizer and chat template do not fit together"
+                    )
+                for i in learned:
+                    labels[i] = ids[i]
+            yield {"input_ids": ids, "labels": labels}
+
+    def render(self, messages: Messages, number: int = 1) -> tuple[str, list[Span]]:
+        """The text of a dialogue and, for each reply, where it and its end of turn stand in it."""
+        text = render(self.tokenizer, messages)
+        if self.marked is None:
+            spans = self._look_for_replies(text, messages, number)
+        else:
+            marked_text, spans = _marked_text(self.tokenizer, self.marked, messages)
+            if marked_text != text:
+                raise KoSentError(
+                    f"dialogue {number}: the training template writes other text than the model's "
+                    "own; check that its messages are plain system, user and assistant turns"
+                )
+        turns = sum(message["role"] == "assistant" for message in messages)
+        if len(spans) != turns or not turns:
+            raise KoSentError(
+                f"dialogue {number}: {turns} assistant turns, {len(spans)} found in the text; "
+                "every dialogue needs one at least, and none may be empty"
+            )
+        return text, spans
+
+    def _look_for_replies(self, text: str, messages: Messages, number: int) -> list[Span]:
+        """Where the replies stand: the text around them is what stays when they are replaced."""
+        replies = [m["content"] for m in messages if m["role"] == "assistant"]
+        stand_ins = [_STAND_IN.format(i) for i in range(len(replies))]
+        names = iter(stand_ins)
+        replaced = [
+            {**m, "content": next(names)} if m["role"] == "assistant" else m for m in messages
+        ]
+        rest, spans, begin = render(self.tokenizer, replaced), [], 0
+        for stand_in, reply in zip(stand_ins, replies, strict=True):
+            before, found, rest = rest.partition(stand_in)
+            begin += len(before)
+            # Some templates strip what they print.
+            written = next((r for r in (reply, reply.strip()) if text.startswith(r, begin)), None)
+            if not found or not written or not rest.lstrip().startswith(self.end):
+                break
+            space = len(rest) - len(rest.lstrip())
+            stop = begin + len(written) + space + len(self.end)
+            spans.append((begin, stop))
+            begin += len(written)
+        if len(spans) == len(replies) and text[begin:] == rest:
+            return spans
+        raise KoSentError(
+            f"dialogue {number}: this model's chat template changes the replies it prints, so what "
+            "is learned cannot be told; add its training variant to kosent_hub/chat_templates/"
+        )
+
+
+def encoder(tokenizer: PreTrainedTokenizerBase) -> Encoder:
+    """The encoder for this tokenizer: its own marks, a variant's, or none.
+
+    Raises KoSentError when the template ends no turn: such a model would never learn to stop.
+    """
+    end = turn_end(tokenizer)
+    if end is None:
+        raise KoSentError(
+            f"{tokenizer.name_or_path}: its chat template writes no token after a reply, so the "
+            "model would never learn to stop; use the Instruct (or chat) version of this model"
+        )
+    folder = resources.files("kosent_hub") / "chat_templates"
+    variants = [file.read_text(encoding="utf-8") for file in sorted(folder.iterdir(), key=str)]
+    for template in (template_text(tokenizer), *variants):
+        if "endgeneration" in template and _same_text(tokenizer, template, end):
+            return Encoder(tokenizer, end, template)
+    return Encoder(tokenizer, end, None)
+
+
+def _same_text(tokenizer: PreTrainedTokenizerBase, template: str, end: str) -> bool:
+    """Whether a marked template writes the model's own text and marks each reply up to its end."""
+    for probe in _PROBES:
+        try:
+            text = render(tokenizer, probe)
+        except KoSentError:
+            continue  # a template without a system role; the dialogues themselves will tell
+        marked, spans = _marked_text(tokenizer, template, probe)
+        if marked != text or not spans:
+            return False
+        if not all(text[begin:stop].endswith(end) for begin, stop in spans):
+            return False
+    return True
+
+
+def _marked_text(
+    tokenizer: PreTrainedTokenizerBase, template: str, messages: Messages
+) -> tuple[str, list[Span]]:
+    """The text a template with `generation` marks writes, and the marked spans."""
+    from jinja2 import TemplateError
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    variables = {**tokenizer.special_tokens_map, **render_kwargs(tokenizer)}
+    try:
+        rendered: Any = render_jinja_template(
+            conversations=[list(messages)],
+            chat_template=template,
+            return_assistant_tokens_mask=True,
+            **variables,
+        )
+    except TemplateError:
+        return "", []
+    (text,), (spans,) = rendered
+    return text, [(begin, stop) for begin, stop in spans]
+
+
+def show(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> str:
+    """The sample's text with what is learned between `[[` and `]]`."""
+    parts: list[tuple[bool, list[int]]] = []
+    for token, label in zip(sample["input_ids"], sample["labels"], strict=True):
+        learned = label != IGNORED
+        if not parts or parts[-1][0] != learned:
+            parts.append((learned, []))
+        parts[-1][1].append(token)
+    texts = [(learned, tokenizer.decode(ids)) for learned, ids in parts]
+    return "".join(f"[[{text}]]" if learned else str(text) for learned, text in texts)
+
+
+def load(
+    script: ScriptArguments, revision: str | None, validation: bool
+) -> dict[str, list[Messages]]:
+    """The dialogues to train on and, if wanted and there, those of the validation split.
+
+    Never the test split: who looks at it while training has none left.
+    """
+    from datasets import load_dataset
+
+    name = str(script.dataset_name)
+    rows = load_dataset(name, script.dataset_config, revision=revision)
+    if script.dataset_train_split not in rows:
+        raise KoSentError(
+            f"{name}: no split {script.dataset_train_split!r} (found {', '.join(rows)}); "
+            "name one with --dataset_train_split"
+        )
+    wanted = {"train": script.dataset_train_split}
+    if validation and "validation" in rows:
+        wanted["validation"] = "validation"
+    for split in wanted.values():
+        if "messages" not in rows[split].column_names:
+            raise KoSentError(
+                f"{name}: no column `messages` (found {', '.join(rows[split].column_names)}); "
+                "build the dataset with kosent-data build"
+            )
+    return {role: list(rows[split]["messages"]) for role, split in wanted.items()}
+
+
+def system_prompt(dialogues: Sequence[Messages]) -> str | None:
+    """The system message that all dialogues begin with, None if they differ."""
+    prompts = {d[0]["content"] if d and d[0]["role"] == "system" else None for d in dialogues}
+    return prompts.pop() if len(prompts) == 1 else None
+
+
+def corpus(dataset: str, revision: str | None) -> str | None:
+    """The corpus named in the dataset's report.json, None where there is no such report."""
+    path: Path | str = Path(dataset) / "report.json"
+    if not Path(dataset).is_dir():
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+        try:
+            path = hf_hub_download(dataset, "report.json", repo_type="dataset", revision=revision)
+        except (EntryNotFoundError, LocalEntryNotFoundError):
+            return None
+    elif not Path(path).is_file():
+        return None
+    found = json.loads(Path(path).read_text(encoding="utf-8"))
+    return found.get("corpus") if isinstance(found, dict) else None
+
+
+def digest(samples: Iterable[Sample]) -> str:
+    """Hex SHA-256 of the samples' ids and labels: the same data, or not."""
+    seen = hashlib.sha256()
+    for sample in samples:
+        seen.update(str((sample["input_ids"], sample["labels"])).encode())
+    return seen.hexdigest()

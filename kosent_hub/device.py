@@ -1,0 +1,66 @@
+"""What this machine can do: number formats, attention kernels, cores, and what they are called."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from typing import Any
+
+
+def compute_dtype(use_cpu: bool) -> str:
+    """The 16-bit format this device multiplies fast, else `float32`.
+
+    NVIDIA cards have bfloat16 from capability 8.0; older ones emulate it slowly, though PyTorch
+    counts it as supported, and get float16. Of CPUs, those with AVX512-BF16 or AMX do.
+    """
+    import torch
+
+    if not use_cpu and torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float16"
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    fast = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return "bfloat16" if fast else "float32"
+
+
+def attention() -> str:
+    """`flash_attention_2` where it is installed and the card has it (8.0 and up), else `sdpa`."""
+    import torch
+    from transformers.utils import is_flash_attn_2_available
+
+    if torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0):
+        return "flash_attention_2" if is_flash_attn_2_available() else "sdpa"
+    return "sdpa"
+
+
+def use_all_cores() -> None:
+    """Undo the one thread that `accelerate launch` gives a CPU process unless told otherwise."""
+    import torch
+
+    launched = "ACCELERATE_DYNAMO_BACKEND" in os.environ or "LOCAL_WORLD_SIZE" in os.environ
+    if launched and os.environ.get("OMP_NUM_THREADS") == "1":
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // processes))
+
+
+def name(use_cpu: bool) -> str:
+    """What the device is called: `NVIDIA A100-SXM4-80GB`, `AMD EPYC (2 cores)`."""
+    import torch
+
+    if not use_cpu and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    processor = capabilities.get("cpu_name") or platform.processor() or platform.machine()
+    cores = os.cpu_count() or 1
+    return f"{processor} ({cores} core{'s' if cores > 1 else ''})"
+
+
+def peak_memory_gib(use_cpu: bool) -> float:
+    """The most memory held so far, in GiB: on a card by PyTorch, else by this process."""
+    import torch
+
+    if not use_cpu and torch.cuda.is_available():
+        return round(torch.cuda.max_memory_reserved() / 2**30, 2)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)

@@ -1,0 +1,238 @@
+"""A recipe and the flags after it, as TRL's dataclasses: default, then recipe, then flag."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import yaml
+
+from kosent_hub.errors import KoSentError
+
+if TYPE_CHECKING:
+    from trl import ModelConfig, ScriptArguments, SFTConfig
+
+RECIPES = Path(str(resources.files("kosent_hub") / "recipes"))
+
+
+@dataclass
+class ExtraArguments:
+    """What this trainer adds to TRL's settings."""
+
+    inspect: int = field(
+        default=0,
+        metadata={"help": "Print this many samples with their learned tokens, then stop."},
+    )
+    push_merged: bool = field(
+        default=False, metadata={"help": "Push the merged weights too, to HUB_MODEL_ID-merged."}
+    )
+
+
+@dataclass(frozen=True)
+class Push:
+    """Where the finished run goes. Privately, unless the user said otherwise."""
+
+    repo_id: str
+    private: bool
+    merged: bool
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One training run as asked for: TRL's dataclasses and where their values came from.
+
+    `asked` are the names set by the recipe or a flag. The Trainer's own pushing is off in
+    `training`: it would push while it trains; `push` is what was asked of it.
+    """
+
+    recipe: str
+    script: ScriptArguments
+    training: SFTConfig
+    model: ModelConfig
+    extra: ExtraArguments
+    asked: frozenset[str]
+    push: Push | None
+
+    @property
+    def model_id(self) -> str:
+        """The base model: a Hub id, or a folder."""
+        return str(self.model.model_name_or_path or "")
+
+    @property
+    def dataset_id(self) -> str:
+        """The dataset: a Hub id, or a folder."""
+        return str(self.script.dataset_name or "")
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(str(self.training.output_dir))
+
+    def told(self, names: Iterable[str]) -> dict[str, Any]:
+        """The values of these settings as JSON keeps them, whichever dataclass holds them."""
+        holders = (self.script, self.training, self.model, self.extra)
+        found = {
+            name: getattr(holder, name)
+            for name in sorted(names)
+            for holder in holders
+            if hasattr(holder, name)
+        }
+        return json.loads(json.dumps(found, default=_text))
+
+
+def packaged() -> list[str]:
+    """Names of the recipes that come with this package: `smollm2-135m/cpu`, ..."""
+    return sorted(
+        str(path.relative_to(RECIPES).with_suffix(""))
+        for path in RECIPES.glob("*/*.yaml")
+        if path.parent.name != "accelerate"
+    )
+
+
+def find(name: str) -> Path:
+    """The file of a recipe given as a path or as a packaged name."""
+    for path in (Path(name), RECIPES / f"{name}.yaml"):
+        if path.is_file():
+            return path
+    near = difflib.get_close_matches(name, packaged(), n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}?" if near else f"packaged ones: {', '.join(packaged())}"
+    raise KoSentError(f"{name}: no such recipe file or packaged recipe; {hint}")
+
+
+def title(name: str) -> str:
+    """How records name a recipe: the packaged name, or the file's name without its folder."""
+    return name if name in packaged() else Path(name).name
+
+
+def load(name: str) -> dict[str, Any]:
+    """The keys and values of a recipe."""
+    path = find(name)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise KoSentError(f"{path}: not YAML ({error}); mend it") from None
+    if not isinstance(values, dict):
+        raise KoSentError(f"{path}: a recipe is a list of `key: value` lines; mend it")
+    return values
+
+
+def parse(argv: Sequence[str]) -> Settings:
+    """The settings that `--config RECIPE [--any_field value ...]` stands for.
+
+    Raises KoSentError naming the key or flag that is unknown or has a value of another type.
+    """
+    from trl import ModelConfig, ScriptArguments, SFTConfig, TrlParser
+
+    class Parser(TrlParser):
+        def error(self, message: str) -> NoReturn:
+            raise KoSentError(f"{message}; see `python -m kosent_hub.train --help`")
+
+    name, flags = _split_config(argv)
+    types = (ScriptArguments, SFTConfig, ModelConfig, ExtraArguments)
+    parser = Parser(list[Any](types), prog="kosent_hub.train", allow_abbrev=False)
+    known = {f.name: f for kind in types for f in dataclasses.fields(kind) if f.init}
+    values = load(name)
+    flags = _for_device(values, flags) + flags
+    for key, value in values.items():
+        if key != "env":
+            _check(key, value, known, where=str(find(name)))
+    for flag in flags:
+        if flag.startswith("--"):
+            key = flag[2:].split("=")[0].replace("-", "_")
+            if key not in known and key.removeprefix("no_") not in known:
+                raise KoSentError(f"{flag}: unknown flag{_near(key, known)}")
+    asked = {f[2:].split("=")[0].replace("-", "_") for f in flags if f.startswith("--")}
+    asked |= values.keys()
+    try:
+        parsed = parser.parse_args_and_config(["--config", str(find(name)), *flags])
+    except (ValueError, TypeError) as error:
+        raise KoSentError(f"{name}: {error}") from None
+    script, training, model, extra = parsed
+    push = _take_push(training, extra)
+    return Settings(title(name), script, training, model, extra, frozenset(asked), push)
+
+
+def _for_device(values: dict[str, Any], flags: Sequence[str]) -> list[str]:
+    """What a recipe leaves to the device: `dtype: auto`, and where there is no card, the CPU."""
+    import torch
+
+    from kosent_hub.device import compute_dtype
+
+    added = []
+    said = {flag[2:].split("=")[0].replace("-", "_") for flag in flags if flag.startswith("--")}
+    use_cpu = values.get("use_cpu", False) or "use_cpu" in said
+    if not use_cpu and not torch.cuda.is_available():
+        # TRL refuses this with an error of its own; preflight says it with all the rest.
+        use_cpu, added = True, ["--use_cpu", "true"]
+    if values.get("dtype") == "auto" and "dtype" not in said:
+        dtype = compute_dtype(use_cpu)
+        added += ["--dtype", dtype]
+        for key, name in (("bf16", "bfloat16"), ("fp16", "float16")):
+            if key not in values:
+                added += [f"--{key}", str(dtype == name).lower()]
+    return added
+
+
+def _take_push(training: SFTConfig, extra: ExtraArguments) -> Push | None:
+    """The push that was asked of the Trainer, which is told nothing of it."""
+    wanted, repo_id = training.push_to_hub, training.hub_model_id
+    if training.hub_token:
+        os.environ["HF_TOKEN"] = training.hub_token
+    training.push_to_hub, training.hub_model_id, training.hub_token = False, None, None
+    if not wanted:
+        return None
+    if not repo_id:
+        raise KoSentError("--push_to_hub needs a name: add --hub_model_id ORG/NAME")
+    return Push(repo_id, training.hub_private_repo is not False, extra.push_merged)
+
+
+def _split_config(argv: Sequence[str]) -> tuple[str, list[str]]:
+    """The recipe's name and the other flags."""
+    flags = [part for flag in argv for part in _split_equals(flag)]
+    if flags.count("--config") != 1 or flags[-1] == "--config":
+        raise KoSentError(f"give one --config RECIPE; packaged ones: {', '.join(packaged())}")
+    index = flags.index("--config")
+    return flags[index + 1], flags[:index] + flags[index + 2 :]
+
+
+def _split_equals(flag: str) -> list[str]:
+    """`--config=X` as two parts, everything else as it is."""
+    return flag.split("=", 1) if flag.startswith("--config=") else [flag]
+
+
+def _check(key: str, value: Any, known: dict[str, dataclasses.Field], where: str) -> None:
+    """Refuse a recipe's key that no dataclass has, or a value that is plainly of another type."""
+    if key not in known:
+        raise KoSentError(f"{where}: unknown key {key!r}{_near(key, known)}")
+    kind = str(known[key].type)
+    text = isinstance(value, str)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = (
+        value is None
+        or text  # argparse converts text, or refuses it with the key's name
+        or ("bool" in kind and isinstance(value, bool))
+        or ("float" in kind and number)
+        or ("int" in kind and number and float(value).is_integer())
+        or ("list" in kind and isinstance(value, list))
+        or ("dict" in kind and isinstance(value, dict))
+    )
+    if not fits:
+        raise KoSentError(f"{where}: {key} is {value!r}, expected {kind.replace('<class ', '')}")
+
+
+def _text(value: Any) -> Any:
+    """A setting JSON does not know, such as TRL's enumerations, as its text."""
+    return getattr(value, "value", str(value))
+
+
+def _near(key: str, known: dict[str, dataclasses.Field]) -> str:
+    """`; did you mean ...?` when a known key is spelt almost like this one."""
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+    return f"; did you mean {near[0]}?" if near else "; see TRL's SFTConfig for what there is"

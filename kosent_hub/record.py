@@ -1,0 +1,127 @@
+"""The facts of a finished training run, as `kosent/run.json` keeps them."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import platform
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kosent_hub import device
+from kosent_hub.model import render_kwargs, template_sha256
+from model_card import records
+
+if TYPE_CHECKING:
+    from kosent_hub.data import Counts
+    from kosent_hub.recipe import Settings
+    from kosent_hub.trainer import AssistantTrainer
+
+PACKAGES = (
+    "accelerate", "bitsandbytes", "datasets", "kosent-hub", "peft", "tokenizers", "torch",
+    "transformers", "trl",
+)  # fmt: skip
+
+# Told even where nobody set them: what a reader needs to do it again.
+TOLD = (
+    "bf16", "dtype", "fp16", "gradient_accumulation_steps", "gradient_checkpointing",
+    "learning_rate", "load_in_4bit", "load_in_8bit", "lora_alpha", "lora_dropout", "lora_r",
+    "lora_target_modules", "lr_scheduler_type", "max_grad_norm", "max_length", "max_steps",
+    "num_train_epochs", "optim", "packing", "per_device_train_batch_size",
+    "train_sampling_strategy", "use_rslora", "warmup_steps", "weight_decay",
+)  # fmt: skip
+
+# Where things lie on one machine, secrets, and what the record says elsewhere.
+UNTOLD = frozenset({
+    "dataset_name", "hub_model_id", "hub_private_repo", "hub_token", "inspect", "logging_dir",
+    "model_name_or_path", "model_revision", "output_dir", "push_merged", "push_to_hub",
+    "resume_from_checkpoint", "run_name", "seed",
+})  # fmt: skip
+
+FINAL = ("loss", "mean_token_accuracy", "eval_loss", "eval_mean_token_accuracy")
+
+
+def record(
+    settings: Settings,
+    argv: Sequence[str],
+    *,
+    base: records.Repo,
+    dataset: records.Dataset,
+    counts: Counts,
+    system_prompt: str | None,
+    trainer: AssistantTrainer,
+) -> records.Run:
+    """The run's record. `counts` are the training split's."""
+    args, state = settings.training, trainer.state
+    batch = args.per_device_train_batch_size * args.gradient_accumulation_steps
+    batch *= trainer.accelerator.num_processes
+    trainable, total = trainer.accelerator.unwrap_model(trainer.model).get_nb_trainable_parameters()
+    tokenizer: Any = trainer.processing_class
+    name = settings.push.repo_id.split("/")[-1] if settings.push else settings.folder.name
+    return records.Run(
+        model_name=name,
+        base_model=base,
+        dataset=dataset,
+        recipe=settings.recipe,
+        config=settings.told({*TOLD, *settings.asked} - UNTOLD),
+        template_sha256=template_sha256(tokenizer),
+        parameters={"total": int(total), "trainable": int(trainable)},
+        training=records.Training(
+            steps=state.global_step,
+            epochs=round(float(state.epoch or 0), 4),
+            samples=round(float(state.epoch or 0) * counts.samples),
+            tokens=trainer.tokens,
+            learned_tokens=trainer.learned_tokens,
+            effective_batch_size=batch,
+            max_length=args.max_length or counts.longest,
+            seconds=round(trainer.seconds, 1),
+            seed=args.seed,
+            final=_final(state.log_history),
+        ),
+        hardware=records.Hardware(
+            device=device.name(args.use_cpu),
+            processes=trainer.accelerator.num_processes,
+            peak_memory_gib=device.peak_memory_gib(args.use_cpu),
+        ),
+        versions=_versions(),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=command(argv),
+        quantization=_quantization(settings),
+        system_prompt=system_prompt,
+        template_kwargs=render_kwargs(tokenizer),
+    )
+
+
+def command(argv: Sequence[str]) -> str:
+    """The command as typed, without a token's value and without this machine's folders."""
+    told, hidden = [], False
+    for part in argv:
+        name, equals, value = part.partition("=")
+        if hidden or name.replace("-", "_") == "__hub_token":
+            told.append("..." if hidden else f"{name}=..." if equals else part)
+            hidden = not hidden and not equals
+        elif Path(value if equals else part).is_absolute():
+            told.append(name + equals + Path(value).name if equals else Path(part).name)
+        else:
+            told.append(part)
+    return f"accelerate launch -m kosent_hub.train {shlex.join(told)}"
+
+
+def _final(log_history: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The last logged value of each curve."""
+    last = {key: entry[key] for entry in log_history for key in FINAL if key in entry}
+    return {key: round(float(last[key]), 6) for key in FINAL if key in last}
+
+
+def _quantization(settings: Settings) -> str | None:
+    if settings.model.load_in_4bit:
+        return settings.model.bnb_4bit_quant_type
+    return "int8" if settings.model.load_in_8bit else None
+
+
+def _versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide the outcome."""
+    found = {"python": platform.python_version()}
+    return found | {name: importlib.metadata.version(name) for name in PACKAGES}

@@ -1,0 +1,207 @@
+"""The training recipe, read from top to bottom: `accelerate launch -m kosent_hub.train`.
+
+Settings are TRL's own dataclasses (ScriptArguments, SFTConfig, ModelConfig): their default, then
+the recipe, then the flag. What comes out is a run folder; see run_folder.py.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kosent_hub.errors import KoSentError, run_command
+
+if TYPE_CHECKING:
+    from kosent_hub.data import Counts
+    from kosent_hub.recipe import Push
+
+HELP = """usage: accelerate launch -m kosent_hub.train --config RECIPE [--any_field value ...]
+
+Train a LoRA adapter on the assistant's turns of a chat dataset.
+
+  --config RECIPE           a recipe file, or a packaged one:
+                            {recipes}
+  --dataset_name DATASET    a dataset folder or Hub id with a `messages` column
+  --model_name_or_path ID   another base model than the recipe's
+  --output_dir DIR          the run folder; on an unfinished one the same command goes on
+  --inspect N               print N samples, what is learned in [[ ]], and stop
+  --push_to_hub true --hub_model_id ORG/NAME [--hub_private_repo false]
+                            push adapter, tokenizer, records and card when done (private)
+
+Every other field of TRL's ScriptArguments, SFTConfig and ModelConfig is a flag too; `trl sft
+--help` lists them. A flag overrides the recipe, the recipe overrides TRL's default.
+What a recipe needs: kosent-plan RECIPE --gpu NAME"""
+
+# Settings that may change when an interrupted run goes on: they do not touch what is learned.
+# Base and dataset are told apart by their revisions and the samples' digest.
+FREE = frozenset({
+    "dataset_name", "disable_tqdm", "eval_on_start", "eval_steps", "eval_strategy", "hub_model_id",
+    "hub_private_repo", "hub_token", "inspect", "logging_steps", "model_name_or_path",
+    "model_revision", "output_dir", "push_merged", "push_to_hub", "report_to", "run_name",
+    "save_steps", "save_strategy", "save_total_limit",
+})  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status of `python -m kosent_hub.train`."""
+    flags = sys.argv[1:] if argv is None else list(argv)
+    return run_command("kosent_hub.train", lambda _: train(flags))
+
+
+def train(argv: Sequence[str]) -> None:
+    """Train as `argv` says; raises KoSentError for everything the user can mend."""
+    from kosent_hub import recipe
+
+    if {"-h", "--help"} & set(argv):
+        print(HELP.format(recipes=", ".join(recipe.packaged())))
+        return
+    settings = recipe.parse(argv)
+
+    from accelerate import PartialState
+    from datasets import Dataset
+    from trl import get_peft_config, get_quantization_config
+
+    from kosent_hub import data, device, preflight, run_folder
+    from kosent_hub.model import load_base, load_tokenizer, resolve
+    from kosent_hub.record import record
+    from kosent_hub.trainer import AssistantTrainer
+    from model_card import records
+
+    process, args = PartialState(), settings.training
+    model_id, dataset_id, folder = settings.model_id, settings.dataset_id, settings.folder
+    device.use_all_cores()
+    preflight.check(settings)
+
+    # An interrupted run goes on with the commits it began with, whatever was pushed since.
+    before = run_folder.unfinished(folder)
+    base = resolve(model_id, before.base.revision if before else settings.model.model_revision)
+    source = resolve(dataset_id, before.dataset.revision if before else None, "dataset")
+
+    # The data: the same text as in evaluation, of which the assistant's turns are learned.
+    tokenizer = load_tokenizer(model_id, base.revision)
+    encoder = data.encoder(tokenizer)
+    with process.main_process_first():
+        splits = data.load(settings.script, source.revision, args.eval_strategy != "no")
+    samples, counts = {}, {}
+    for name, dialogues in splits.items():
+        samples[name], counts[name] = encoder.fit(dialogues, args.max_length)
+        _report(name, counts[name], args.max_length)
+    if settings.extra.inspect:
+        for sample in samples["train"][: settings.extra.inspect]:
+            print(data.show(tokenizer, sample), end="\n\n")
+        return
+    if "validation" not in samples:
+        args.eval_strategy, args.eval_on_start = "no", False
+    # Scores of the validation split come from the loss; whole logits would fill the memory.
+    args.prediction_loss_only = True
+
+    # The run folder: new, or taken up again.
+    facts = run_folder.Facts(
+        base, source, data.digest(samples["train"]), settings.told(settings.asked - FREE)
+    )
+    with process.main_process_first():
+        if process.is_main_process:
+            run_folder.begin(folder, facts)
+    checkpoint = run_folder.last_checkpoint(folder)
+
+    # The model and the loop.
+    trainer = AssistantTrainer(
+        model=load_base(
+            model_id,
+            base.revision,
+            dtype=str(settings.model.dtype),
+            attention=settings.model.attn_implementation or device.attention(),
+            quantization=get_quantization_config(settings.model),
+        ),
+        args=args,
+        train_dataset=Dataset.from_list(samples["train"]),
+        eval_dataset=Dataset.from_list(samples["validation"]) if "validation" in samples else None,
+        processing_class=tokenizer,
+        peft_config=get_peft_config(settings.model),
+    )
+    if checkpoint is not None:
+        _say(f"going on from {checkpoint}")
+        trainer.resume(checkpoint)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if trainer.stop.asked:
+        raise KoSentError(
+            f"stopped and saved after step {trainer.state.global_step} of "
+            f"{trainer.state.max_steps}; the same command goes on from there"
+        )
+
+    # What it leaves behind.
+    trainer.save_model(str(folder))
+    if process.is_main_process:
+        run_folder.name_base(folder, _typed(model_id), base.revision)
+        run = record(
+            settings,
+            argv,
+            base=base,
+            dataset=records.Dataset(
+                source.id,
+                source.revision,
+                source.local,
+                rows={name: count.samples for name, count in counts.items()},
+                source=data.corpus(dataset_id, source.revision),
+            ),
+            counts=counts["train"],
+            system_prompt=data.system_prompt(splits["train"]),
+            trainer=trainer,
+        )
+        run_folder.finish(folder, run, trainer.state.log_history)
+        _conclude(folder, settings.push)
+    process.wait_for_everyone()
+    trainer.end()
+
+
+def _typed(model_id: str) -> str:
+    """The base as the user named it; an absolute folder as seen from here."""
+    return os.path.relpath(model_id) if Path(model_id).is_absolute() else model_id
+
+
+def _report(split: str, counts: Counts, max_length: int | None) -> None:
+    """Say what a split comes to, and what `max_length` cost."""
+    _say(
+        f"{split}: {counts.samples:,} dialogues, {counts.tokens:,} tokens, "
+        f"{counts.learned:,} of them learned ({counts.learned / max(counts.tokens, 1):.0%}), "
+        f"the longest {counts.longest:,}"
+    )
+    if counts.shortened or counts.dropped:
+        _say(
+            f"{split}: max_length {max_length:,} shortens {counts.shortened:,} dialogues by whole "
+            f"turns and drops {counts.dropped:,} whose first reply does not fit"
+        )
+    if not counts.samples:
+        raise KoSentError(f"the {split} split has no dialogue that fits; raise --max_length")
+
+
+def _conclude(folder: Path, push: Push | None) -> None:
+    """Push if asked, and say where everything is and what comes next."""
+    from kosent_hub.push import push as push_run
+
+    print(folder)
+    if push is None:
+        _say(f"trained; score it: kosent-eval --model {shlex.quote(str(folder))} --dataset DATASET")
+        return
+    again = f"python -m kosent_hub.push {shlex.quote(str(folder))} --repo-id {push.repo_id}"
+    again += "" if push.private else " --public"
+    try:
+        print(push_run(folder, push.repo_id, private=push.private))
+    except BaseException:
+        _say(f"the run is whole in {folder}; only the push failed. To repeat just that: {again}")
+        raise
+    _say(f"pushed; score it: kosent-eval --model {push.repo_id} --dataset DATASET")
+
+
+def _say(text: str) -> None:
+    """A line on stderr, from one process of several."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

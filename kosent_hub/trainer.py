@@ -1,0 +1,272 @@
+"""TRL's SFTTrainer with what this project adds: checkpoints that are whole, counts, a CPU's head.
+
+Everything that decides what is learned is TRL's own; see data.py for the labels.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+from torch.utils.data import Sampler
+from tqdm import tqdm
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from trl import SFTTrainer
+
+from kosent_hub.data import IGNORED
+from kosent_hub.run_folder import COMPLETE, write
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+# Batches that are sorted together: enough that a batch has little padding, few enough that the
+# order stays random.
+_SORTED_TOGETHER = 50
+
+
+class AssistantTrainer(SFTTrainer):
+    """SFTTrainer over samples that carry their labels (`input_ids`, `labels`).
+
+    `tokens` and `learned_tokens` count what was trained on (padding apart) over all processes;
+    they and `seconds` go on where a checkpoint left them.
+    """
+
+    model: Any
+
+    def __init__(self, **arguments: Any) -> None:
+        self.stop = Stop()
+        super().__init__(callbacks=[self.stop], **arguments)
+        for shown in (ProgressCallback, PrinterCallback):
+            self.remove_callback(shown)
+        if not self.args.disable_tqdm:
+            self.add_callback(Progress(lambda: self.tokens))
+        self.learned_tokens = 0
+        self.started = time.monotonic()
+        # TRL keeps a quantised model's adapter in bfloat16, which a gradient scaler (fp16 on
+        # older cards) cannot unscale; under autocast float32 costs little.
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
+        if self.args.device.type == "cpu":
+            project_learned_only(self.model)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens trained on, padding apart."""
+        return int(self._total_train_tokens)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time spent in this run, before and after a resumption."""
+        return time.monotonic() - self.started
+
+    def resume(self, checkpoint: Path) -> None:
+        """Take up the counts of a complete checkpoint."""
+        counts = json.loads((checkpoint / COMPLETE).read_text())
+        self._total_train_tokens = counts["tokens"]
+        self.learned_tokens = counts["learned_tokens"]
+        self.started = time.monotonic() - counts["seconds"]
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """TRL's loss, its learned tokens counted."""
+        if self.model.training:
+            learned = (inputs["labels"][:, 1:] != IGNORED).sum()
+            self.learned_tokens += int(self.accelerator.gather_for_metrics(learned).sum())
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: cards are made from the run's record."""
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+        dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(dataset)
+        processes = self.accelerator.num_processes
+        step = self.args.train_batch_size * self.args.gradient_accumulation_steps * processes
+        lengths = [len(ids) for ids in dataset["input_ids"]]
+        # The epoch is read when iteration begins, so a resumed epoch has the order it had.
+        return LengthGrouped(lengths, step, self.args.seed, lambda: int(self.state.epoch or 0))
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+            counts = {
+                "tokens": self.tokens,
+                "learned_tokens": self.learned_tokens,
+                "seconds": round(self.seconds, 1),
+            }
+            # Written last: a checkpoint with this file has all the others.
+            write(folder / COMPLETE, json.dumps(counts).encode() + b"\n")
+
+
+class LengthGrouped(Sampler[int]):
+    """Indices in an order where the samples of a step are about equally long, new every epoch.
+
+    The step with the longest sample comes first: what does not fit fails at once. One order for
+    any number of processes, as long as a step has the same samples in all.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], step: int, seed: int, epoch: Callable[[], int]
+    ) -> None:
+        self.lengths, self.step, self.seed, self.epoch = lengths, step, seed, epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch())
+        order = torch.randperm(len(self), generator=generator).tolist()
+        together = self.step * _SORTED_TOGETHER
+        batches = []
+        for begin in range(0, len(order), together):
+            chunk = sorted(order[begin : begin + together], key=self.lengths.__getitem__)
+            batches += [chunk[i : i + self.step] for i in range(0, len(chunk), self.step)]
+        full = [batch for batch in batches if len(batch) == self.step]
+        rest = [batch for batch in batches if len(batch) < self.step]
+        shuffled = torch.randperm(len(full), generator=generator).tolist()
+        full = [full[i] for i in shuffled]
+        longest = max(range(len(full)), key=lambda i: self.lengths[full[i][-1]], default=None)
+        if longest:
+            full.insert(0, full.pop(longest))
+        return iter([index for batch in full + rest for index in batch])
+
+
+def project_learned_only(model: Any) -> None:
+    """Make TRL's loss project only the positions that have a label, where TRL projects all.
+
+    TRL leaves the others out on cards with Triton; on a CPU the projection of a whole dialogue to
+    49,152 logits, and back, is a third of all the work, and a third of it is used.
+    """
+    from trl.trainer.utils import FusedCausalLMOutput
+
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config = base.config.get_text_config()
+    scaled = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier")
+    if any(getattr(config, name, None) is not None for name in scaled):
+        return  # TRL knows how these models scale their logits
+    whole = base.forward
+
+    def forward(*args: Any, fused_lm_head: bool = False, labels: Any = None, **kwargs: Any) -> Any:
+        if not fused_lm_head:
+            return whole(*args, labels=labels, **kwargs)
+        kwargs["use_cache"] = False
+        hidden = base.base_model(*args, **kwargs).last_hidden_state[:, :-1]
+        labels = labels[:, 1:]
+        mask = labels != IGNORED
+        logits = base.get_output_embeddings()(hidden[mask]).float()
+        log_probs = -functional.cross_entropy(logits, labels[mask], reduction="none")
+        with torch.no_grad():
+            top = (logits.argmax(-1) == labels[mask]).float()
+            spread = torch.distributions.Categorical(logits=logits).entropy()
+        zeros = torch.zeros(mask.shape, dtype=log_probs.dtype)
+        return FusedCausalLMOutput(
+            log_probs=zeros.masked_scatter(mask, log_probs),
+            entropy=zeros.masked_scatter(mask, spread),
+            is_top1=zeros.masked_scatter(mask, top),
+            label_mask=mask,
+        )
+
+    base.forward = forward
+
+
+class Stop(TrainerCallback):
+    """Ctrl-C, or a scheduler's SIGTERM: finish the step, save, stop. A second one stops at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._previous = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        """Listen from the first step on."""
+        for name in self._previous:
+            signal.signal(name, self._ask)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Save and stop when any process was asked to."""
+        asked = torch.tensor(float(self.asked), device=args.device)
+        if args.world_size > 1:
+            torch.distributed.all_reduce(asked, op=torch.distributed.ReduceOp.MAX)
+        if asked > 0:
+            self.asked = control.should_save = control.should_training_stop = True
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        """Leave signals as they were."""
+        for name, handler in self._previous.items():
+            signal.signal(name, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        os.write(2, b"\nstopping after this step; press Ctrl-C again to stop at once\n")
+
+
+class Progress(TrainerCallback):
+    """A bar on stderr: loss, token accuracy, tokens per second, time left."""
+
+    def __init__(self, tokens: Callable[[], int]) -> None:
+        self._tokens = tokens
+        self._bar: tqdm | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Draw it, beginning where a resumed run begins."""
+        if state.is_world_process_zero:
+            # A log file gets a line now and then, a terminal a moving bar.
+            pause = 0.1 if sys.stderr.isatty() else 15.0
+            self._bar = tqdm(
+                total=state.max_steps, initial=state.global_step, desc="train", mininterval=pause
+            )
+            self._since, self._then = time.monotonic(), self._tokens()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """One step further."""
+        if self._bar is not None:
+            self._bar.update(state.global_step - self._bar.n)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Show the newest numbers beside the bar."""
+        if self._bar is not None and logs and "loss" in logs:
+            rate = (self._tokens() - self._then) / (time.monotonic() - self._since)
+            accuracy = logs.get("mean_token_accuracy", float("nan"))
+            self._bar.set_postfix_str(
+                f"loss {logs['loss']:.3f}, token accuracy {accuracy:.3f}, {rate:.0f} tokens/s",
+                refresh=False,
+            )
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        """Leave the last state on the screen."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
