@@ -1,7 +1,8 @@
 """The Hub's checks of card metadata (`/api/validate-yaml`) and of `.eval_results/*.yaml`.
 
-Messages are worded like the Hub's own. Returned as (errors, warnings): a card with an error
-is refused, at validation and again when it is committed.
+An approximation, on the strict side: it refuses what the Hub is known to refuse (local paths,
+null configs, unlisted licences), in words close to the Hub's. Returned as (errors, warnings):
+a card with an error is refused, at validation and again when it is committed.
 """
 
 from __future__ import annotations
