@@ -90,6 +90,11 @@ def _explain_hub(error: BaseException) -> str | None:
             f"{constants.ENDPOINT}: not reachable, and the file is not in the local cache; "
             "check the network and run the same command again"
         )
+    if isinstance(error, RuntimeError) and str(error).startswith("Error while uploading"):
+        return (
+            f"{constants.ENDPOINT}: a file could not be uploaded ({error}); nothing was committed, "
+            "run the same command again"
+        )
     if isinstance(error, errors.HTTPError):
         return (
             f"{constants.ENDPOINT}: not reachable ({type(error).__name__}); "
