@@ -35,6 +35,17 @@ def _parser() -> argparse.ArgumentParser:
     _wording(render)
     render.set_defaults(command=_render)
 
+    preview = commands.add_parser(
+        "preview", help="show the card in a browser, on this machine only"
+    )
+    _source(preview)
+    preview.add_argument("--port", type=int, default=0, help="default: any free one")
+    preview.add_argument(
+        "--repo-id", metavar="ORG/NAME", help="compare a run's card with this repo's on the Hub"
+    )
+    _language(preview)
+    preview.set_defaults(command=_preview)
+
     push = commands.add_parser("push", help="write the card on the Hub, in one commit")
     push.add_argument("run", type=Path, metavar="RUN", help="the run folder")
     push.add_argument("--repo-id", required=True, metavar="ORG/NAME")
@@ -48,12 +59,16 @@ def _source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="RUN|REPO_ID", help="a run folder, or a model on the Hub")
 
 
-def _wording(parser: argparse.ArgumentParser) -> None:
+def _language(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--language",
         choices=("ko", "en", "both"),
         help="default: that of the card as it is, else both, Korean first",
     )
+
+
+def _wording(parser: argparse.ArgumentParser) -> None:
+    _language(parser)
     parser.add_argument(
         "--replace-edits",
         action="store_true",
@@ -80,6 +95,23 @@ def _render(arguments: argparse.Namespace) -> None:
     else:
         arguments.output.write_text(text, encoding="utf-8", newline="")
         print(f"card: {arguments.output}")
+
+
+def _preview(arguments: argparse.Namespace) -> None:
+    from model_card import local, remote
+    from model_card.preview import serve
+
+    folder = Path(arguments.source)
+    if folder.is_dir():
+        source = local.preview_source(folder, arguments.language, arguments.repo_id)
+    else:
+        source = remote.preview_source(arguments.source, arguments.language)
+
+    def announce(address: str) -> None:
+        print(address, flush=True)
+        print("open this address in a browser; Ctrl-C ends the preview", file=sys.stderr)
+
+    serve(source, arguments.port, announce)
 
 
 def _push(arguments: argparse.Namespace) -> None:

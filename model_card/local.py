@@ -1,15 +1,18 @@
-"""The card of a run folder: read from its records, written beside them."""
+"""The card of a run folder: read from its records, written or shown beside them."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 from model_card.conversations import CONVERSATIONS_PATH
 from model_card.errors import KoSentError
 from model_card.facts import Facts, gather_folder
+from model_card.preview import Card, Source, files_version, read_below
 from model_card.publish import README, kept_edits, plots
 from model_card.records import EVAL_FOLDER, LOG_HISTORY_PATH, RUN_PATH, dumps, eval_path
+from model_card.remote import readme_of
 from model_card.render import render_facts
 
 
@@ -48,9 +51,16 @@ def write_card(
     for name, png in plots(facts).items():
         picture = path.parent / name
         picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_bytes(png)
-    path.write_text(text, encoding="utf-8", newline="")
+        write_whole(picture, png)
+    write_whole(path, text.encode())
     return path
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there as before or complete, at any moment."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_bytes(data)
+    draft.replace(path)
 
 
 def read_card(path: Path) -> str | None:
@@ -69,3 +79,25 @@ def record_files(folder: Path) -> dict[str, Path | bytes]:
     known = [RUN_PATH, LOG_HISTORY_PATH, CONVERSATIONS_PATH, README]
     files: dict[str, Path | bytes] = {p: folder / p for p in known if (folder / p).is_file()}
     return files | {eval_path(results): dumps(results).encode() for results in facts.results}
+
+
+def preview_source(folder: Path, language: str | None, repo_id: str | None) -> Source:
+    """The card of a run folder for the preview, beside the README of `repo_id` or the folder's."""
+    folder_facts(folder)
+
+    def build() -> Card:
+        facts = folder_facts(folder)
+        here = read_card(folder / README)
+        there = readme_of(repo_id) if repo_id is not None else here
+        drawn = plots(facts)
+        return Card(
+            title=repo_id or folder.resolve().name,
+            text=render_facts(
+                facts, repo_id=repo_id, language=language, existing=there if repo_id else here
+            ),
+            other=there,
+            other_name=f"README.md of {repo_id} now" if repo_id else "README.md in the folder",
+            read=lambda path: drawn.get(path) or read_below(folder, path),
+        )
+
+    return Source(build, lambda: files_version(folder))

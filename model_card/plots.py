@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from model_card.records import Results
+from model_card.words import EMOTIONS_EN, EN, metric_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,17 +21,9 @@ INK, SOFT, TRAIN, VALIDATION = "#24292f", "#d0d7de", "#1f6feb", "#d1580a"
 
 TRAINING = (
     ("loss", "Loss", "Training loss"),
-    ("mean_token_accuracy", "Mean token accuracy", "Token accuracy"),
+    ("mean_token_accuracy", "Token accuracy", "Mean token accuracy"),
     ("learning_rate", "Learning rate", "Learning rate"),
 )
-EMOTIONS = {
-    "기쁨": "Joy",
-    "당황": "Embarrassment",
-    "분노": "Anger",
-    "불안": "Anxiety",
-    "상처": "Hurt",
-    "슬픔": "Sadness",
-}
 
 
 def training_plots(log_history: Sequence[dict[str, Any]]) -> dict[str, bytes]:
@@ -62,16 +55,17 @@ def emotion_plot(results: Results) -> bytes | None:
     def draw(axes: Sequence[Axes]) -> None:
         for axis, name in zip(axes, names, strict=True):
             rows = [(e, v[name]) for e, v in results.by_emotion.items() if name in v]
-            labels = [EMOTIONS.get(e, f"label {i + 1}") for i, (e, _) in enumerate(rows)]
-            bars = axis.barh(labels, [value for _, value in rows], color=TRAIN, height=0.6)
-            axis.bar_label(bars, fmt="%.3g", padding=3, fontsize=7, color=INK)
-            axis.margins(x=0.2)
+            labels = [EMOTIONS_EN.get(e, f"label {i + 1}") for i, (e, _) in enumerate(rows)]
+            bars = axis.barh(labels, [value for _, value in rows], color=TRAIN, height=0.7)
+            axis.bar_label(bars, fmt="%.3g", label_type="center", fontsize=8, color="white")
+            axis.margins(x=0.1)
             axis.invert_yaxis()
             axis.grid(axis="x", color=SOFT, linewidth=0.6)
             overall = results.metrics.get(name)
             if overall is not None:
                 axis.axvline(overall.value, color=VALIDATION, linewidth=1.2, linestyle="--")
-            axis.set_title(f"{_ascii(name)} (dashed: all)", fontsize=9)
+            axis.set_title(_ascii(metric_label(name, EN).text), fontsize=9)
+            axis.set_xlabel("dashed: all replies", fontsize=8)
         for axis in axes[1:]:
             axis.set_yticklabels([])
 
@@ -120,7 +114,8 @@ def _png(draw: Any, panels: int = 1) -> bytes:
 
     # The user's own matplotlib settings would change the bytes.
     with matplotlib.rc_context(rc=matplotlib.rcParamsDefault):
-        figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained", facecolor="white")
+        figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor="white")
+        figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
         axes = [figure.add_subplot(1, panels, index + 1) for index in range(panels)]
         draw(axes)
         for axis in axes:

@@ -43,7 +43,8 @@ def publish(
     The card is rendered from the records that the repo will hold afterwards, on top of the README
     that it has now: other people's text and metadata stay, and so does what they changed inside
     our sections, with a warning that shows the difference (unless `replace_edits`). A README.md in
-    `files` counts as a draft: it is used where the repo has no text that it lacks.
+    `files` counts as a draft: it is used where the repo has no text that it lacks. A missing repo
+    is created, privately unless `private=False`.
 
     Raises:
         KoSentError: see `commit`; or a record that cannot be read.
@@ -75,7 +76,15 @@ def publish(
         new |= {README: text.encode()} | extras(facts, repo_id)
         return additions(new)
 
-    return commit(repo_id, build, message=message, private=private, create_pr=create_pr, api=api)
+    # A model may be public: `private` only says how a missing repo is created.
+    return commit(
+        repo_id,
+        build,
+        message=message,
+        private=None if private else private,
+        create_pr=create_pr,
+        api=api,
+    )
 
 
 def additions(files: Mapping[str, Path | bytes]) -> list[CommitOperationAdd]:

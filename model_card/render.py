@@ -30,7 +30,7 @@ from model_card.tables import (
     word,
 )
 from model_card.view import Evaluation, evaluation
-from model_card.words import KO, LANGUAGES, METRICS, count, duration, fixed, percent, short
+from model_card.words import HUB_METRICS, KO, LANGUAGES, count, duration, fixed, percent, short
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -96,10 +96,10 @@ def languages_of(existing: str | None) -> str:
 
 def card_metadata(facts: Facts, repo_id: str | None) -> dict[str, Any]:
     """Our keys of the front matter. What is not known, or not on the Hub, is left out."""
-    measured = list(dict.fromkeys(name for r in facts.results for name in r.metrics))
+    measured = dict.fromkeys(name for r in facts.results for name in r.metrics)
     scores: dict[str, Any] = {}
     if facts.results:
-        scores["metrics"] = [name for name in measured if name in METRICS] or measured
+        scores["metrics"] = [HUB_METRICS[name] for name in measured if name in HUB_METRICS]
         scores["model-index"] = model_index(facts.results, _name(facts, repo_id), repo_id)
     run = facts.run
     if run is None:

@@ -24,7 +24,7 @@ WORDS = {
     "signature": ("계산 방법", "How it is computed"),
     "item": ("항목", "Item"),
     "value": ("값", "Value"),
-    "prompt": ("사용자", "User"),
+    "user": ("사용자", "User"),
 }
 
 
@@ -115,10 +115,11 @@ def conversation_table(conversations: Sequence[Conversation], language: str) -> 
     columns = [word("base", language)] if compared else []
     columns.append(word("this", language))
     span = f' colspan="{len(columns)}"' if compared else ""
+    user = html_text(word("user", language))
     lines = ["<table>"]
     lines.append("<tr>" + "".join(f"<th>{html_text(name)}</th>" for name in columns) + "</tr>")
     for talk in conversations:
-        lines.append(f"<tr><td{span}>🗨️ <b>{html_text(talk.prompt)}</b></td></tr>")
+        lines.append(f"<tr><td{span}><b>{user}</b> {html_text(talk.prompt)}</td></tr>")
         replies = [talk.base_reply] if compared else []
         replies.append(talk.tuned_reply)
         cells = [html_text(reply) if reply else "–" for reply in replies]

@@ -59,6 +59,11 @@ class Evaluation:
     emotions: Table | None
     picture: str | None
 
+    @property
+    def intervals(self) -> bool:
+        """Whether any score has one."""
+        return any(row.interval for row in (*self.main, *self.other))
+
 
 def evaluation(results: Results, language: str) -> Evaluation:
     """The evaluation's rows and tables in that language."""

@@ -94,6 +94,14 @@ METRICS = {
         "share of sentences in polite speech",
     ),
 }
+# What the Hub calls those metrics that it knows.
+HUB_METRICS = {
+    "bleu": "bleu",
+    "chrf": "chrf",
+    "rouge_l": "rouge",
+    "perplexity": "perplexity",
+    "token_accuracy": "accuracy",
+}
 HEADLINE = ("bleu", "chrf", "cosine_similarity")
 MAIN = (*HEADLINE, "sentence_bleu", "rouge_l", "perplexity", "token_accuracy")
 
@@ -155,7 +163,7 @@ def emotion_label(name: str, language: str) -> str:
 def decimals(*values: float) -> int:
     """How many decimals numbers of this size are shown with, so that a row is of one kind."""
     largest = max((abs(value) for value in values), default=0.0)
-    return 1 if largest >= 100 else 2 if largest >= 1 else 4
+    return 1 if largest >= 100 else 2 if largest >= 1 else 3 if largest >= 0.1 else 4
 
 
 def fixed(value: float, places: int, *, sign: bool = False) -> str:
@@ -175,8 +183,8 @@ def short(value: float) -> str:
 
 
 def percent(value: float, *, sign: bool = False) -> str:
-    """0.213 as 21.3 %."""
-    return fixed(100 * value, 1, sign=sign) + "\u00a0%"
+    """0.213 as 21.3%."""
+    return fixed(100 * value, 1, sign=sign) + "%"
 
 
 def duration(seconds: float, language: str) -> str:

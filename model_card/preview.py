@@ -1,0 +1,244 @@
+"""`kosent-card preview`: the card in a browser before the world sees it, on this machine only."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import mimetypes
+import secrets
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from model_card import metadata
+from model_card.errors import KoSentError, explain
+from model_card.html import card_html
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+PAGE_POLICY = (
+    "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+FILE_POLICY = "default-src 'none'; sandbox"
+STATIC = {
+    "static/preview.css": "text/css",
+    "static/preview.js": "text/javascript",
+    "static/icon.svg": "image/svg+xml",
+}
+PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is shown: the README to be, the one it would replace, and how to read other files."""
+
+    title: str
+    text: str
+    other: str | None
+    other_name: str
+    read: Callable[[str], bytes | None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where cards come from: `build` makes one now, `version` changes when it would differ."""
+
+    build: Callable[[], Card]
+    version: Callable[[], str]
+
+
+def serve(source: Source, port: int, announce: Callable[[str], None]) -> None:
+    """Serve the preview on loopback until interrupted; `announce` is given its address.
+
+    The address holds a random token, so that no other page can guess it.
+    """
+    token = secrets.token_urlsafe(16)
+
+    class Handler(_Handler):
+        pages = _Pages(source, f"/{token}")
+
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    except OSError as error:
+        raise KoSentError(
+            f"port {port}: {error.strerror}; choose another one, or leave --port out"
+        ) from None
+    server.daemon_threads = True
+    with server:
+        announce(f"http://127.0.0.1:{server.server_port}/{token}/")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return
+
+
+@dataclass(frozen=True)
+class _Answer:
+    body: bytes
+    kind: str = "text/html; charset=utf-8"
+    policy: str = PAGE_POLICY
+    status: HTTPStatus = HTTPStatus.OK
+
+
+class _Pages:
+    """The answers by path. A card is built once per version, whoever asks."""
+
+    def __init__(self, source: Source, root: str) -> None:
+        self._source, self._root = source, root
+        self._lock = threading.Lock()
+        self._built: tuple[str, Card | str] | None = None
+
+    def answer(self, path: str) -> _Answer:
+        """What is at `path`; everything outside the token's folder is not found."""
+        folder, _, rest = path.removeprefix("/").partition("/")
+        if not secrets.compare_digest(f"/{folder}".encode(), self._root.encode()):
+            return _missing()
+        if rest == "version":
+            return _Answer(self._source.version().encode(), "text/plain")
+        if rest in STATIC:
+            return _Answer((package_files("model_card") / rest).read_bytes(), STATIC[rest])
+        card = self._card()
+        if rest in ("", "diff"):
+            return _Answer(_page(card, rest or "card").encode())
+        if rest.startswith("files/") and isinstance(card, Card):
+            return _file(card, unquote(rest.removeprefix("files/")))
+        return _missing()
+
+    def _card(self) -> Card | str:
+        with self._lock:
+            version = self._source.version()
+            if self._built is None or self._built[0] != version:
+                try:
+                    built: Card | str = self._source.build()
+                except Exception as error:
+                    line = explain(error)
+                    if line is None:
+                        raise
+                    built = line
+                self._built = version, built
+            return self._built[1]
+
+
+def _missing() -> _Answer:
+    return _Answer(b"not found\n", "text/plain", FILE_POLICY, HTTPStatus.NOT_FOUND)
+
+
+def _file(card: Card, path: str) -> _Answer:
+    data = card.read(path)
+    if data is None:
+        return _missing()
+    kind = mimetypes.guess_type(path)[0]
+    if kind not in PICTURES:
+        kind = "text/plain; charset=utf-8"
+    return _Answer(data, kind, FILE_POLICY)
+
+
+def _page(card: Card | str, view: str) -> str:
+    template = _environment().get_template("preview.html.jinja")
+    if isinstance(card, str):
+        return template.render(view="error", title="kosent-card", error=card)
+    return template.render(
+        view=view,
+        title=card.title,
+        other_name=card.other_name,
+        changed=card.other != card.text,
+        article=card_html(card.text, "files") if view == "card" else "",
+        data=metadata.read(card.text),
+        front=metadata.split(card.text)[0].strip().strip("-").strip(),
+        diff=_diff(card) if view == "diff" else [],
+    )
+
+
+def _diff(card: Card) -> list[tuple[str, str]]:
+    """(class, line) of the unified diff from the other README to this one."""
+    lines = difflib.unified_diff(
+        (card.other or "").splitlines(),
+        card.text.splitlines(),
+        card.other_name,
+        "this card",
+        lineterm="",
+    )
+    kinds = {"+": "added", "-": "removed", "@": "place"}
+    return [(kinds.get(line[:1], "same"), line) for line in lines]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """GET and HEAD for this machine's own browser; anything else is refused."""
+
+    pages: _Pages
+    server_version = "kosent-card"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        self._send(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._send(with_body=False)
+
+    def _send(self, *, with_body: bool) -> None:
+        # A name that leads here by a stranger's DNS is not ours.
+        assert isinstance(self.server, ThreadingHTTPServer)
+        port = self.server.server_port
+        if self.headers.get("Host") in (f"127.0.0.1:{port}", f"localhost:{port}"):
+            answer = self.pages.answer(urlsplit(self.path).path)
+        else:
+            answer = _missing()
+        self.send_response(answer.status)
+        for name, value in {
+            "Content-Type": answer.kind,
+            "Content-Length": str(len(answer.body)),
+            "Content-Security-Policy": answer.policy,
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Cache-Control": "no-store",
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if with_body:
+            self.wfile.write(answer.body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        if args and str(args[-2:-1]).startswith("('5"):
+            print(f"preview: {format % args}", file=sys.stderr)
+
+
+def files_version(folder: Path | None) -> str:
+    """A text that changes when a template does, or a record or the README in `folder`."""
+    here = Path(str(package_files("model_card")))
+    watched = [*here.glob("*.jinja"), *here.glob("static/*")]
+    if folder is not None:
+        watched += [folder / "README.md", *folder.glob("*.json"), *(folder / "kosent").rglob("*")]
+    stamps = [
+        f"{path}:{stat.st_mtime_ns}:{stat.st_size}"
+        for path in sorted(watched)
+        if path.is_file() and (stat := path.stat())
+    ]
+    return hashlib.sha256("\n".join(stamps).encode()).hexdigest()[:16]
+
+
+def read_below(folder: Path, path: str) -> bytes | None:
+    """A file's bytes if it lies inside `folder`, symbolic links followed; else None."""
+    root = folder.resolve()
+    try:
+        found = (root / path).resolve()
+        return found.read_bytes() if found.is_relative_to(root) and found.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader
+
+    return Environment(loader=PackageLoader("model_card", "."), autoescape=True)
