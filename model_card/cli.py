@@ -35,6 +35,19 @@ def _parser() -> argparse.ArgumentParser:
     _wording(render)
     render.set_defaults(command=_render)
 
+    check = commands.add_parser(
+        "check", help="look for what is wrong with a card; exit status 2 if anything must be mended"
+    )
+    _source(check)
+    check.add_argument(
+        "--corpus",
+        type=Path,
+        metavar="DATASET",
+        help="a dataset folder no sentence of which may show",
+    )
+    check.add_argument("--json", action="store_true", help="print one JSON document")
+    check.set_defaults(command=_check)
+
     preview = commands.add_parser(
         "preview", help="show the card in a browser, on this machine only"
     )
@@ -95,6 +108,37 @@ def _render(arguments: argparse.Namespace) -> None:
     else:
         arguments.output.write_text(text, encoding="utf-8", newline="")
         print(f"card: {arguments.output}")
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    import dataclasses
+    import json
+
+    from model_card import check
+
+    folder = Path(arguments.source)
+    card, said = (
+        check.check_folder(folder) if folder.is_dir() else check.check_repo(arguments.source)
+    )
+    corpus = check.corpus_sentences(arguments.corpus) if arguments.corpus else frozenset()
+    findings = sorted([*check.check(card, corpus), *said])
+    bad = check.errors(findings)
+    if arguments.json:
+        document = {
+            "source": arguments.source,
+            "errors": bad,
+            "warnings": len(findings) - bad,
+            "findings": [dataclasses.asdict(finding) for finding in findings],
+        }
+        print(json.dumps(document, ensure_ascii=False, indent=2))
+    elif findings:
+        print(check.as_text(findings))
+    if bad:
+        raise KoSentError(f"{arguments.source}: {bad} to mend, {len(findings) - bad} to consider")
+    print(
+        f"{arguments.source}: nothing that must be mended, {len(findings)} to consider",
+        file=sys.stderr,
+    )
 
 
 def _preview(arguments: argparse.Namespace) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_card import metadata
-from model_card.commit import Head, commit, read_head
-from model_card.errors import KoSentError, explain
+from model_card.base_repo import BaseRepo
+from model_card.commit import Head, commit
+from model_card.errors import KoSentError
 from model_card.facts import Facts, gather
 from model_card.generated import is_generated
-from model_card.licenses import LLAMA_FILES, NOTICE_PATH, llama
 from model_card.plots import emotion_plot, training_plots
 from model_card.records import PLOTS_FOLDER
 from model_card.render import card_sections, languages_of, render_facts
@@ -52,7 +52,7 @@ def publish(
     from huggingface_hub import HfApi
 
     api = api or HfApi()
-    base = _BaseRepo(api)
+    base = BaseRepo(api)
     said: set[str] = set()
 
     def build(head: Head) -> list[CommitOperationAdd]:
@@ -126,48 +126,6 @@ def with_license(facts: Facts, look_up: Callable[[str, str | None], str | None])
         return facts
     base = facts.run.base_model
     return replace(facts, license=look_up(base.id, None if base.local else base.revision))
-
-
-class _BaseRepo:
-    """The base model's repo on the Hub, asked once: its licence, and its licence files."""
-
-    def __init__(self, api: HfApi) -> None:
-        self._api = api
-        self._heads: dict[str, Head | None] = {}
-
-    def license(self, base_model: str, revision: str | None) -> str | None:
-        """The licence that the base model's own card states; None if there is no way to know."""
-        head = self._head(base_model, revision)
-        card = head.read(README) if head is not None else None
-        if card is None:
-            return None
-        stated = metadata.read(card.decode("utf-8", "replace")).get("license")
-        return stated if isinstance(stated, str) and stated != "other" else None
-
-    def notices(self, facts: Facts) -> dict[str, bytes]:
-        """What a Llama base's licence wants in the repo: its own texts, and the notice."""
-        terms = llama(facts.license)
-        if terms is None or facts.run is None:
-            return {}
-        base = facts.run.base_model
-        head = self._head(base.id, None if base.local else base.revision)
-        texts = {path: head.read(path) for path in LLAMA_FILES} if head is not None else {}
-        found = {path: data for path, data in texts.items() if data is not None}
-        return found | {NOTICE_PATH: f"{terms.notice}\n".encode()}
-
-    def _head(self, base_model: str, revision: str | None) -> Head | None:
-        if base_model not in self._heads:
-            try:
-                head = read_head(base_model, revision=revision, api=self._api)
-            except Exception as error:
-                # Publishing does not depend on the base model's repo; `check` says what is missing.
-                line = explain(error)
-                if line is None:
-                    raise
-                print(f"{base_model}: licence texts not copied ({line})", file=sys.stderr)
-                head = None
-            self._heads[base_model] = head
-        return self._heads[base_model]
 
 
 def _overlay(head: Head, files: Mapping[str, Path | bytes]) -> Callable[[str], bytes | None]:

@@ -1,0 +1,159 @@
+"""`kosent-card check`: what is wrong with a card, where, and what to do about it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from model_card.base_repo import BaseRepo
+from model_card.check_body import check_code, check_links, check_markers, check_placeholders
+from model_card.check_metadata import (
+    check_complete,
+    check_model_index,
+    check_relation,
+    check_values,
+    check_yaml,
+)
+from model_card.check_rules import (
+    check_against,
+    check_corpus,
+    check_credit,
+    check_license,
+    check_limits,
+    check_llama,
+    check_scores,
+    check_secrets,
+)
+from model_card.errors import KoSentError
+from model_card.facts import gather, gather_folder
+from model_card.findings import ERROR, WARNING, Check, CheckedCard, Finding
+from model_card.publish import README, with_license
+
+# A sentence of the corpus that is shorter than this could be anybody's.
+SHORTEST_SENTENCE = 12
+
+CHECKS: tuple[Check, ...] = (
+    check_yaml,
+    check_complete,
+    check_values,
+    check_relation,
+    check_model_index,
+    check_license,
+    check_llama,
+    check_credit,
+    check_scores,
+    check_limits,
+    check_links,
+    check_code,
+    check_markers,
+    check_placeholders,
+    check_secrets,
+    check_corpus,
+)
+
+
+def check(card: CheckedCard, corpus: frozenset[str] = frozenset()) -> list[Finding]:
+    """Everything there is to mend in a card, in order of lines."""
+    return sorted({finding for run in CHECKS for finding in run(card)} | set(_quoted(card, corpus)))
+
+
+def check_folder(folder: Path) -> tuple[CheckedCard, list[Finding]]:
+    """The card of a run folder, or of any folder with a README.md, to be checked offline."""
+    path = folder / README
+    if not path.is_file():
+        raise KoSentError(f"{path}: no card there; write it with kosent-card render {folder}")
+    facts = gather_folder(folder)
+    card = CheckedCard(
+        text=_decoded(path.read_bytes(), str(path)),
+        name=facts.run.model_name if facts.run else folder.resolve().name,
+        paths=facts.paths,
+        read=lambda name: (folder / name).read_bytes() if name in facts.paths else None,
+        facts=facts,
+        base_license=lambda base: facts.license,
+    )
+    return card, []
+
+
+def check_repo(repo_id: str) -> tuple[CheckedCard, list[Finding]]:
+    """The card of a repo on the Hub, and what the Hub itself says about its metadata."""
+    from huggingface_hub import HfApi
+
+    from model_card.remote import repo_head
+
+    api = HfApi()
+    head = repo_head(repo_id)
+    data = head.read(README)
+    if data is None:
+        raise KoSentError(f"{repo_id}: no README.md in this repo; write one with kosent-card push")
+    base = BaseRepo(api)
+    text = _decoded(data, f"{repo_id}/{README}")
+    facts = with_license(gather(head.paths(), head.read, repo_id), base.license)
+    card = CheckedCard(
+        text=text,
+        name=repo_id,
+        pushed=True,
+        paths=frozenset(head.paths()),
+        read=head.read,
+        facts=facts,
+        base_license=lambda name: base.license(name, None),
+    )
+    return card, list(_hub_says(text, api.endpoint))
+
+
+def corpus_sentences(dataset: Path) -> frozenset[str]:
+    """The sentences of a dataset folder that are long enough to be nobody else's."""
+    import pyarrow.parquet as parquet
+
+    files = sorted(dataset.glob("data/*.parquet"))
+    if not files:
+        raise KoSentError(f"{dataset}: no data/*.parquet in it; give a folder of kosent-data build")
+    sentences = set()
+    for path in files:
+        for dialogue in parquet.read_table(path, columns=["messages"])["messages"].to_pylist():
+            for message in dialogue:
+                text = " ".join(message["content"].split())
+                if message["role"] != "system" and len(text) >= SHORTEST_SENTENCE:
+                    sentences.add(text)
+    return frozenset(sentences)
+
+
+def as_text(findings: list[Finding]) -> str:
+    """A line per finding: where, how bad, what, and the remedy."""
+    return "\n".join(
+        f"{README}:{f.line}: {f.level}: {f.message} [{f.code}]\n    {f.remedy}" for f in findings
+    )
+
+
+def errors(findings: list[Finding]) -> int:
+    """How many of the findings must be mended."""
+    return sum(finding.level == ERROR for finding in findings)
+
+
+def _quoted(card: CheckedCard, corpus: frozenset[str]) -> Iterator[Finding]:
+    return check_against(card, corpus) if corpus else iter(())
+
+
+def _hub_says(text: str, endpoint: str) -> Iterator[Finding]:
+    """The Hub's own objections to the metadata; none where it cannot be asked."""
+    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.utils import get_session
+
+    url = f"{endpoint}/api/validate-yaml"
+    try:
+        answer = get_session().post(url, json={"content": text, "repoType": "model"}, timeout=30)
+        said = answer.json()
+    except (HTTPError, ValueError) as error:
+        print(f"{url}: not asked about the metadata ({type(error).__name__})", file=sys.stderr)
+        return
+    for level, key in ((ERROR, "errors"), (WARNING, "warnings")):
+        for problem in said.get(key) or []:
+            message = f"the Hub says: {problem.get('message')}"
+            yield Finding(1, level, "hub", " ".join(message.split()), "mend the metadata")
+
+
+def _decoded(data: bytes, where: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise KoSentError(f"{where}: not UTF-8 at byte {error.start}; save it as UTF-8") from None

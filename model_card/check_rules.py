@@ -1,0 +1,170 @@
+"""What a card owes to others: licences, credit, honest scores, and nobody's secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from model_card.findings import ERROR, WARNING, CheckedCard, Finding
+from model_card.licenses import LLAMA_FILES, NOTICE_PATH, known_license, llama
+
+AIHUB = r"(?i)감성\s?대화\s?말뭉치|AI[\s-]?허브|AI[\s-]?Hub|aihub\.or\.kr"
+SCORE = re.compile(
+    r"(?i)\b(sacre)?bleu\b|\bchrf|\brouge|\bmeteor\b|\bbertscore\b|perplexity|\bppl\b|\bmmlu\b"
+    r"|kobest|\bf1\b|accuracy|정확도|win[\s-]?rate|cosine|코사인"
+)
+PROTOCOL = (
+    r"(?i)\btok:|signature|sacrebleu|split\b|\b\d-shot|few-shot|zero-shot|greedy|do_sample"
+    r"|temperature|lm-?eval|lighteval|harness|protocol|평가 방법|held-out|test set|시드|seed"
+)
+SECRETS = {
+    "a Hugging Face token": r"\bhf_[A-Za-z0-9]{20,}",
+    "an AWS key": r"\bAKIA[0-9A-Z]{16}\b",
+    "a GitHub token": r"\bgh[pousr]_[A-Za-z0-9]{30,}",
+    "an API key": r"\bsk-[A-Za-z0-9_-]{20,}",
+    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+}
+MACHINE_PATH = r"(?<![\w./:])(/(home|Users|root|mnt|workspace|content|scratch)/[\w.-]+|[A-Z]:\\\w+)"
+CORPUS_FIELDS = r"사람문장\s?\d|시스템(응답|문장)\s?\d|\b[HS]S0[1-4]\b|\bPro_\d{5}\b"
+CORPUS_FILES = re.compile(r"(^|/)(samples\.parquet|(train|test|validation)\.jsonl)$")
+
+
+def check_license(card: CheckedCard) -> Iterator[Finding]:
+    """The card's licence against that of the base model."""
+    stated = card.values("license")
+    for base in map(str, card.values("base_model")):
+        owed = known_license(base) or card.base_license(base)
+        if owed is None:
+            message = f"the licence of {base} is not known here, so it was not compared"
+            remedy = "read it on the base model's page"
+            yield Finding(card.line_of("base_model"), WARNING, "license-base", message, remedy)
+        elif stated and owed not in stated and (owed.startswith("llama") or owed == "gemma"):
+            yield Finding(
+                card.line_of("license"),
+                ERROR,
+                "license-differs",
+                f"license is {stated[0]}, but {base} is under {owed}, which what is made from it "
+                "inherits",
+                f"say license: {owed}",
+            )
+
+
+def check_llama(card: CheckedCard) -> Iterator[Finding]:
+    """What the Llama licence asks for: a name, a line, and three files."""
+    bases = list(map(str, card.values("base_model")))
+    owed = [known_license(base) or card.base_license(base) for base in bases]
+    owed += [str(value) for value in card.values("license")]
+    terms = next((terms for license_id in owed if (terms := llama(license_id))), None)
+    if terms is None:
+        return
+    # A push gives the repo its name and adds the files.
+    level = ERROR if card.pushed else WARNING
+    name = card.name.split("/")[-1]
+    if not name.startswith("Llama"):
+        message = f"{name}: the name of a model made from Llama must begin with “Llama”"
+        yield Finding(1, level, "llama-name", message, f"rename the repo, e.g. Llama-{name}")
+    if card.first(r"Built with Llama") is None:
+        message = "“Built with Llama” does not stand in the card"
+        yield Finding(card.body_line + 1, ERROR, "llama-built-with", message, "add it at the top")
+    if card.paths is None:
+        return
+    have = {path.lower() for path in card.paths}
+    for path in (*LLAMA_FILES, NOTICE_PATH):
+        accepted = {path.lower(), f"{path.lower()}.txt", f"{path.lower()}.md"}
+        if not accepted & have:
+            url = terms.policy_url if path == "USE_POLICY.md" else terms.license_url
+            message = f"{path} is not in the repo; the Llama licence wants a copy to go along"
+            remedy = f"add it ({url}); kosent-card push copies it from the base model's repo"
+            yield Finding(1, level, "llama-file", message, remedy)
+
+
+def check_credit(card: CheckedCard) -> Iterator[Finding]:
+    """Whether the data is named, and AI Hub's as AI Hub asks for it."""
+    run = card.facts.run
+    mention = card.first(AIHUB)
+    if run.dataset.source == "aihub-86" if run is not None else mention:
+        line = mention[0] if mention else card.body_line + 1
+        wanted = {
+            "NIA": r"NIA|한국지능정보사회진흥원|National Information Society Agency",
+            "AI Hub's address": r"aihub\.or\.kr",
+        }
+        for what, pattern in wanted.items():
+            if card.first(pattern) is None:
+                message = f"the card uses AI Hub data but does not name {what}"
+                remedy = "credit NIA's project and aihub.or.kr, as AI Hub's terms ask"
+                yield Finding(line, ERROR, "credit-aihub", message, remedy)
+    for dataset in map(str, card.values("datasets")):
+        if dataset not in card.body:
+            message = f"{dataset} stands in the metadata only"
+            remedy = "say in the text what it is and who made it"
+            yield Finding(card.line_of("datasets"), WARNING, "credit-dataset", message, remedy)
+
+
+def check_scores(card: CheckedCard) -> Iterator[Finding]:
+    """Scores that nobody could measure again, because nothing says how they were measured."""
+    scored = [n for n, line in card.prose if SCORE.search(line) and re.search(r"\d+\.\d+", line)]
+    if scored and card.first(PROTOCOL) is None:
+        message = "scores without a word on how they were measured"
+        remedy = "add the split, the prompt and generation settings, and each metric's signature"
+        yield Finding(scored[0], ERROR, "score-protocol", message, remedy)
+    bleu = card.first(r"(?i)\bbleu\b.*\d+\.\d+")
+    if bleu and card.first(r"(?i)\btok:|sacrebleu|mecab|tokeni[sz]e|토크나이|형태소") is None:
+        message = "BLEU without its tokenizer compares with nothing, in Korean least of all"
+        yield Finding(bleu[0], WARNING, "score-bleu", message, "print sacreBLEU's signature")
+
+
+def check_limits(card: CheckedCard) -> Iterator[Finding]:
+    """Whether a reader learns what the model is not for."""
+    limits = r"(?i)^\s*(#+|\*\*).*(limit|out-of-scope|risk|bias|intended use|한계|주의|쓰임|제한)"
+    if card.first(limits) is None:
+        message = "nothing on what the model must not be used for, nor on its limits"
+        yield Finding(card.body_line + 1, WARNING, "limits-missing", message, "add such a section")
+    caring = r"(?i)mental health|counsel|therap|depress|empath|공감|상담|우울|마음\s?건강"
+    help_lines = r"\b109\b|1577-0199|\b988\b|helpline|hotline|crisis line|상담\s?전화"
+    mention = card.first(caring)
+    if mention and card.first(help_lines) is None:
+        message = "a model that people may tell their troubles to, without a help line"
+        remedy = "name one, e.g. 109 and 1577-0199 in Korea"
+        yield Finding(mention[0], WARNING, "help-missing", message, remedy)
+
+
+def check_secrets(card: CheckedCard) -> Iterator[Finding]:
+    """Tokens and paths of a machine, in the card and in the record beside it."""
+    texts = [("", card.text)]
+    if card.paths is not None and "kosent/run.json" in card.paths:
+        record = (card.read("kosent/run.json") or b"").decode("utf-8", "replace")
+        texts.append(("kosent/run.json: ", record))
+    for where, text in texts:
+        for number, line in enumerate(text.splitlines(), start=1):
+            at = 1 if where else number
+            for what, pattern in SECRETS.items():
+                if re.search(pattern, line):
+                    remedy = "revoke it now, then take it out; the history keeps it"
+                    yield Finding(at, ERROR, "secret", f"{where}{what}", remedy)
+            if path := re.search(MACHINE_PATH, line):
+                message = f"{where}the path of somebody's machine: {path[0][:40]}…"
+                yield Finding(at, ERROR, "machine-path", message, "say it without that path")
+
+
+def check_corpus(card: CheckedCard) -> Iterator[Finding]:
+    """Corpus rows in the card, and corpus files beside it."""
+    remedy = "take it out: AI Hub's data may not be passed on, and the history keeps it"
+    for line, text in card.prose:
+        if found := re.search(CORPUS_FIELDS, text):
+            message = f"looks like a row of the corpus ({found[0]})"
+            yield Finding(line, ERROR, "corpus-text", message, remedy)
+    for path in sorted(card.paths or ()):
+        if CORPUS_FILES.search(path):
+            yield Finding(1, ERROR, "corpus-file", f"{path} holds corpus text", remedy)
+
+
+def check_against(card: CheckedCard, corpus: frozenset[str]) -> Iterator[Finding]:
+    """Lines of the whole card that contain an utterance of `corpus`."""
+    plain = " ".join(card.text.split())
+    for utterance in sorted(text for text in corpus if text in plain):
+        words = utterance.split()
+        lines = card.text.splitlines()
+        line = next((n for n, text in enumerate(lines, 1) if words[0] in text), 1)
+        message = f"a sentence of the corpus ({len(utterance)} characters)"
+        remedy = "take it out: AI Hub's data may not be passed on"
+        yield Finding(line, ERROR, "corpus-text", message, remedy)
