@@ -36,7 +36,7 @@ Result = TypeVar("Result")
 
 # Somebody else's commit is progress, so it may happen often; a fault that stays is not waited out.
 RACES = 20
-FAULTS = 5
+FAULTS = 4
 LONGEST_WAIT_SECONDS = 60.0
 
 
@@ -154,7 +154,7 @@ def commit(
             status = error.response.status_code
             if status == 412 and races < RACES:
                 races += 1
-                time.sleep(random.uniform(0.05, min(0.1 * 2**races, 2.0)))
+                time.sleep(random.uniform(0.02, min(0.05 * 2**races, 0.6)))
                 continue
             if status == 412:
                 raise KoSentError(
