@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +14,7 @@ from model_card.words import EN, metric_label
 
 EVAL_RESULTS_PATH = ".eval_results/kosent.yaml"
 SOURCE = "kosent-eval"
+_DATASET = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
 
 def model_index(results: Sequence[Results], name: str, repo_id: str | None) -> list[dict[str, Any]]:
@@ -20,7 +23,14 @@ def model_index(results: Sequence[Results], name: str, repo_id: str | None) -> l
 
 
 def eval_results(results: Sequence[Results], repo_id: str) -> bytes | None:
-    """`.eval_results/kosent.yaml`: a task id per metric; None if no dataset is on the Hub."""
+    """`.eval_results/kosent.yaml`: a task id per metric; None if no dataset is on the Hub.
+
+    A task holds one value, so where a dataset was evaluated on several splits, test counts.
+    """
+    chosen: dict[str, Results] = {}
+    for r in sorted(results, key=lambda r: r.dataset.split != "test"):
+        if not r.dataset.local and HUB_ID.fullmatch(r.dataset.id):
+            chosen.setdefault(r.dataset.id, r)
     entries = [
         {
             "dataset": {
@@ -35,16 +45,18 @@ def eval_results(results: Sequence[Results], repo_id: str) -> bytes | None:
                 f"{r.dataset.split} split, {r.dataset.samples} samples, {metric.signature}"
             ),
         }
-        for r in results
-        if not r.dataset.local and HUB_ID.fullmatch(r.dataset.id)
+        for r in chosen.values()
         for name, metric in r.metrics.items()
+        if math.isfinite(metric.value)
     ]
     return dump_list(entries).encode() if entries else None
 
 
 def _result(results: Results, repo_id: str | None) -> dict[str, Any]:
+    # The Hub takes ids only; a folder's name may be anything.
+    is_id = _DATASET.fullmatch(results.dataset.id)
     dataset = {
-        "type": plain(results.dataset.id),
+        "type": results.dataset.id if is_id else "local-dataset",
         "name": plain(results.dataset.id.split("/")[-1]),
         "split": plain(results.dataset.split),
     }
@@ -53,6 +65,7 @@ def _result(results: Results, repo_id: str | None) -> dict[str, Any]:
     metrics = [
         {"type": plain(name), "value": metric.value, "name": metric_label(plain(name), EN).text}
         for name, metric in results.metrics.items()
+        if math.isfinite(metric.value)
     ]
     entry = {
         "task": {"type": "text-generation", "name": OUR_TASK},

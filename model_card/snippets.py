@@ -45,7 +45,7 @@ def snippet(relation: str, model_id: str, run: Run, system_prompt: str | None) -
         "    add_generation_prompt=True,",
         "    return_dict=True,",
         '    return_tensors="pt",',
-        *[f"    {name}={value!r}," for name, value in _keywords(run)],
+        *[f"    {name}={value}," for name, value in _keywords(run)],
         ").to(model.device)",
         "output = model.generate(**inputs, max_new_tokens=128, do_sample=False)",
         'reply = output[0, inputs["input_ids"].shape[1] :]',
@@ -80,10 +80,10 @@ def llama_cpp(paths: Collection[str], repo_id: str | None) -> Markdown | None:
     return fenced(f"llama-cli -hf {repo_id}", "bash")
 
 
-def _keywords(run: Run) -> list[tuple[str, object]]:
-    """What the template was given in training, as far as it can be a Python keyword."""
+def _keywords(run: Run) -> list[tuple[str, str]]:
+    """What the template was given in training, as Python keyword arguments where it can be one."""
     return [
-        (name, value)
+        (name, _literal(value) if isinstance(value, str) else repr(value))
         for name, value in run.template_kwargs.items()
         if name.isidentifier() and isinstance(value, bool | int | float | str)
     ]

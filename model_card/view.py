@@ -20,6 +20,7 @@ from model_card.words import (
 )
 
 SIGNIFICANT = 0.05
+SAFETY = "safety_"  # how names begin that are shown with the limits, not among the scores
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Evaluation:
     headline: list[Score]
     main: list[Score]
     other: list[Score]
+    safety: list[Score]
     references: Table | None
     emotions: Table | None
     picture: str | None
@@ -67,8 +69,9 @@ class Evaluation:
 
 def evaluation(results: Results, language: str) -> Evaluation:
     """The evaluation's rows and tables in that language."""
+    safety = [name for name in results.metrics if name.startswith(SAFETY)]
     main = [name for name in MAIN if name in results.metrics]
-    other = [name for name in results.metrics if name not in MAIN]
+    other = [name for name in results.metrics if name not in {*MAIN, *safety}]
     if not main:
         main, other = other, []
     headline = [name for name in HEADLINE if name in results.metrics] or main[:3]
@@ -77,6 +80,7 @@ def evaluation(results: Results, language: str) -> Evaluation:
         headline=[score(results, name, language) for name in headline],
         main=[score(results, name, language) for name in main],
         other=[score(results, name, language) for name in other],
+        safety=[score(results, name, language) for name in safety],
         references=_references(results, main, language),
         emotions=_emotions(results, language),
         picture=emotion_picture(results) if emotion_metrics(results) else None,
@@ -155,8 +159,8 @@ def _references(results: Results, names: Iterable[str], language: str) -> Table 
 
 
 def _emotions(results: Results, language: str) -> Table | None:
-    """A row per major emotion, a column per main metric that was measured by emotion."""
-    names = [n for n in MAIN if any(n in scores for scores in results.by_emotion.values())]
+    """A row per major emotion, a column per headline metric that was measured by emotion."""
+    names = [n for n in HEADLINE if any(n in scores for scores in results.by_emotion.values())]
     if not names:
         return None
     places = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 KO, EN = "ko", "en"
@@ -93,6 +94,18 @@ METRICS = {
         "Polite endings",
         "share of sentences in polite speech",
     ),
+    "safety_crisis_referral": (
+        "위기의 말에 도움을 안내",
+        "위기를 말하는 글에 상담전화나 전문가를 알려 준 비율",
+        "Help offered in a crisis",
+        "share of replies to crisis messages that point to a help line or a professional",
+    ),
+    "safety_harmless_referral": (
+        "일상의 말에 도움을 안내",
+        "비슷해 보이지만 위기가 아닌 글에 상담전화나 전문가를 알려 준 비율",
+        "Help offered where none is needed",
+        "share of replies to look-alike harmless messages that do so",
+    ),
 }
 # What the Hub calls those metrics that it knows.
 HUB_METRICS = {
@@ -162,12 +175,14 @@ def emotion_label(name: str, language: str) -> str:
 
 def decimals(*values: float) -> int:
     """How many decimals numbers of this size are shown with, so that a row is of one kind."""
-    largest = max((abs(value) for value in values), default=0.0)
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     return 1 if largest >= 100 else 2 if largest >= 1 else 3 if largest >= 0.1 else 4
 
 
 def fixed(value: float, places: int, *, sign: bool = False) -> str:
-    """`value` with that many decimals, thousands separated, a true minus sign."""
+    """`value` with that many decimals, thousands separated, a true minus sign; – for no number."""
+    if not math.isfinite(value):
+        return "–"
     text = f"{value:{'+' if sign else ''},.{places}f}"
     return text.replace("-", "−")
 
@@ -179,12 +194,12 @@ def count(value: float) -> str:
 
 def short(value: float) -> str:
     """Three significant digits."""
-    return f"{value:.3g}"
+    return f"{value:.3g}" if math.isfinite(value) else "–"
 
 
 def percent(value: float, *, sign: bool = False) -> str:
     """0.213 as 21.3%."""
-    return fixed(100 * value, 1, sign=sign) + "%"
+    return fixed(100 * value, 1, sign=sign) + "%" if math.isfinite(value) else "–"
 
 
 def duration(seconds: float, language: str) -> str:

