@@ -97,7 +97,7 @@ def _first_line(
             why = None
             opening = decks.draw((story.id, "open"), story.open)
             feel = decks.draw((mood, "feel"), emotion.feel)
-            line = f"{opening} {feel}" if form == "open feel" else f"{feel} {opening}"
+            line = f"{opening} {feel}" if form == "open feel" else f"{emotion.feel[0]} {opening}"
         if line not in seen:
             return line, why
     raise KoSentError(f"story {story.id}: too few openings for its dialogues; write more")
@@ -117,7 +117,7 @@ def _dialogue(
     def general(kind: str) -> str:
         return decks.draw((story.tone, kind), replies[kind]).format(mind=emotion.mind)
 
-    answer = _empathy(decks, story, emotion, reason)
+    answer = _empathy(decks, story, emotion, reason, brief=turns > 1)
     if turns == 1:
         return [first, f"{answer} {general('comfort')}"]
     lines = [first]
@@ -130,19 +130,27 @@ def _dialogue(
     plan = decks.draw((story.id, "plan"), story.plan)
     pause = decks.draw("pause", ["", "", "", "음, "])
     lines += [f"{answer} {general('next')}", pause + plan.say]
-    closing = decks.draw("closing", [True, True, False])
+    # Who sees no hope is never left without a word about where help is.
+    closing = story.tone == "heavy" or decks.draw("closing", [True, True, False])
     return [*lines, f"{plan.echo} {general('close')}" if closing else plan.echo]
 
 
-def _empathy(decks: Decks, story: Story, emotion: Emotion, reason: str | None) -> str:
-    """The chatbot's answer to the first line; never the reason in the user's own words."""
+def _empathy(decks: Decks, story: Story, emotion: Emotion, reason: str | None, brief: bool) -> str:
+    """The chatbot's answer to the first line, which `brief` may leave the feeling unnamed.
+
+    It gives no reason in the user's own words, and no two sentences end in -군요.
+    """
     form = decks.draw("empathy", ["fact emp", "fact emp", "why emp", "why emp", "fact"])
-    emp = decks.draw((emotion.major, emotion.minor, "emp"), emotion.emp)
+    mood = (emotion.major, emotion.minor)
     if form == "why emp":
         others = [why for why in story.why if why != reason]
-        return f"{decks.draw((story.id, 'because', reason), others)} {emp}."
+        why = decks.draw((story.id, "because", reason), others)
+        return f"{why} {decks.draw((mood, 'emp'), emotion.emp)}."
     fact = decks.draw((story.id, "fact"), story.fact)
-    return f"{fact} {emp}." if form == "fact emp" else fact
+    if form == "fact" and brief:
+        return fact
+    varied = [emp for emp in emotion.emp if not (emp.endswith("군요") and fact.endswith("군요."))]
+    return f"{fact} {decks.draw((mood, 'emp', len(varied)), varied)}."
 
 
 def render(split: str) -> bytes:
