@@ -1,0 +1,79 @@
+"""Ways to get replies: transformers in this process, vLLM in this process, a server's endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from kosent_hub.samples import Sample
+from model_card.records import EvaluatedModel
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to load and how to generate with it, the same for every backend."""
+
+    model_id: str
+    max_new_tokens: int
+    revision: str | None = None
+    dtype: str | None = None
+    chat_template: str | None = None
+    trust_remote_code: bool = False
+    endpoint: str | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A sample's reply: its place in the list that was asked for, text, new tokens."""
+
+    index: int
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a sample's true reply fits the model, over its tokens and its end of turn.
+
+    `nll` is the sum of their negative log-likelihoods in nats; `correct` counts those that were
+    the model's first choice.
+    """
+
+    index: int
+    nll: float
+    correct: int
+    tokens: int
+
+
+class Backend(Protocol):
+    """What evaluation needs of an engine. `identity` tells it from any other model or weights."""
+
+    model: EvaluatedModel
+    identity: dict[str, Any]
+    template_sha256: str
+    template_example: str | None
+    generation: dict[str, Any]
+
+    def replies(self, samples: Sequence[Sample]) -> Iterator[Reply]:
+        """The samples' replies, in any order."""
+        ...
+
+    def fits(self, samples: Sequence[Sample]) -> Iterator[Fit]:
+        """How the true replies fit, in any order; nothing where the engine cannot tell."""
+        ...
+
+
+def load(name: str, request: Request) -> Backend:
+    """The backend of that name with the requested model in it."""
+    if name == "vllm":
+        from kosent_hub.backends.vllm import VllmBackend
+
+        return VllmBackend(request)
+    if name == "endpoint":
+        from kosent_hub.backends.endpoint import EndpointBackend
+
+        return EndpointBackend(request)
+    from kosent_hub.backends.transformers import TransformersBackend
+
+    return TransformersBackend(request)

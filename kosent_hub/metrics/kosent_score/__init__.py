@@ -1,0 +1,1 @@
+"""The metrics on strings, which are also an `evaluate` module of their own."""

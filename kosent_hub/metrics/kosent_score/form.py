@@ -1,0 +1,118 @@
+"""What replies look like, whatever they say: variety, length, repetition, script, politeness."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .measure import Measure, mean_of, nfc, ratio
+from .overlap import morphemes
+
+HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
+# A character decoded from half a byte sequence is a foreign letter too: it is what a reader sees.
+LETTER = re.compile("[^\\W\\d_]|\ufffd")
+REPEATED_LENGTH, REPEATED_TIMES = 6, 3
+POLITE_ENDINGS = ("요", "죠", "니다", "니까", "시오", "ᆸ시다")
+
+
+def distinct(predictions: Sequence[str], order: int) -> float:
+    """Different morpheme n-grams divided by all of them, over all replies (Li et al. 2016).
+
+    It falls as replies are added, so compare it only between equally many samples.
+    """
+    seen: set[tuple[str, ...]] = set()
+    total = 0
+    for text in nfc(predictions):
+        tokens = morphemes(text)
+        grams = list(zip(*(tokens[i:] for i in range(order)), strict=False))
+        seen.update(grams)
+        total += len(grams)
+    return len(seen) / total if total else 0.0
+
+
+def length_ratio(predictions: Sequence[str], references: Sequence[str]) -> Measure:
+    """Characters of the replies divided by those of the true replies, spaces left out."""
+    rows = np.column_stack([_lengths(nfc(predictions)), _lengths(nfc(references))])
+    return Measure(rows, ratio, "ratio", "characters without spaces|sum/sum", None)
+
+
+def empty_rate(predictions: Sequence[str]) -> Measure:
+    """Share of replies that are empty or all white space."""
+    return mean_of(
+        [not text.strip() for text in predictions],
+        unit="share",
+        signature="blank replies",
+        higher_is_better=False,
+    )
+
+
+def repetition_rate(predictions: Sequence[str]) -> Measure:
+    """Share of replies in which the same six characters stand three times or more."""
+    return mean_of(
+        [_repeats(text) for text in nfc(predictions)],
+        unit="share",
+        signature=f"{REPEATED_LENGTH} characters {REPEATED_TIMES} times, spaces left out",
+        higher_is_better=False,
+    )
+
+
+def hangul_ratio(predictions: Sequence[str]) -> Measure:
+    """Hangul letters divided by all letters of all replies; broken characters count as foreign."""
+    texts = nfc(predictions)
+    hangul = [len(HANGUL.findall(text)) for text in texts]
+    letters = [len(LETTER.findall(text)) for text in texts]
+    return Measure(np.column_stack([hangul, letters]), ratio, "share", "hangul/letters|sum/sum")
+
+
+def polite_ratio(predictions: Sequence[str]) -> Measure:
+    """Sentences that end politely (존댓말) divided by those with a final ending, over all replies.
+
+    Polite are final endings in -요, -죠, -ㅂ니다, -ㅂ니까, -ㅂ시오, -ㅂ시다 and the particle 요
+    after any ending, as kiwipiepy tags them. Sentences without a final ending (a lone noun) count
+    on neither side.
+    """
+    import kiwipiepy
+
+    rows = [_polite(tokens) for tokens in _kiwi().tokenize(nfc(predictions))]
+    return Measure(
+        np.asarray(rows, dtype=np.float64).reshape(-1, 2),
+        ratio,
+        "share",
+        f"polite/final endings|kiwipiepy:{kiwipiepy.__version__}|sum/sum",
+    )
+
+
+def _lengths(texts: Iterable[str]) -> list[int]:
+    return [len("".join(text.split())) for text in texts]
+
+
+def _repeats(text: str) -> bool:
+    packed = "".join(text.split())
+    counts: dict[str, int] = {}
+    for i in range(len(packed) - REPEATED_LENGTH + 1):
+        part = packed[i : i + REPEATED_LENGTH]
+        counts[part] = counts.get(part, 0) + 1
+    return max(counts.values(), default=0) >= REPEATED_TIMES
+
+
+@functools.cache
+def _kiwi() -> Any:
+    from kiwipiepy import Kiwi
+
+    return Kiwi()
+
+
+def _polite(tokens: Sequence[Any]) -> tuple[int, int]:
+    """Polite and all final endings of one analysed reply; 요/JX right after an ending is part."""
+    polite = total = 0
+    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+        if token.tag != "EF":
+            continue
+        total += 1
+        particle = following is not None and following.tag == "JX" and following.form == "요"
+        polite += particle or token.form.endswith(POLITE_ENDINGS)
+    return polite, total

@@ -1,0 +1,105 @@
+"""Dataset -> samples: one per assistant turn, with the true history before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kosent_hub.errors import KoSentError
+from kosent_hub.model import resolve
+from model_card.records import EvaluatedDataset
+
+Messages = Sequence[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A prompt that ends with a user's turn, and the reply that truly followed."""
+
+    id: str
+    dialogue_id: str
+    messages: Messages
+    target: str
+    emotion: str | None = None
+
+    @property
+    def user(self) -> str:
+        """What the user said last."""
+        return self.messages[-1]["content"]
+
+
+def load_samples(
+    dataset: str, split: str, *, revision: str | None = None, limit: int | None = None
+) -> tuple[list[Sample], EvaluatedDataset]:
+    """The split's samples in its own order, the first `limit` of them, and what they are.
+
+    `dataset` is a dataset folder or a Hub id. A sample's id is `<dialogue_id>#<turn>`, turns
+    counted from 1. Raises KoSentError when the split or the messages are missing.
+    """
+    repo = resolve(dataset, revision, "dataset")
+    samples: list[Sample] = []
+    dialogues = 0
+    for number, row in enumerate(_rows(dataset, repo.revision, split)):
+        if limit is not None and len(samples) >= limit:
+            break
+        dialogues += 1
+        samples.extend(_of_dialogue(row, f"{dataset}, {split}, row {number}", str(number)))
+    if not samples:
+        raise KoSentError(f"{dataset}: split {split!r} has no assistant turn; nothing to evaluate")
+    samples = samples[:limit]
+    record = EvaluatedDataset(
+        repo.id, split, dialogues, len(samples), revision=repo.revision, local=repo.local
+    )
+    return samples, record
+
+
+def system_prompt(samples: Sequence[Sample]) -> str | None:
+    """The system message that all samples begin with, None if they differ or have none."""
+    firsts = [sample.messages[0] for sample in samples]
+    prompts = {first["content"] if first["role"] == "system" else None for first in firsts}
+    return prompts.pop() if len(prompts) == 1 else None
+
+
+def _rows(dataset: str, revision: str | None, split: str) -> Any:
+    """The split's rows, read as they are needed."""
+    from datasets import get_dataset_split_names, load_dataset
+    from datasets.exceptions import DatasetNotFoundError
+
+    # A folder that reads like `name` must not be taken for a dataset script or Hub id.
+    where = str(Path(dataset).resolve()) if Path(dataset).is_dir() else dataset
+    try:
+        splits = get_dataset_split_names(where, revision=revision)
+        if split not in splits:
+            raise KoSentError(
+                f"{dataset}: no split {split!r}; it has {', '.join(splits)}: name one with --split"
+            )
+        rows = load_dataset(where, split=split, revision=revision)
+    except DatasetNotFoundError as error:
+        raise KoSentError(f"{dataset}: {error}") from None
+    if "messages" not in rows.column_names:
+        raise KoSentError(
+            f"{dataset}: no column `messages`; make the dataset with kosent-data build"
+        )
+    return rows
+
+
+def _of_dialogue(row: dict[str, Any], where: str, number: str) -> list[Sample]:
+    messages = row["messages"]
+    for message in messages:
+        if not isinstance(message.get("content"), str) or not isinstance(message.get("role"), str):
+            raise KoSentError(f"{where}: a message without role or content; build the data again")
+    dialogue_id = str(row.get("dialogue_id") or number)
+    turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+    return [
+        Sample(
+            f"{dialogue_id}#{turn}",
+            dialogue_id,
+            messages[:i],
+            messages[i]["content"],
+            row.get("emotion_major"),
+        )
+        for turn, i in enumerate(turns, start=1)
+        if i > 0
+    ]

@@ -1,0 +1,137 @@
+"""Replies -> scores: metrics with intervals, by emotion, against a baseline and two references."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from kosent_hub import metrics
+from kosent_hub.backends import Fit
+from kosent_hub.embedder import Embedder
+from kosent_hub.metrics import Measure
+from kosent_hub.samples import Sample
+from model_card.records import Comparison, Metric
+
+Measures = dict[str, Measure]
+
+CHUNK = 512
+
+
+def measure(
+    predictions: Sequence[str], references: Sequence[str], cosines: Measure | None = None
+) -> Measures:
+    """Every metric of the replies that can be taken apart by sample."""
+    found = {
+        "bleu": metrics.bleu(predictions, references),
+        "chrf": metrics.chrf(predictions, references),
+        "sentence_bleu": metrics.sentence_bleu(predictions, references),
+        "rouge_l": metrics.rouge_l(predictions, references),
+    }
+    if cosines is not None:
+        found["cosine_similarity"] = cosines
+    return found | {
+        "length_ratio": metrics.length_ratio(predictions, references),
+        "empty_rate": metrics.empty_rate(predictions),
+        "repetition_rate": metrics.repetition_rate(predictions),
+        "hangul_ratio": metrics.hangul_ratio(predictions),
+        "polite_ratio": metrics.polite_ratio(predictions),
+    }
+
+
+def measure_fits(fits: Sequence[Fit]) -> Measures:
+    """Perplexity and token accuracy of the true replies, each with its end of turn."""
+    tokens = [fit.tokens for fit in fits]
+    nll = np.column_stack([[fit.nll for fit in fits], tokens])
+    correct = np.column_stack([[fit.correct for fit in fits], tokens])
+    signature = "true replies and their end of turn|true history|sum/sum"
+    return {
+        "perplexity": Measure(
+            nll, lambda total: math.exp(total[0] / total[1]), "per token", signature, False
+        ),
+        "token_accuracy": Measure(
+            correct, lambda total: float(total[0] / total[1]), "0-1", signature
+        ),
+    }
+
+
+def cosines(
+    columns: Mapping[str, Sequence[str]], references: Sequence[str], embedder: Embedder
+) -> Measures:
+    """The cosine measure of each column of texts with the references.
+
+    A chunk of samples at a time: the vectors of all of them need not be in memory.
+    """
+    found: dict[str, list[float]] = {name: [] for name in columns}
+    for start in range(0, len(references), CHUNK):
+        part = slice(start, start + CHUNK)
+        truth = metrics.unit_vectors(embedder.encode(metrics.nfc(references[part])))
+        for name, texts in columns.items():
+            vectors = metrics.unit_vectors(embedder.encode(metrics.nfc(texts[part])))
+            found[name].extend(np.einsum("ij,ij->i", vectors, truth).tolist())
+    return {
+        name: metrics.mean_of(values, unit="cosine", signature=embedder.signature)
+        for name, values in found.items()
+    }
+
+
+def shuffled(references: Sequence[str], seed: int) -> list[str]:
+    """The references with every one at the place of another."""
+    order = np.random.default_rng(seed).permutation(len(references))
+    texts = list(references)
+    for place, source in zip(order, np.roll(order, 1), strict=True):
+        texts[place] = references[source]
+    return texts
+
+
+def as_metrics(
+    measures: Measures, predictions: Sequence[str], dialogues: Sequence[str], seed: int
+) -> dict[str, Metric]:
+    """The measures' values with their intervals, and the variety of the replies."""
+    bounds = metrics.intervals(measures, dialogues, seed)
+    found = {
+        name: Metric(
+            measure.value, measure.higher_is_better, measure.unit, measure.signature, bounds[name]
+        )
+        for name, measure in measures.items()
+    }
+    for order in (1, 2):
+        found[f"distinct_{order}"] = Metric(
+            metrics.distinct(predictions, order),
+            True,
+            "share",
+            f"morpheme {order}-grams|over {len(predictions)} replies",
+        )
+    return found
+
+
+def by_emotion(measures: Measures, samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
+    """The measures over the samples of each major emotion, where the dataset names it."""
+    emotions = np.asarray([sample.emotion or "" for sample in samples])
+    return {
+        emotion: {
+            name: measure.fold(measure.rows[emotions == emotion].sum(axis=0))
+            for name, measure in measures.items()
+        }
+        for emotion in sorted({*emotions.tolist()} - {""})
+    }
+
+
+def compare(
+    ours: Mapping[str, Metric], theirs: Mapping[str, Metric], p_values: Mapping[str, float]
+) -> dict[str, Comparison]:
+    """Each metric minus the baseline's, relative to it, and how likely by chance."""
+    return {
+        name: Comparison(
+            difference=metric.value - theirs[name].value,
+            relative=_relative(metric.value, theirs[name].value),
+            p_value=p_values.get(name),
+        )
+        for name, metric in ours.items()
+        if name in theirs
+    }
+
+
+def _relative(ours: float, theirs: float) -> float | None:
+    return (ours - theirs) / abs(theirs) if theirs else None
