@@ -97,6 +97,11 @@ def check_values(card: CheckedCard) -> Iterator[Finding]:
         if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z]{2,4})?|code|multilingual", str(value)):
             message = f"{value!r} is not an ISO 639 code"
             yield Finding(card.line_of("language"), ERROR, "language-code", message, "use e.g. ko")
+        elif value == "kr":
+            message = "kr is Kanuri, a language of the Sahara"
+            yield Finding(
+                card.line_of("language"), WARNING, "language-code", message, "Korean is ko"
+            )
     for key in ("base_model", "datasets"):
         for value in card.values(key):
             if not HUB_ID.fullmatch(str(value)):
@@ -116,12 +121,15 @@ def check_relation(card: CheckedCard) -> Iterator[Finding]:
         remedy = f"use one of {', '.join(RELATIONS)}"
         yield Finding(line, ERROR, "relation-unknown", f"{stated!r} is no relation", remedy)
         return
-    if card.paths is None or not card.values("base_model"):
+    weights = (".safetensors", ".bin", ".gguf", "adapter_config.json")
+    files = card.paths or frozenset()
+    if not card.values("base_model") or not any(path.endswith(weights) for path in files):
         return
-    config = card.read("config.json") or b"" if "config.json" in card.paths else b""
-    actual = relation_of(card.paths, config.decode("utf-8", "replace"), card.facts.run)
+    config = card.read("config.json") or b"" if "config.json" in files else b""
+    actual = relation_of(files, config.decode("utf-8", "replace"), card.facts.run)
     if stated is None:
         message = f"base_model_relation is not stated; the files look like {actual}"
+        line = card.line_of("base_model")
         yield Finding(line, WARNING, "relation-missing", message, f"add it: {actual}")
     elif stated != actual and {stated, actual} & {ADAPTER, QUANTIZED}:
         message = f"says {stated}, but the files are those of {actual}"

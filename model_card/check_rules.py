@@ -13,6 +13,7 @@ SCORE = re.compile(
     r"(?i)\b(sacre)?bleu\b|\bchrf|\brouge|\bmeteor\b|\bbertscore\b|perplexity|\bppl\b|\bmmlu\b"
     r"|kobest|\bf1\b|accuracy|정확도|win[\s-]?rate|cosine|코사인"
 )
+NUMBER = re.compile(r"\d\.\d")
 PROTOCOL = (
     r"(?i)\btok:|signature|sacrebleu|split\b|\b\d-shot|few-shot|zero-shot|greedy|do_sample"
     r"|temperature|lm-?eval|lighteval|harness|protocol|평가 방법|held-out|test set|시드|seed"
@@ -102,15 +103,27 @@ def check_credit(card: CheckedCard) -> Iterator[Finding]:
 
 def check_scores(card: CheckedCard) -> Iterator[Finding]:
     """Scores that nobody could measure again, because nothing says how they were measured."""
-    scored = [n for n, line in card.prose if SCORE.search(line) and re.search(r"\d+\.\d+", line)]
-    if scored and card.first(PROTOCOL) is None:
+    scored = [block for block in _blocks(card) if any(NUMBER.search(line) for _, line in block)]
+    lines = [(number, line) for block in scored for number, line in block if SCORE.search(line)]
+    if lines and card.first(PROTOCOL) is None:
         message = "scores without a word on how they were measured"
         remedy = "add the split, the prompt and generation settings, and each metric's signature"
-        yield Finding(scored[0], ERROR, "score-protocol", message, remedy)
-    bleu = card.first(r"(?i)\bbleu\b.*\d+\.\d+")
+        yield Finding(lines[0][0], ERROR, "score-protocol", message, remedy)
+    bleu = [number for number, line in lines if re.search(r"(?i)\bbleu\b", line)]
     if bleu and card.first(r"(?i)\btok:|sacrebleu|mecab|tokeni[sz]e|토크나이|형태소") is None:
         message = "BLEU without its tokenizer compares with nothing, in Korean least of all"
         yield Finding(bleu[0], WARNING, "score-bleu", message, "print sacreBLEU's signature")
+
+
+def _blocks(card: CheckedCard) -> Iterator[list[tuple[int, str]]]:
+    """The prose in paragraphs and tables: a table's metric and its number are on two lines."""
+    block: list[tuple[int, str]] = []
+    for number, line in [*card.prose, (0, "")]:
+        if line.strip():
+            block.append((number, line))
+        elif block:
+            yield block
+            block = []
 
 
 def check_limits(card: CheckedCard) -> Iterator[Finding]:
