@@ -142,7 +142,8 @@ def _empathy(decks: Decks, story: Story, emotion: Emotion, reason: str | None, b
     """
     form = decks.draw("empathy", ["fact emp", "fact emp", "why emp", "why emp", "fact"])
     mood = (emotion.major, emotion.minor)
-    if form == "why emp":
+    # To somebody without hope the chatbot names no reason that was not told.
+    if form == "why emp" and story.tone != "heavy":
         others = [why for why in story.why if why != reason]
         why = decks.draw((story.id, "because", reason), others)
         return f"{why} {decks.draw((mood, 'emp'), emotion.emp)}."

@@ -155,3 +155,24 @@ def test_a_changed_file_is_found(tmp_path):
         KoSentError, match=r"^Validation/sample_Validation\.csv: not what the parts"
     ):
         generate.check(tmp_path)
+
+
+@pytest.mark.parametrize("column", ["감정_대분류", "연령", "성별", "신체질환"])
+def test_the_readme_counts_what_is_there(column):
+    readme = (SAMPLE / "README.md").read_text(encoding="utf-8")
+    for value in {row[column] for row in BOTH}:
+        train, test = (sum(row[column] == value for row in rows) for rows in (TRAIN, TEST))
+        assert f"| {value} | {train} | {test} |\n" in readme
+
+
+def test_who_sees_no_hope_is_shown_help():
+    hopeless = {
+        part
+        for story in parts.load_stories()
+        if story.tone == "heavy"
+        for part in (*story.open, *story.why)
+    }
+    dialogues = [row for row in BOTH if any(part in row["사람문장1"] for part in hopeless)]
+    assert len(dialogues) >= 10
+    for row in dialogues:
+        assert any(help in " ".join(lines(row, "시스템")) for help in ("109", "1577-0199", "상담"))
