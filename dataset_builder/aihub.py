@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from . import tables, taxonomy
+from . import arrays, tables, taxonomy
 from .sources import File, SourceError
 
 LABELS = {
@@ -32,6 +32,8 @@ EDITIONS = {
     ("시스템문장", 3): "2022",
 }
 JSON_EDITION = "json"
+# Enough for a first line, and for a first record of about a thousand bytes.
+START = 1 << 16
 JSON_TURN = re.compile(r"(HS|SS)0([1-9])")
 
 # First the one with persona ids and codes, then the newest.
@@ -75,15 +77,15 @@ class Raw:
     faults: list[tuple[str, int]]
 
 
-def recognise(file: File) -> Source | str:
-    """The source that a file is, or why it is none.
+def recognise(file: File) -> Source | str | None:
+    """The source that a file is, or why it is none; None if it is no kind of file we read.
 
     Raises:
         SourceError: the corpus's columns but not all of them, or text in no known codec.
     """
     container = CONTAINERS.get(file.suffix)
     if container is None:
-        return "not a kind of file that holds the corpus"
+        return None
     split = split_of(file.name)
     if container == "xlsx":
         for sheet, _, cells in tables.read_sheets(file.read(), file.name):
@@ -91,15 +93,17 @@ def recognise(file: File) -> Source | str:
             if edition is not None:
                 return Source(file, split, edition[0], container, edition[1], sheet=sheet)
         return "no sheet has the corpus's columns"
-    text, _ = tables.decode(file.read(), file.name)
+    data = file.head(START)
     if container == "json":
-        if not _is_record(text):
+        start = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+        if not (start.startswith(b"[") and b'"talk"' in start and b'"profile"' in start):
             return "not a list of the corpus's records"
         return Source(file, split, JSON_EDITION, container, 0)
-    for delimiter in DELIMITERS[container]:
-        edition = _edition(tables.header(text, delimiter), file.name)
-        if edition is not None:
-            return Source(file, split, edition[0], container, edition[1], delimiter)
+    for line in tables.first_lines(data, file.name):
+        for delimiter in DELIMITERS[container]:
+            edition = _edition(tables.cells(line, delimiter), file.name)
+            if edition is not None:
+                return Source(file, split, edition[0], container, edition[1], delimiter)
     return "its first line has not the corpus's columns"
 
 
@@ -121,7 +125,7 @@ def read(source: Source) -> Raw:
     del data
     if source.container == "json":
         return _read_json(text, codec, where)
-    names = tables.header(text, source.delimiter)
+    names = tables.cells(re.split(r"[\r\n]", text, maxsplit=1)[0], source.delimiter)
     rows = tables.read_text(text, source.delimiter, len(names), where)
     return _by_columns(source, names, rows, codec)
 
@@ -155,8 +159,8 @@ def _by_columns(source: Source, names: list[str], rows: tables.Rows, codec: str)
     count = len(rows.lines)
     nothing = pa.nulls(count, pa.string())
     data = {
-        "line": pa.array(rows.lines),
-        "row": pa.array(np.arange(1, count + 1)),
+        "line": arrays.integers(rows.lines),
+        "row": arrays.integers(np.arange(1, count + 1)),
         "persona": nothing,
         "talk": nothing,
         **{ours: column[theirs] for ours, theirs in LABELS.items()},
@@ -181,17 +185,6 @@ def _read_workbook(source: Source, data: bytes) -> Raw:
     raise SourceError(f"{source.file.name}: changed while it was read; build again")
 
 
-def _is_record(text: str) -> bool:
-    """Whether the text begins like the JSON edition: a list whose first item has a talk."""
-    if not text[:1000].lstrip().startswith("["):
-        return False
-    try:
-        first = next(tables.json_records(text, ""), (0, None))[1]
-    except SourceError:
-        return '"talk"' in text and '"profile"' in text
-    return isinstance(first, dict) and "talk" in first and "profile" in first
-
-
 def _read_json(text: str, codec: str, where: str) -> Raw:
     records: list[dict[str, str | None]] = []
     faults: list[tuple[str, int]] = []
@@ -210,12 +203,9 @@ def _read_json(text: str, codec: str, where: str) -> Raw:
     names += [f"{role}{n}" for n in range(1, turns + 1) for role in ("user", "reply")]
     empty = {"persona": None, "talk": None}
     data = {
-        "line": pa.array([line for line, _ in places], pa.int64()),
-        "row": pa.array([row for _, row in places], pa.int64()),
-        **{
-            name: pa.array([r.get(name, empty.get(name, "")) for r in records], pa.string())
-            for name in names
-        },
+        "line": arrays.integers(np.array([line for line, _ in places], np.int64)),
+        "row": arrays.integers(np.array([row for _, row in places], np.int64)),
+        **{name: arrays.texts(r.get(name, empty.get(name, "")) for r in records) for name in names},
     }
     return Raw(pa.table(data), turns, codec, faults)
 

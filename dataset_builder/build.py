@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from . import card, folder, origin
+from . import card, chat, folder, origin, splits
 from .corpus import Corpus, Options, read_corpus
 from .counts import count
 from .errors import KoSentError
@@ -48,22 +49,35 @@ def build(
 def _write(
     corpus: Corpus, come_from: origin.Origin, options: Options, new: Path, out: Path
 ) -> dict[str, Any]:
-    for split, table in corpus.splits.items():
-        folder.write_split(table, new / folder.data_path(split))
-    folder.write_eval(new)
-    sizes = {split: table.nbytes for split, table in corpus.splits.items()}
-    report: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "kosent_hub": version("kosent-hub"),
-        "corpus": come_from.corpus,
-        "license": come_from.license,
-        "pretty_name": come_from.pretty_name,
-        "options": {**asdict(options), "validation_fraction": options.fraction},
-        **count(corpus.splits),
-        **corpus.findings.as_json(),
-        "bytes_in_memory": sizes,
-        "outputs": folder.hashes(new),
+    rows = {
+        split: chat.rows(table, options.system_prompt) for split, table in corpus.tables.items()
     }
+    with ThreadPoolExecutor() as pool:
+        writing = [
+            pool.submit(folder.write_split, table, new / folder.data_path(split))
+            for split, table in rows.items()
+        ]
+        report: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "kosent_hub": version("kosent-hub"),
+            "corpus": come_from.corpus,
+            "license": come_from.license,
+            "pretty_name": come_from.pretty_name,
+            "options": {**asdict(options), "validation_fraction": options.fraction},
+            **count(rows),
+            **corpus.findings.as_json(),
+            "repeated": {
+                split: splits.repeated(table)
+                for split, table in corpus.tables.items()
+                if options.as_is or split == "test"  # the others have none left
+            },
+            "overlap": splits.overlaps(corpus.tables),
+            "bytes_in_memory": {split: table.nbytes for split, table in rows.items()},
+        }
+        for one in writing:
+            one.result()
+    folder.write_eval(new)
+    report["outputs"] = folder.hashes(new)
     earlier = out / folder.README
     existing = earlier.read_text(encoding="utf-8") if earlier.is_file() else None
     text = card.render(report, existing=existing)

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import aihub, taxonomy
+from . import aihub, arrays, taxonomy
+from .arrays import mask
 from .report import Findings, Labels, places
 
 SYSTEM_PROMPT = "당신은 감정을 공감해주는 챗봇입니다."
@@ -33,45 +34,56 @@ SCHEMA = pa.schema(
 )
 
 
-def dialogues(
-    raw: aihub.Raw, split: str, file: str, system_prompt: str, findings: Findings
-) -> pa.Table:
-    """The source's dialogues: SCHEMA's columns, and line, persona, user1, reply1, ... as cleaned.
+def dialogues(raw: aihub.Raw, split: str, file: str, findings: Findings) -> pa.Table:
+    """The source's dialogues: SCHEMA's columns but for messages, then line, persona, user1, ...
 
-    What is dropped or trimmed on the way is noted in `findings`. A turn outside its dialogue's
-    unbroken run is empty in the columns user1, reply1, ...
+    What is dropped or trimmed on the way is noted in `findings`. In user1, reply1, ... a turn
+    outside its dialogue's unbroken run is empty.
     """
-    names = [f"{role}{n}" for n in range(1, raw.turns + 1) for role in ("user", "reply")]
+    names = turn_names(raw.table)
     cells = [_trimmed(raw.table[name]) for name in names]
-    said = np.stack([_true(pc.invert(pc.is_in(c, pa.array(NOTHING)))) for c in cells], axis=1)
+    said = np.stack([mask(pc.invert(pc.is_in(c, arrays.texts(NOTHING)))) for c in cells], axis=1)
     run = np.logical_and.accumulate(said[:, 0::2] & said[:, 1::2], axis=1)
     _account(said, run, raw, file, findings)
 
     whole = run[:, 0]
-    rows = pa.array(np.flatnonzero(whole))
-    run = run[whole]
-    table, cells = raw.table.take(rows), [cell.take(rows) for cell in cells]
-    turns = run.sum(axis=1, dtype=np.int32)
-    kept = {
-        name: pc.if_else(pa.array(run[:, i // 2]), cell, "")
-        for i, (name, cell) in enumerate(zip(names, cells, strict=True))
-    }
-    labels = _labels(table, file, findings.labels)
-    columns = {
-        "dialogue_id": _ids(table, split),
-        "messages": messages(cells, turns, system_prompt),
-        **labels,
-        "turns": pa.array(turns),
-        "source_row": table["row"].combine_chunks().cast(pa.int32()),
-    }
-    ordered = {name: columns[name] for name in SCHEMA.names}
-    return pa.table({**ordered, "line": table["line"], "persona": table["persona"], **kept})
+    table = raw.table.drop_columns(names)
+    if not whole.all():
+        rows = arrays.integers(np.flatnonzero(whole))
+        table, cells, run = table.take(rows), [cell.take(rows) for cell in cells], run[whole]
+    empty = arrays.text("")
+    return pa.table(
+        {
+            "dialogue_id": _ids(table, split),
+            **_labels(table, file, findings.labels),
+            "turns": arrays.integers(run.sum(axis=1, dtype=np.int32)),
+            "source_row": table["row"].combine_chunks().cast(pa.int32()),
+            "line": table["line"],
+            "persona": table["persona"],
+            **{
+                name: pc.if_else(arrays.booleans(run[:, i // 2]), cell, empty)
+                for i, (name, cell) in enumerate(zip(names, cells, strict=True))
+            },
+        }
+    )
 
 
-def messages(cells: list[pa.Array], turns: np.ndarray, system_prompt: str) -> pa.ListArray:
+def rows(table: pa.Table, system_prompt: str) -> pa.Table:
+    """What `dialogues` gave (or some of it) as SCHEMA's rows."""
+    cells = [table[name].combine_chunks() for name in turn_names(table)]
+    messages = _messages(cells, arrays.numbers(table["turns"]), system_prompt)
+    return table.append_column("messages", messages).select(SCHEMA.names)
+
+
+def turn_names(table: pa.Table) -> list[str]:
+    """user1, reply1, user2, ... as far as the table goes."""
+    return [name for name in table.column_names if name[:-1] in ("user", "reply")]
+
+
+def _messages(cells: list[pa.Array], turns: np.ndarray, system_prompt: str) -> pa.ListArray:
     """Lists of {role, content}: the system message, unless it is empty, and `turns` pairs."""
     count, width = len(turns), len(cells)
-    contents = pa.concat_arrays([pa.array([system_prompt], pa.string()), *cells])
+    contents = pa.concat_arrays([arrays.texts([system_prompt]), *cells])
     # Row by row: the place of each message in `contents`, and whether the row has it.
     place = np.empty((count, 1 + width), np.int64)
     place[:, 0] = 0
@@ -80,28 +92,30 @@ def messages(cells: list[pa.Array], turns: np.ndarray, system_prompt: str) -> pa
     has[:, 0] = bool(system_prompt)
     speakers = np.resize([2, 1], 1 + width).astype(np.int8)
     speakers[0] = 0
-    roles = pa.array(["system", "user", "assistant"]).take(
-        pa.array(np.broadcast_to(speakers, has.shape)[has])
+    roles = arrays.texts(["system", "user", "assistant"]).take(
+        arrays.integers(np.broadcast_to(speakers, has.shape)[has])
     )
     offsets = np.concatenate([[0], np.cumsum(has.sum(axis=1))]).astype(np.int32)
-    items = pa.StructArray.from_arrays([roles, contents.take(pa.array(place[has]))], fields=MESSAGE)
-    return pa.ListArray.from_arrays(pa.array(offsets), items)
+    items = pa.StructArray.from_arrays(
+        [roles, contents.take(arrays.integers(place[has]))], fields=MESSAGE
+    )
+    return pa.ListArray.from_arrays(arrays.integers(offsets), items)
 
 
 def _account(
     said: np.ndarray, run: np.ndarray, raw: aihub.Raw, file: str, findings: Findings
 ) -> None:
     """Note each dropped row and each trimmed turn."""
-    lines = raw.table["line"].to_numpy()
+    lines = arrays.numbers(raw.table["line"])
     user, reply = said[:, 0::2], said[:, 1::2]
     whole = run[:, 0]
     blank = ~said.any(axis=1)
-    for reason, mask in {
+    for reason, rows in {
         "blank": blank,
         "no_first_user": ~blank & ~user[:, 0],
         "no_first_reply": user[:, 0] & ~reply[:, 0],
     }.items():
-        findings.dropped.add(reason, file, places(lines, mask))
+        findings.dropped.add(reason, file, places(lines, rows))
     # The first pair that is not whole; what comes after it is after a gap.
     gap = ~run & np.concatenate([np.zeros((len(run), 1), bool), run[:, :-1]], axis=1)
     beyond = ~run & ~gap & whole[:, None]
@@ -122,12 +136,13 @@ def _account(
 
 def _labels(table: pa.Table, file: str, notes: Labels) -> dict[str, pa.Array]:
     """The label columns under the taxonomy's names; what it does not know is kept and noted."""
-    lines = table["line"].to_numpy()
+    lines = arrays.numbers(table["line"])
     found = {kind: _named(kind, _trimmed(table[kind]), lines, file, notes) for kind in aihub.LABELS}
     pairs = pc.binary_join_element_wise(
-        pc.fill_null(found["major"], ""), pc.fill_null(found["minor"], ""), "\t"
+        *(pc.fill_null(found[kind], arrays.text("")) for kind in ("major", "minor")),
+        arrays.text("\t"),
     ).dictionary_encode()
-    indices = pairs.indices.to_numpy()
+    indices = arrays.numbers(pairs.indices)
     codes: list[str | None] = []
     for number, pair in enumerate(pairs.dictionary.to_pylist()):
         major, minor = pair.split("\t")
@@ -138,7 +153,7 @@ def _labels(table: pa.Table, file: str, notes: Labels) -> dict[str, pa.Array]:
             first = int(lines[np.argmax(rows)])
             notes.add_unknown("emotion", f"{major} / {minor}", int(rows.sum()), file, first)
     return {
-        "emotion_code": pa.array(codes, pa.string()).take(pairs.indices),
+        "emotion_code": arrays.texts(codes).take(pairs.indices),
         "emotion_major": found["major"],
         "emotion_minor": found["minor"],
         **{kind: found[kind] for kind in ("situation", "disease", "age", "gender")},
@@ -148,7 +163,7 @@ def _labels(table: pa.Table, file: str, notes: Labels) -> dict[str, pa.Array]:
 def _named(kind: str, column: pa.Array, lines: np.ndarray, file: str, notes: Labels) -> pa.Array:
     """A label column with each label under its one name, a blank one null."""
     coded = column.dictionary_encode()
-    indices = coded.indices.to_numpy()
+    indices = arrays.numbers(coded.indices)
     counts = np.bincount(indices, minlength=len(coded.dictionary))
     names: list[str | None] = []
     for number, label in enumerate(coded.dictionary.to_pylist()):
@@ -163,7 +178,7 @@ def _named(kind: str, column: pa.Array, lines: np.ndarray, file: str, notes: Lab
             notes.add_unknown(kind, label, int(counts[number]), file, first)
         elif name != label:
             notes.add_mapped(kind, label, int(counts[number]))
-    return pa.array(names, pa.string()).take(coded.indices)
+    return arrays.texts(names).take(coded.indices)
 
 
 def _ids(table: pa.Table, split: str) -> pa.Array:
@@ -172,12 +187,8 @@ def _ids(table: pa.Table, split: str) -> pa.Array:
     if len(talk) and not talk.null_count and len(talk.unique()) == len(talk):
         return talk
     numbers = pc.utf8_lpad(table["row"].cast(pa.string()), 6, "0").combine_chunks()
-    return pc.binary_join_element_wise(pa.scalar(split), numbers, "-")
+    return pc.binary_join_element_wise(arrays.text(split), numbers, arrays.text("-"))
 
 
 def _trimmed(column: pa.ChunkedArray) -> pa.Array:
     return pc.utf8_trim(column.combine_chunks(), BLANKS)
-
-
-def _true(mask: pa.BooleanArray) -> np.ndarray:
-    return mask.to_numpy(zero_copy_only=False)

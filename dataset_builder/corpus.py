@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
-from . import aihub, chat, splits
+from . import aihub, arrays, chat, splits
 from .report import Findings
-from .sources import SourceError, sha256, walk
+from .sources import SourceError, legible, sha256, walk
 
 VALIDATION_FRACTION = 0.02
 SEED = 42
@@ -43,9 +44,9 @@ class Options:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Split -> dialogues (chat.SCHEMA), and what was found on the way."""
+    """Split -> dialogues, as chat.dialogues gives them, and what was found on the way."""
 
-    splits: dict[str, pa.Table]
+    tables: dict[str, pa.Table]
     findings: Findings
 
 
@@ -61,7 +62,7 @@ def read_corpus(source: Path, options: Options, leave_out: Path | None = None) -
         )
     findings = Findings()
     chosen = choose(source, options.prefer, findings, leave_out)
-    tables = dict(_read(chosen, options, findings))
+    tables = dict(_read(chosen, findings))
     train, test = tables["train"], tables.get("test")
     if not options.as_is:
         file = chosen["train"].file.name
@@ -74,16 +75,14 @@ def read_corpus(source: Path, options: Options, leave_out: Path | None = None) -
     train, validation = splits.carve(train, options.fraction, options.seed)
     if options.fraction and validation is None:
         findings.notes.append("no group of dialogues is small enough for a validation split")
+    if test is None:
+        findings.notes.append("no Validation files here, so there is no test split")
     whole = {"train": train, "validation": validation, "test": test}
     parts = {name: table for name, table in whole.items() if table is not None and len(table)}
     findings.utterances["kept"] = sum(
-        2 * int(table["turns"].to_numpy().sum()) for table in parts.values()
+        2 * int(arrays.numbers(table["turns"]).sum()) for table in parts.values()
     )
-    findings.repeated.update({name: splits.repeated(table) for name, table in parts.items()})
-    findings.overlap.update(splits.overlaps(parts))
-    return Corpus(
-        {name: table.select(chat.SCHEMA.names) for name, table in parts.items()}, findings
-    )
+    return Corpus(parts, findings)
 
 
 def choose(
@@ -96,11 +95,12 @@ def choose(
         found = aihub.recognise(file)
         if isinstance(found, str):
             findings.left.append({"file": file.name, "why": found})
-        else:
+        elif found is not None:
             recognised.append(found)
     if not recognised:
         looked = findings.left[0] if findings.left else None
-        seen = f"{looked['file']}: {looked['why']}" if looked else "it holds no files"
+        kinds = ", ".join(aihub.CONTAINERS)
+        seen = f"{looked['file']}: {looked['why']}" if looked else f"no {kinds} or .zip of them"
         raise SourceError(
             f"{source}: nothing here is the 감성 대화 말뭉치 ({seen}); "
             'see README, "Getting the data"'
@@ -121,8 +121,13 @@ def choose(
     findings.left.sort(key=lambda one: one["file"])
     for disk in disks:
         name = disk.name if source.is_file() else disk.relative_to(source).as_posix()
-        size = disk.stat().st_size
-        findings.inputs.append({"file": name, "bytes": size, "sha256": sha256(disk)})
+        findings.inputs.append(
+            {
+                "file": legible(os.fsencode(name)),
+                "bytes": disk.stat().st_size,
+                "sha256": sha256(disk),
+            }
+        )
     return chosen
 
 
@@ -172,13 +177,11 @@ def _preferred(one: aihub.Source, prefer: str) -> bool:
     return prefer in one.file.name
 
 
-def _read(
-    chosen: dict[str, aihub.Source], options: Options, findings: Findings
-) -> Iterator[tuple[str, pa.Table]]:
+def _read(chosen: dict[str, aihub.Source], findings: Findings) -> Iterator[tuple[str, pa.Table]]:
     for split, source in chosen.items():
         raw = aihub.read(source)
         name = source.file.name
-        yield split, chat.dialogues(raw, split, name, options.system_prompt, findings)
+        yield split, chat.dialogues(raw, split, name, findings)
         findings.read.append(
             {
                 "split": split,

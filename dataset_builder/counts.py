@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import taxonomy
+from . import arrays, taxonomy
 
 LABELS = ("emotion_code", "emotion_major", "situation", "age", "gender", "disease", "turns")
 UNKNOWN = "unknown"
@@ -33,10 +33,9 @@ def count(tables: dict[str, pa.Table]) -> dict[str, Any]:
 def _characters(table: pa.Table) -> int:
     """Length of all turns together, the system message not counted."""
     messages = pc.list_flatten(table["messages"])
-    spoken = pc.not_equal(pc.struct_field(messages, "role"), "system")
-    return int(
-        pc.sum(pc.utf8_length(pc.struct_field(messages, "content").filter(spoken))).as_py() or 0
-    )
+    spoken = pc.not_equal(pc.struct_field(messages, "role"), arrays.text("system"))
+    lengths = pc.utf8_length(pc.struct_field(messages, "content"))
+    return int(pc.sum(lengths.filter(spoken)).as_py() or 0)
 
 
 def _by_value(tables: dict[str, pa.Table], label: str) -> dict[str, dict[str, int]]:

@@ -75,7 +75,7 @@ def read_report(folder: Path) -> dict[str, Any]:
         ) from None
     except ValueError as error:
         raise KoSentError(f"{path}: not JSON ({error}); build the dataset again") from None
-    if not isinstance(report, dict) or "splits" not in report:
+    if not isinstance(report, dict) or not {"splits", "outputs"} <= report.keys():
         raise KoSentError(f"{path}: not a report of kosent-data; build the dataset again")
     return report
 
@@ -110,17 +110,20 @@ def hashes(folder: Path) -> list[dict[str, Any]]:
 
 
 def check_free(out: Path, overwrite: bool) -> None:
-    """Refuse an OUT that holds something, unless it is a dataset of ours and may be replaced."""
+    """Refuse an OUT that holds something, unless it is a dataset of ours and may be replaced.
+
+    What people wrote into its README is kept; other files of theirs would be lost, so none may be.
+    """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not overwrite:
         raise KoSentError(
             f"{out}: already there; name another folder, or replace it with --overwrite"
         )
-    if not (out / REPORT).is_file() or not (out / DATA).is_dir():
-        raise KoSentError(
-            f"{out}: holds something else than a dataset of ours; name another folder"
-        )
+    ours = {one["file"] for one in read_report(out)["outputs"]} | {REPORT}
+    for path in sorted(out.rglob("*")):
+        if path.is_file() and path.relative_to(out).as_posix() not in ours:
+            raise KoSentError(f"{path}: kosent-data did not write this; move it away first")
 
 
 @contextmanager

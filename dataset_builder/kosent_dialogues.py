@@ -20,7 +20,8 @@ import datasets
 import pyarrow as pa
 
 from .aihub import recognise
-from .chat import SCHEMA, SYSTEM_PROMPT
+from .arrays import texts
+from .chat import SCHEMA, SYSTEM_PROMPT, rows
 from .corpus import SEED, Options, read_corpus
 from .report import Findings
 from .sources import SourceError, content_hash
@@ -70,10 +71,13 @@ class KosentDialogues(datasets.ArrowBasedBuilder):
         return datasets.DatasetInfo(features=datasets.Features(types))
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        corpus = read_corpus(_source(self.config.data_dir), self.config.options())
+        options = self.config.options()
+        corpus = read_corpus(_source(self.config.data_dir), options)
         return [
-            datasets.SplitGenerator(name=split, gen_kwargs={"table": table})
-            for split, table in corpus.splits.items()
+            datasets.SplitGenerator(
+                name=split, gen_kwargs={"table": rows(table, options.system_prompt)}
+            )
+            for split, table in corpus.tables.items()
         ]
 
     def _generate_tables(self, table: pa.Table) -> Iterator[tuple[int, pa.Table]]:

@@ -102,8 +102,6 @@ class Findings:
     read: list[dict[str, Any]] = field(default_factory=list)
     left: list[dict[str, str]] = field(default_factory=list)
     inputs: list[dict[str, Any]] = field(default_factory=list)
-    repeated: dict[str, int] = field(default_factory=dict)
-    overlap: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -121,8 +119,6 @@ class Findings:
                 "blank": self.labels.blank,
                 "unknown": self.labels.unknown,
             },
-            "repeated": self.repeated,
-            "overlap": self.overlap,
             "notes": self.notes,
         }
 

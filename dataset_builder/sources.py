@@ -37,6 +37,13 @@ class File:
         """`.csv`, `.xlsx`, ... in lower case."""
         return PurePosixPath(self.name).suffix.lower()
 
+    def head(self, size: int) -> bytes:
+        """The first `size` bytes."""
+        if self.members:
+            return self.read()[:size]
+        with self.disk.open("rb") as file:
+            return file.read(size)
+
     def read(self) -> bytes:
         """The whole content."""
         data = self.disk.read_bytes()

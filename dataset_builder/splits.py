@@ -9,6 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from . import arrays
+from .arrays import mask
+from .chat import turn_names
 from .report import Findings, places
 
 SPACES = r"[\s\pZ]"
@@ -17,21 +20,18 @@ ROLES = {"user": "user", "assistant": "reply"}
 
 def remove_leaks(train: pa.Table, test: pa.Table | None, file: str, findings: Findings) -> pa.Table:
     """Train without the dialogues that are in test, and without its own exact duplicates."""
-    lines = train["line"].to_numpy()
-    exact = _joined(train)
+    lines = arrays.numbers(train["line"])
+    leaked = np.zeros(len(train), bool) if test is None else _in_other(train, test)
     first = np.zeros(len(train), bool)
-    first[_first_of_each(exact)] = True
-    leaked = np.zeros(len(train), bool)
-    if test is not None:
-        leaked = _true(pc.is_in(_loose(exact), value_set=_loose(_joined(test)).unique()))
+    first[np.unique(_codes(_joined(train)), return_index=True)[1]] = True
     findings.removed.add("in_test", file, places(lines, leaked))
     findings.removed.add("duplicate", file, places(lines, ~first & ~leaked))
     keep = first & ~leaked
     if keep.all():
         return train
-    gone = train["turns"].to_numpy()[~keep]
+    gone = arrays.numbers(train["turns"])[~keep]
     findings.utterances["in_removed_dialogues"] += 2 * int(gone.sum())
-    return train.filter(pa.array(keep))
+    return train.filter(arrays.booleans(keep))
 
 
 def carve(train: pa.Table, fraction: float, seed: int) -> tuple[pa.Table, pa.Table | None]:
@@ -54,12 +54,12 @@ def carve(train: pa.Table, fraction: float, seed: int) -> tuple[pa.Table, pa.Tab
     if not taken:
         return train, None
     chosen = np.isin(group, taken)
-    return train.filter(pa.array(~chosen)), train.filter(pa.array(chosen))
+    return train.filter(arrays.booleans(~chosen)), train.filter(arrays.booleans(chosen))
 
 
 def groups(table: pa.Table) -> np.ndarray:
     """A number for each dialogue, the same for those that a persona or a first utterance ties."""
-    first = _loose(table["user1"].combine_chunks()).dictionary_encode().indices.to_numpy()
+    first = _codes(_loose(table["user1"].combine_chunks()))
     persona = table["persona"].combine_chunks()
     if persona.null_count == len(persona):
         return first
@@ -98,16 +98,29 @@ def repeated(table: pa.Table) -> int:
     return len(table) - len(_joined(table).unique())
 
 
+def _in_other(table: pa.Table, other: pa.Table) -> np.ndarray:
+    """Which dialogues of `table` stand in `other` too; few share even the first utterance."""
+    there = _loose(other["user1"].combine_chunks()).unique()
+    found = mask(pc.is_in(_loose(table["user1"].combine_chunks()), value_set=there))
+    if not found.any():
+        return found
+    candidates = _loose(_joined(table.filter(arrays.booleans(found))))
+    found[found] = mask(pc.is_in(candidates, value_set=_loose(_joined(other)).unique()))
+    return found
+
+
 def _utterances(table: pa.Table, stem: str) -> pa.Array:
-    columns = [table[name].combine_chunks() for name in table.column_names if name[:-1] == stem]
+    columns = [table[n].combine_chunks() for n in turn_names(table) if n.startswith(stem)]
     distinct = pa.concat_arrays([column.unique() for column in columns]).unique()
-    return _loose(distinct.filter(pc.not_equal(distinct, ""))).unique()
+    return _loose(distinct.filter(pc.not_equal(distinct, arrays.text("")))).unique()
 
 
 def _joined(table: pa.Table) -> pa.Array:
     """Each dialogue as one text."""
-    names = [n for n in table.column_names if n[:-1] in ROLES.values()]
-    joined = pc.binary_join_element_wise(*(table[n].combine_chunks() for n in names), "\x1f")
+    names = turn_names(table)
+    joined = pc.binary_join_element_wise(
+        *(table[n].combine_chunks() for n in names), arrays.text("\x1f")
+    )
     # Editions differ in their number of turns; turns that are not there make no difference.
     return pc.utf8_rtrim(joined, "\x1f")
 
@@ -120,9 +133,6 @@ def _loose(texts: pa.Array) -> pa.Array:
     return lowered
 
 
-def _first_of_each(texts: pa.Array) -> np.ndarray:
-    return np.unique(texts.dictionary_encode().indices.to_numpy(), return_index=True)[1]
-
-
-def _true(mask: pa.BooleanArray) -> np.ndarray:
-    return mask.to_numpy(zero_copy_only=False)
+def _codes(texts: pa.Array) -> np.ndarray:
+    """A number for each text, the same for the same text."""
+    return arrays.numbers(texts.dictionary_encode().indices)

@@ -5,9 +5,11 @@ Nothing here knows what a column means. All text comes out composed (NFC) and ot
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,8 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from . import arrays
 from .sources import SourceError
 
+HANGUL, NOT_ASCII = re.compile("[가-힣]"), re.compile(r"[^\x00-\x7f]")
+SAMPLE = 10_000
+FIRST_LINE = re.compile(rb"[^\r\n]*")
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 TOO_MANY_CELLS = "too_many_cells"
 
@@ -51,14 +57,22 @@ def nfc(text: str) -> str:
     return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
 
 
-def header(text: str, delimiter: str) -> list[str]:
-    """The cells of the first line, stripped; [] if that line is not a row of cells."""
-    end = len(text)
-    for newline in "\r\n":
-        found = text.find(newline)
-        end = found if 0 <= found < end else end
+def first_lines(data: bytes, where: str) -> list[str]:
+    """The first line, in each codec it may be in; raises SourceError if it is in none."""
+    if data.startswith(UTF16_MARKS):
+        decode(data, where)
+    line = FIRST_LINE.match(data)[0]  # type: ignore[index]
+    found = []
+    for codec in ("utf-8-sig", "cp949"):
+        with contextlib.suppress(UnicodeDecodeError):
+            found.append(nfc(line.decode(codec)))
+    return found or [decode(line, where)[0]]
+
+
+def cells(line: str, delimiter: str) -> list[str]:
+    """The cells of one line, stripped; [] if it is not a row of cells."""
     try:
-        return [cell.strip() for cell in next(csv.reader([text[:end]], delimiter=delimiter), [])]
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
     except csv.Error:
         return []
 
@@ -148,8 +162,7 @@ def _decode_cp949(data: bytes, utf8: UnicodeDecodeError, where: str) -> str:
     at, codec = utf8.start, "UTF-8"
     try:
         text = data.decode("cp949")
-        others = [c for c in text if c > "\x7f"]
-        if 2 * sum("가" <= c <= "힣" for c in others) > len(others):
+        if 2 * len(HANGUL.findall(text[:SAMPLE])) >= len(NOT_ASCII.findall(text[:SAMPLE])):
             return text
     except UnicodeDecodeError as error:
         if error.start > at:
@@ -174,10 +187,12 @@ def _plain(data: bytes, delimiter: str) -> bool:
     newlines = np.flatnonzero(codes == ord("\n"))
     if np.any(np.bincount(np.searchsorted(newlines, quotes)) % 2):
         return False
-    before = np.concatenate([[ord("\n")], codes])[quotes[0::2]]
-    after = np.concatenate([codes, [ord("\n")]])[quotes[1::2] + 1]
+    opening, closing = quotes[0::2], quotes[1::2]
+    before, after = codes[opening - 1], codes[np.minimum(closing + 1, len(codes) - 1)]
     edges = [ord(c) for c in (delimiter, "\n", "\r", '"')]
-    return bool(np.isin(before, edges).all() and np.isin(after, edges).all())
+    starts = np.isin(before, edges) | (opening == 0)
+    ends = np.isin(after, edges) | (closing == len(codes) - 1)
+    return bool(starts.all() and ends.all())
 
 
 def _read_plain(data: bytes, delimiter: str, width: int) -> list[pa.Array] | None:
@@ -235,7 +250,7 @@ def _read_quoted(text: str, delimiter: str, width: int, where: str) -> Rows:
 def as_columns(rows: Iterable[list[str]], width: int) -> list[pa.Array]:
     """Columns from rows of `width` cells."""
     rows = list(rows)
-    return [pa.array([row[i] for row in rows], pa.string()) for i in range(width)]
+    return [arrays.texts(row[i] for row in rows) for i in range(width)]
 
 
 def _swallowed(cells: list[str], delimiter: str, width: int) -> bool:
