@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import cached_file
 
 from kosent_hub import device
-from kosent_hub.backends import Request
+from kosent_hub.backends import Request, prompts
 from kosent_hub.errors import KoSentError
 from kosent_hub.model import resolve
 from model_card.records import EvaluatedModel
 
+# Of the adapter's effect, what rounding the merged weights may undo or add.
+ROUNDING = 0.5
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to generate, what it is, and where its tokenizer lies (id, revision)."""
+    """A model ready to generate, its tokenizer, what it is, and what tells its weights apart."""
 
     model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
     record: EvaluatedModel
-    tokenizer_at: tuple[str, str | None]
     identity: dict[str, Any]
 
 
@@ -42,43 +52,50 @@ def load_model(request: Request) -> Loaded:
     adapter = _cached(request.model_id, ADAPTER_CONFIG, repo.revision)
     base_id, base = request.model_id, repo
     if adapter is not None:
-        config = json.loads(adapter.read_text(encoding="utf-8"))
-        base_id = config.get("base_model_name_or_path") or ""
+        settings = json.loads(adapter.read_text(encoding="utf-8"))
+        base_id = settings.get("base_model_name_or_path") or ""
         if not base_id:
             raise KoSentError(f"{request.model_id}: {ADAPTER_CONFIG} names no base model")
-        base = resolve(base_id, config.get("revision"))
-    model = _load_base(base_id, base.revision, dtype, request.trust_remote_code)
-    quantized = getattr(model.config, "quantization_config", None) is not None
-    if adapter is not None:
-        model = _with_adapter(model, request.model_id, repo.revision, merge=not quantized)
-    has_tokenizer = _cached(request.model_id, "tokenizer_config.json", repo.revision) is not None
+        base = resolve(base_id, settings.get("revision"))
+    at = (request.model_id, repo.revision)
+    if adapter is not None and _cached(request.model_id, "tokenizer_config.json", at[1]) is None:
+        at = (base_id, base.revision)
+    trust = request.trust_remote_code
+    with explained(base_id):
+        config = AutoConfig.from_pretrained(
+            base_id, revision=base.revision, trust_remote_code=trust
+        )
+    _refuse_other_kinds(base_id, config)
+    with explained(at[0]):
+        tokenizer = prompts.open_tokenizer(*at, request.chat_template)
+
+    def load_base() -> PreTrainedModel:
+        return _load_base(base_id, base.revision, config, dtype, trust)
+
+    if adapter is None:
+        model = load_base()
+    else:
+        text = prompts.render(tokenizer, prompts.EXAMPLE)
+        probe = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        model = _with_adapter(load_base, request.model_id, repo.revision, probe)
+    method = quantization(model)
     record = EvaluatedModel(
         id=repo.id,
         revision=repo.revision,
         base_model=base.id if adapter is not None else None,
         base_revision=base.revision if adapter is not None else None,
         adapter=adapter is not None,
-        dtype=f"{dtype}, {_method(model)}" if quantized else dtype,
+        dtype=f"{dtype}, {method}" if method else dtype,
         local=repo.local,
     )
-    identity = {"files": {name: _stamps(name) for name in {request.model_id, base_id}}}
-    return Loaded(
-        model.eval(),
-        record,
-        (request.model_id, repo.revision) if has_tokenizer else (base_id, base.revision),
-        identity,
-    )
+    identity = {"files": {name: _stamps(name) for name in sorted({request.model_id, base_id})}}
+    return Loaded(model.eval(), tokenizer, record, identity)
 
 
 def _load_base(
-    model_id: str, revision: str | None, dtype: str, trust_remote_code: bool
+    model_id: str, revision: str | None, config: Any, dtype: str, trust_remote_code: bool
 ) -> PreTrainedModel:
-    place = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        config = AutoConfig.from_pretrained(
-            model_id, revision=revision, trust_remote_code=trust_remote_code
-        )
-        _refuse_other_kinds(model_id, config)
+    with explained(model_id):
         return AutoModelForCausalLM.from_pretrained(
             model_id,
             revision=revision,
@@ -86,10 +103,8 @@ def _load_base(
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
-            device_map=place,
+            device_map="cuda" if torch.cuda.is_available() else "cpu",
         )
-    except (OSError, ValueError, ImportError) as error:
-        raise _explained(model_id, error) from error
 
 
 def _refuse_other_kinds(model_id: str, config: Any) -> None:
@@ -105,30 +120,42 @@ def _refuse_other_kinds(model_id: str, config: Any) -> None:
         )
 
 
-def _explained(model_id: str, error: Exception) -> Exception:
-    """The error as one line the user can act on."""
+@contextmanager
+def explained(model_id: str) -> Iterator[None]:
+    """Raise what transformers says about a repo as one line that the user can act on."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    if isinstance(error.__cause__, HfHubHTTPError):
-        return error.__cause__
-    said = " ".join(str(error).split())
-    if "trust_remote_code" in said:
-        return KoSentError(
-            f"{model_id}: needs Python code of its own to load; "
-            "read that code, then allow it with --trust-remote-code"
-        )
-    if "safetensors" in said:
-        return KoSentError(
-            f"{model_id}: has no safetensors weights, and pickled ones can run anything; "
-            "ask its author for safetensors, or convert it"
-        )
-    return KoSentError(f"{model_id}: cannot be loaded ({said[:300]})")
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        if isinstance(error.__cause__, HfHubHTTPError):
+            raise error.__cause__ from None
+        said = " ".join(str(error).split())
+        if "trust_remote_code" in said:
+            why = (
+                "needs Python code of its own to load; "
+                "read that code, then allow it with --trust-remote-code"
+            )
+        elif "safetensors" in said:
+            why = (
+                "has no safetensors weights, and pickled ones can run anything; "
+                "ask its author for safetensors, or convert it"
+            )
+        else:
+            why = f"cannot be loaded ({said[:300]})"
+        raise KoSentError(f"{model_id}: {why}") from error
 
 
 def _with_adapter(
-    model: PreTrainedModel, adapter_id: str, revision: str | None, *, merge: bool
+    load_base: Callable[[], PreTrainedModel],
+    adapter_id: str,
+    revision: str | None,
+    probe: torch.Tensor,
 ) -> PreTrainedModel:
-    """The model with the adapter in it, shown to change what the model says."""
+    """The base with the adapter in it, shown to change what the model says.
+
+    Merged, which is faster, unless the base is quantised or rounding would undo the adapter.
+    """
     from peft import PeftModel
 
     if _cached(adapter_id, ADAPTER_WEIGHTS, revision) is None:
@@ -136,30 +163,37 @@ def _with_adapter(
             f"{adapter_id}: has no {ADAPTER_WEIGHTS}, and pickled weights can run anything; "
             "save the adapter again with a current peft"
         )
-    # None is no revision to peft: it would ask for the branch of that name.
-    pinned: dict[str, Any] = {"revision": revision} if revision else {}
-    adapted: Any = PeftModel.from_pretrained(model, adapter_id, **pinned).eval()
-    with torch.inference_mode():
-        probe = torch.arange(5, 13, device=model.device)[None]
-        active = adapted(input_ids=probe).logits
-        with adapted.disable_adapter():
-            bare = adapted(input_ids=probe).logits
-        if torch.equal(active, bare):
-            raise KoSentError(
-                f"{adapter_id}: with the adapter the model answers exactly as without it; "
-                "its weights are all zero or fit no layer of the base model"
-            )
-        if not merge:
-            return adapted.get_base_model()
-        merged = adapted.merge_and_unload()
-        after = merged(input_ids=probe).logits
-        # Rounding moves logits; the merged model must still stand with the adapter, not the base.
-        if (after - active).norm() >= (after - bare).norm():
-            raise KoSentError(
-                f"{adapter_id}: merging the adapter in {active.dtype} lost it; "
-                "run again with --dtype float32"
-            )
-    return merged
+
+    def attach() -> Any:
+        # None is no revision to peft: it would ask for the branch of that name.
+        pinned: dict[str, Any] = {"revision": revision} if revision else {}
+        return PeftModel.from_pretrained(load_base(), adapter_id, **pinned).eval()
+
+    adapted = attach()
+    active = _logits(adapted, probe)
+    with adapted.disable_adapter():
+        bare = _logits(adapted, probe)
+    if torch.equal(active, bare):
+        raise KoSentError(
+            f"{adapter_id}: with the adapter the model answers exactly as without it; "
+            "its weights are all zero or fit no layer of the base model"
+        )
+    if quantization(adapted) is not None:
+        return adapted.get_base_model()
+    merged = adapted.merge_and_unload()
+    if (_logits(merged, probe) - active).norm() < ROUNDING * (bare - active).norm():
+        return merged
+    print(
+        f"{adapter_id}: kept apart from its base, whose number format would round it away",
+        file=sys.stderr,
+    )
+    del adapted, merged
+    return attach().get_base_model()
+
+
+@torch.inference_mode()
+def _logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    return model(input_ids=ids.to(model.device)).logits.float()
 
 
 def _cached(model_id: str, name: str, revision: str | None) -> Path | None:
@@ -175,8 +209,12 @@ def _cached(model_id: str, name: str, revision: str | None) -> Path | None:
     return None if found is None else Path(found)
 
 
-def _method(model: PreTrainedModel) -> str:
-    method = model.config.quantization_config.quant_method
+def quantization(model: Any) -> str | None:
+    """How the model's weights are quantised, None if they are not."""
+    config = getattr(model.config, "quantization_config", None)
+    if config is None:
+        return None
+    method = getattr(config, "quant_method", None)
     return str(getattr(method, "value", method))
 
 

@@ -28,7 +28,7 @@ class TransformersBackend:
         loaded = load_model(request)
         self.lm: Any = loaded.model
         self.model = loaded.record
-        self.tokenizer = prompts.open_tokenizer(*loaded.tokenizer_at, request.chat_template)
+        self.tokenizer = loaded.tokenizer
         self.template_sha256 = template_sha256(self.tokenizer)
         self.template_example: str | None = prompts.render(self.tokenizer, prompts.EXAMPLE)
         self.stop = prompts.stop_ids(self.tokenizer, self.lm.generation_config)
