@@ -207,8 +207,7 @@ class Store:
     def blob(self, path: str, content: bytes | Path, attributes: bytes = GITATTRIBUTES) -> Blob:
         """The blob of a file put here by the server itself, large if its name says so."""
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
-        sample = content[:512] if isinstance(content, bytes) else content.open("rb").read(512)
-        if not is_large(path, size, sample, attributes):
+        if not is_large(path, size, _start(content), attributes):
             return regular(content if isinstance(content, bytes) else content.read_bytes())
         sha256 = sha256_of(content)
         self.large.setdefault(sha256, content)
@@ -245,6 +244,14 @@ def is_large(path: str, size: int, sample: bytes, attributes: bytes) -> bool:
 
 def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def _start(content: bytes | Path) -> bytes:
+    """The first 512 bytes, by which the Hub tells text from other files."""
+    if isinstance(content, bytes):
+        return content[:512]
+    with content.open("rb") as file:
+        return file.read(512)
 
 
 def _tracked(path: str, attributes: bytes) -> bool:
