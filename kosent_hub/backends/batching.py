@@ -180,7 +180,8 @@ class Batcher:
     ) -> None:
         self.model, self.prompts, self.stop = model, prompts, stop
         self.max_new_tokens, self.budget = max_new_tokens, budget
-        self.waiting = plan(prompts, range(len(prompts)))[::-1]
+        self.unfinished = set(range(len(prompts)))
+        self.waiting = plan(prompts, self.unfinished)[::-1]
         self.shared = _common_prefix([trunk.tokens for trunk in self.waiting])
         self.rows: list[Row] = []
         self.cache: RowCache | None = None
@@ -207,9 +208,7 @@ class Batcher:
         self.budget //= 2
         if self.budget < longest:
             return False
-        unfinished = [i for trunk in self.waiting for i in trunk.samples]
-        unfinished += [row.index for row in self.rows]
-        self.waiting = plan(self.prompts, unfinished)[::-1]
+        self.waiting = plan(self.prompts, self.unfinished)[::-1]
         self.rows, self.cache = [], None
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -298,6 +297,7 @@ class Batcher:
             row.next_token = tokens[place]
             if row.next_token in self.stop or len(row.reply) == self.max_new_tokens:
                 ended.append((row.index, row.reply))
+                self.unfinished.remove(row.index)
                 last = self.rows.pop()
                 if last is not row:
                     self.rows[place] = last
@@ -307,6 +307,8 @@ class Batcher:
 
 def _common_prefix(sequences: Sequence[Tokens]) -> Tokens:
     """The longest beginning that all sequences share."""
+    if not sequences:
+        return array("i")
     low, high = min(sequences), max(sequences)
     for i, (a, b) in enumerate(zip(low, high, strict=False)):
         if a != b:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -109,7 +110,7 @@ def _kiwi() -> Any:
 def _polite(tokens: Sequence[Any]) -> tuple[int, int]:
     """Polite and all final endings of one analysed reply; 요/JX right after an ending is part."""
     polite = total = 0
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+    for token, following in itertools.pairwise([*tokens, None]):
         if token.tag != "EF":
             continue
         total += 1

@@ -1,0 +1,155 @@
+"""The engines' promises: batches change nothing, adapters are active, nothing is run unasked."""
+
+import subprocess
+import sys
+from array import array
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from kosent_hub.backends.attention import GROUPED, attention
+from kosent_hub.backends.batching import Batcher, plan
+from kosent_hub.backends.probing import fast_path
+
+NEW_TOKENS = 12
+TINY = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+}
+MODELS = {
+    "llama": TINY,
+    "mistral": TINY | {"sliding_window": None},
+    "qwen2": TINY,
+    "qwen3": TINY | {"head_dim": 8},
+    "gemma2": TINY | {"head_dim": 8, "sliding_window": 256},
+    "gemma3_text": TINY | {"head_dim": 8, "sliding_window": 256},
+    "phi3": TINY | {"pad_token_id": 0},
+    "gpt2": {"vocab_size": 300, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 512},
+    "gpt_neox": TINY,
+}
+
+
+def tiny(kind, seed=0, dtype=torch.float32, **changes):
+    torch.manual_seed(seed)
+    settings = MODELS.get(kind, TINY) | {"eos_token_id": 1, "bos_token_id": 2} | changes
+    config = AutoConfig.for_model(kind, **settings)
+    model = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
+    for weight in model.parameters():  # far from uniform, so that replies differ and some end
+        if weight.ndim > 1:
+            torch.nn.init.normal_(weight, std=0.3)
+    return model
+
+
+def dialogues(count=9, seed=0):
+    """Prompts of one to three turns, each a prefix of the next, all with the same beginning."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def some(low, high):
+        length = int(torch.randint(low, high, (1,), generator=draw))
+        return torch.randint(3, 300, (length,), generator=draw).tolist()
+
+    system, prompts = some(9, 10), []
+    for number in range(count):
+        text = list(system)
+        for _ in range(1 + number % 3):
+            text += some(3, 30)
+            prompts.append(array("i", text))
+    return prompts
+
+
+def one_at_a_time(model, prompts, stop=1):
+    replies = []
+    for prompt in prompts:
+        ids = torch.tensor([prompt.tolist()])
+        out = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=NEW_TOKENS,
+            eos_token_id=stop,
+            pad_token_id=0,
+        )
+        replies.append(out[0, len(prompt) :].tolist())
+    return replies
+
+
+def in_batches(model, prompts, budget, stop=1):
+    found = dict(Batcher(model, prompts, frozenset([stop]), NEW_TOKENS, budget).run())
+    return [found[i] for i in range(len(prompts))]
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_batches_of_any_size_give_the_tokens_of_one_at_a_time(kind):
+    model, prompts = tiny(kind), dialogues()
+    expected = one_at_a_time(model, prompts)
+    stop = expected[3][4]  # a token that some replies hold and some do not
+    expected = one_at_a_time(model, prompts, stop)
+    assert len({len(reply) for reply in expected}) > 1, "no reply ends early; the test shows less"
+    assert fast_path(model) is not None
+    for budget in (1, 300, 1000, 100_000):
+        assert in_batches(model, prompts, budget, stop) == expected, budget
+
+
+def test_prompts_of_every_shape_are_answered():
+    model = tiny("llama")
+    alone = [array("i", [5])]
+    twins = [array("i", [5, 6, 7]), array("i", [5, 6, 7]), array("i", [5, 6])]
+    strangers = [array("i", [5, 6, 7, 8]), array("i", [9])]
+    for prompts in (alone, twins, strangers, []):
+        assert in_batches(model, prompts, 100) == one_at_a_time(model, prompts)
+
+
+def test_a_dialogues_turns_are_computed_once():
+    prompts = [array("i", p) for p in ([1, 2, 3], [1, 2, 9, 4, 5], [1, 2, 9, 4, 5, 6, 7], [1, 8])]
+    found = [(trunk.tokens.tolist(), sorted(trunk.samples)) for trunk in plan(prompts, range(4))]
+    # The first prompt's last token differs from the trunk's: only its beginning is shared.
+    assert found == [([1, 2, 9, 4, 5, 6], [0, 1, 2, 3])]
+
+
+def test_grouped_attention_is_the_models_own_to_rounding():
+    prompts = dialogues()
+    exact = tiny("llama", dtype=torch.float32)
+    with attention(exact, GROUPED):
+        assert in_batches(exact, prompts, 1000) == one_at_a_time(tiny("llama"), prompts)
+    assert exact.config._attn_implementation == "sdpa"
+    assert fast_path(tiny("llama", dtype=torch.bfloat16)).attention == GROUPED
+
+
+def test_a_window_limits_the_fast_path():
+    assert fast_path(tiny("gemma3_text")).length == 256
+    assert fast_path(tiny("mistral", sliding_window=64)).length == 64
+    assert fast_path(tiny("qwen2")).length == 512
+
+
+def test_a_model_with_a_cache_of_its_own_is_left_alone(capsys):
+    mamba = tiny("mamba", num_hidden_layers=2, state_size=4)
+    assert fast_path(mamba) is None
+    assert "generating in plain batches" in capsys.readouterr().err
+
+
+OUT_OF_MEMORY = """
+import resource, sys
+import torch
+from tests.kosent_hub.test_backends import dialogues, in_batches, one_at_a_time, tiny
+
+wide = {"num_hidden_layers": 8, "head_dim": 512, "num_key_value_heads": 4}
+model, prompts = tiny("llama", **wide), dialogues(60)
+expected = one_at_a_time(model, prompts[:3])
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 400 * 2**20, -1))
+replies = in_batches(model, prompts, 1_000_000)
+assert replies[:3] == expected
+print(len(replies))
+"""
+
+
+def test_running_out_of_memory_halves_the_batch():
+    done = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True)
+    assert done.stdout.strip() == "120", done.stderr
+    assert "out of memory: going on with 500000 tokens at a time" in done.stderr

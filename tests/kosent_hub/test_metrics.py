@@ -1,0 +1,235 @@
+"""Each metric against the library that defines it, and against values worked out by hand."""
+
+import json
+import subprocess
+import sys
+import unicodedata
+
+import numpy as np
+import pytest
+import sacrebleu
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kosent_hub import metrics
+from tests.conftest import ROOT
+
+PREDICTIONS = [
+    "오늘 많이 힘드셨겠어요. 푹 쉬세요.",
+    "정말 축하드려요!",
+    "그 일이 계속 마음에 남아 힘드셨겠어요.",
+    "",
+]
+REFERENCES = [
+    "오늘 정말 많이 힘드셨겠어요. 푹 쉬세요.",
+    "취업을 하셨군요. 축하드려요!",
+    "그 일이 마음에 오래 남아 힘드셨겠어요. 말해 줘서 고마워요.",
+    "괜찮아요.",
+]
+
+
+def test_importing_the_metrics_imports_no_torch():
+    code = "import sys, kosent_hub.metrics; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_bleu_is_sacrebleus_corpus_score_on_morphemes():
+    found = metrics.bleu(PREDICTIONS, REFERENCES)
+    official = sacrebleu.BLEU(tokenize="ko-mecab")
+    assert found.value == official.corpus_score(PREDICTIONS, [REFERENCES]).score
+    assert found.value == pytest.approx(44.63299195373444)
+    assert found.signature == str(official.get_signature())
+    assert found.signature.startswith("nrefs:1|case:mixed|eff:no|tok:ko-mecab-0.996/ko-0.9.2-KO|")
+
+
+def test_chrf_is_sacrebleus_corpus_score_with_word_order_two():
+    found = metrics.chrf(PREDICTIONS, REFERENCES)
+    official = sacrebleu.CHRF(word_order=2)
+    assert found.value == official.corpus_score(PREDICTIONS, [REFERENCES]).score
+    assert found.value == pytest.approx(48.96917537827025)
+    assert found.signature == str(official.get_signature())
+
+
+def test_sentence_bleu_is_nltks_with_its_first_smoothing_on_whitespace_words():
+    found = metrics.sentence_bleu(PREDICTIONS, REFERENCES)
+    # nltk 3.10.4: sentence_bleu([r.split()], p.split(), smoothing_function=method1)
+    nltk = [0.5789300674674098, 0.09069748827745895, 0.07830277146770757, 0.0]
+    assert found.per_sample == pytest.approx(nltk)
+    assert found.value == pytest.approx(sum(nltk) / 4)
+    assert metrics.sentence_bleu(["축하"], ["축하 드려요"]).value == pytest.approx(
+        0.06541924356118012
+    )
+    assert metrics.sentence_bleu(["아니요"], ["네"]).value == 0
+
+
+def test_rouge_l_is_rouge_scores_on_morphemes_and_sees_korean():
+    found = metrics.rouge_l(PREDICTIONS, REFERENCES)
+    # rouge_score 0.1.2 with the same morphemes as its tokens, rougeL fmeasure
+    expected = [0.9565217391304348, 0.46153846153846156, 0.7741935483870968, 0.0]
+    assert found.per_sample == pytest.approx(expected)
+    assert metrics.rouge_l(["괜찮아요."], ["괜찮아요."]).value == 1
+    assert metrics.rouge_l(["가 나 다 가"], ["나 가 다 가"]).value == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("name", ["bleu", "chrf", "sentence_bleu", "rouge_l"])
+def test_decomposed_hangul_is_the_same_text(name):
+    text = "오늘 정말 많이 힘드셨겠어요. 푹 쉬세요."
+    metric = getattr(metrics, name)
+    same = metric([unicodedata.normalize("NFD", text)], [text])
+    assert same.value == pytest.approx(100 if same.unit == "0-100" else 1)
+
+
+def test_the_score_of_a_subset_is_the_score_of_its_rows():
+    found = metrics.bleu(PREDICTIONS, REFERENCES)
+    subset = metrics.bleu(PREDICTIONS[:2], REFERENCES[:2])
+    assert found.fold(found.rows[:2].sum(axis=0)) == subset.value
+
+
+def test_cosine_similarity_is_the_mean_of_the_pairs():
+    vectors = {"가": [1.0, 0.0], "나": [0.0, 2.0], "다": [3.0, 4.0], "": [0.0, 0.0]}
+
+    def encode(texts):
+        return np.array([vectors[text] for text in texts])
+
+    found = metrics.cosine_similarity(["가", "가", "가", ""], ["가", "나", "다", "가"], encode, "s")
+    assert found.per_sample == pytest.approx([1.0, 0.0, 0.6, 0.0])
+    assert found.value == pytest.approx(0.4)
+
+
+def test_distinct_counts_different_morphemes():
+    # 힘들/어요 twice, 네 once: five unigrams, three of them different; two bigrams, one different
+    assert metrics.distinct(["힘들어요", "힘들어요", "네"], 1) == pytest.approx(3 / 5)
+    assert metrics.distinct(["힘들어요", "힘들어요", "네"], 2) == pytest.approx(1 / 2)
+    assert metrics.distinct(["", " "], 1) == 0
+
+
+def test_length_ratio_compares_characters_without_spaces():
+    assert metrics.length_ratio(["가 나", "다"], ["가나다라", "마 바"]).value == pytest.approx(0.5)
+    assert metrics.length_ratio(["가"], ["가"]).higher_is_better is None
+
+
+def test_empty_rate_counts_blank_replies():
+    assert metrics.empty_rate(["", " \n", "네", "아니요"]).value == 0.5
+
+
+def test_repetition_rate_counts_replies_that_say_the_same_three_times():
+    loop = "정말 힘드셨겠어요 정말 힘드셨겠어요 정말 힘드셨겠어요"
+    twice = "정말 힘드셨겠어요. 정말 힘드셨겠어요."
+    assert metrics.repetition_rate([loop, twice, "ㅋㅋㅋㅋㅋㅋㅋ", "하" * 30]).value == 0.5
+
+
+def test_hangul_ratio_is_of_letters_and_counts_broken_ones_as_foreign():
+    assert metrics.hangul_ratio(["안녕 123!?", "ㅠㅠ"]).value == 1
+    assert metrics.hangul_ratio(["안녕 hi"]).value == 0.5
+    assert metrics.hangul_ratio(["我안"]).value == 0.5
+    assert metrics.hangul_ratio(["안\ufffd"]).value == 0.5
+    assert metrics.hangul_ratio(["...", ""]).value == 0
+
+
+def test_polite_ratio_counts_sentences_by_their_final_ending():
+    polite = [
+        "힘드셨겠어요.",
+        "괜찮습니다.",
+        "그랬구나요",
+        "그러시죠?",
+        "함께 갑시다.",
+        "쉬십시오.",
+    ]
+    assert metrics.polite_ratio(polite).value == 1
+    assert metrics.polite_ratio(["힘들었겠다.", "그랬구나", "밥 먹었니?"]).value == 0
+    assert metrics.polite_ratio(["많이 힘들었지. 푹 쉬세요."]).value == 0.5
+    assert metrics.polite_ratio(["바다", ""]).value == 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=5))
+def test_any_text_gets_a_score(pairs):
+    predictions, references = zip(*pairs, strict=True)
+    for name in ("bleu", "chrf", "sentence_bleu", "rouge_l"):
+        found = getattr(metrics, name)(predictions, references)
+        assert 0 <= found.value <= (100.0001 if found.unit == "0-100" else 1.0001), name
+    for name in ("empty_rate", "repetition_rate", "hangul_ratio", "polite_ratio"):
+        assert 0 <= getattr(metrics, name)(predictions).value <= 1, name
+    assert 0 <= metrics.distinct(predictions, 2) <= 1
+    assert metrics.length_ratio(predictions, references).value >= 0
+
+
+def test_intervals_hold_the_score_and_are_the_same_every_time():
+    measures = {"bleu": metrics.bleu(PREDICTIONS, REFERENCES)}
+    found = metrics.intervals(measures, ["a", "b", "c", "d"], seed=1)
+    low, high = found["bleu"]
+    assert low < measures["bleu"].value < high
+    assert found == metrics.intervals(measures, ["a", "b", "c", "d"], seed=1)
+
+
+def test_intervals_draw_whole_dialogues():
+    measures = {"x": metrics.mean_of([0.0, 1.0, 0.0, 1.0], unit="", signature="")}
+    # Each dialogue has one of each: whatever is drawn, the mean is the same.
+    assert metrics.intervals(measures, ["a", "a", "b", "b"], seed=0)["x"] == [0.5, 0.5]
+    assert metrics.intervals(measures, ["a", "b", "c", "d"], seed=0)["x"] == [0.0, 1.0]
+
+
+def test_interval_of_a_mean_is_as_wide_as_its_standard_error_says():
+    values = np.random.default_rng(0).normal(size=400)
+    measures = {"x": metrics.mean_of(values, unit="", signature="")}
+    low, high = metrics.intervals(measures, [str(i) for i in range(400)], seed=0)["x"]
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
+
+
+def test_p_value_is_one_for_the_same_replies_and_small_for_much_better_ones():
+    dialogues = [str(i) for i in range(20)]
+    good = {"x": metrics.mean_of([1.0] * 20, unit="", signature="")}
+    bad = {"x": metrics.mean_of([0.0] * 20, unit="", signature="")}
+    assert metrics.p_values(good, good, dialogues, seed=0) == {"x": 1.0}
+    assert metrics.p_values(good, bad, dialogues, seed=0) == {"x": 1 / 1001}
+    # One dialogue can only change sides or not: no evidence at all.
+    assert metrics.p_values(good, bad, ["a"] * 20, seed=0) == {"x": 1.0}
+
+
+def test_p_values_of_equal_models_are_spread_evenly():
+    rng = np.random.default_rng(0)
+    dialogues = [str(i) for i in range(60)]
+    found = []
+    for seed in range(100):
+        ours, theirs = (
+            {"x": metrics.mean_of(rng.normal(size=60), unit="", signature="")} for _ in range(2)
+        )
+        found.append(metrics.p_values(ours, theirs, dialogues, seed)["x"])
+    assert 0.4 < np.mean(found) < 0.6
+    assert 0.01 < np.mean(np.array(found) < 0.1) < 0.2
+
+
+KOSENT_SCORE = f"""
+import json, sys, evaluate
+module = evaluate.load(sys.argv[1])
+scores = module.compute(predictions={PREDICTIONS!r}, references={REFERENCES!r})
+print(json.dumps(scores))
+"""
+
+
+def expected_scores():
+    pairs = {
+        name: getattr(metrics, name)(PREDICTIONS, REFERENCES).value
+        for name in ("bleu", "chrf", "sentence_bleu", "rouge_l", "length_ratio")
+    }
+    alone = {
+        name: getattr(metrics, name)(PREDICTIONS).value
+        for name in ("empty_rate", "repetition_rate", "hangul_ratio", "polite_ratio")
+    }
+    variety = {f"distinct_{n}": metrics.distinct(PREDICTIONS, n) for n in (1, 2)}
+    return pairs | alone | variety
+
+
+def kosent_score(run, where, env):
+    done = run([sys.executable, "-c", KOSENT_SCORE, str(where)], env=env)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_kosent_score_gives_the_same_numbers_from_a_folder_and_from_the_hub(hub, run, tmp_path):
+    folder = ROOT / "kosent_hub" / "metrics" / "kosent_score"
+    assert kosent_score(run, folder, hub.env(home=tmp_path / "a")) == expected_scores()
+    files = {path.name: path for path in folder.iterdir() if path.is_file()}
+    hub.create("kosent/kosent_score", repo_type="space", files=files)
+    env = hub.env(user=None, home=tmp_path / "b")
+    assert kosent_score(run, "kosent/kosent_score", env) == expected_scores()
