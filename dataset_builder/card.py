@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -39,11 +40,9 @@ def body(
     report: dict[str, Any], *, repo_id: str | None = None, plot: str | None = None
 ) -> dict[str, str]:
     """Section name -> text."""
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    template = resources.files("dataset_builder").joinpath("dataset_card.md.jinja")
     losses = ("dropped_rows", "trimmed_turns", "removed_dialogues")
     counted = {reason: n["count"] for loss in losses for reason, n in report[loss].items()}
-    text = environment.from_string(template.read_text(encoding="utf-8")).render(
+    text = _template().render(
         **report,
         **{
             name: sum(n["count"] for n in report[loss].values())
@@ -101,6 +100,13 @@ def features(schema: pa.Schema) -> list[dict[str, Any]]:
         else {"name": field.name, "dtype": str(field.type)}
         for field in schema
     ]
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    source = resources.files("dataset_builder").joinpath("dataset_card.md.jinja")
+    return environment.from_string(source.read_text(encoding="utf-8"))
 
 
 def _license(report: dict[str, Any]) -> dict[str, str]:

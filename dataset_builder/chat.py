@@ -138,22 +138,28 @@ def _labels(table: pa.Table, file: str, notes: Labels) -> dict[str, pa.Array]:
     """The label columns under the taxonomy's names; what it does not know is kept and noted."""
     lines = arrays.numbers(table["line"])
     found = {kind: _named(kind, _trimmed(table[kind]), lines, file, notes) for kind in aihub.LABELS}
-    pairs = pc.binary_join_element_wise(
-        *(pc.fill_null(found[kind], arrays.text("")) for kind in ("major", "minor")),
-        arrays.text("\t"),
-    ).dictionary_encode()
-    indices = arrays.numbers(pairs.indices)
+    majors, minors = (
+        pc.fill_null(found[kind], arrays.text("")).dictionary_encode()
+        for kind in ("major", "minor")
+    )
+    pairs, first, inverse, counts = np.unique(
+        arrays.numbers(majors.indices) * np.int64(len(minors.dictionary))
+        + arrays.numbers(minors.indices),
+        return_index=True,
+        return_inverse=True,
+        return_counts=True,
+    )
     codes: list[str | None] = []
-    for number, pair in enumerate(pairs.dictionary.to_pylist()):
-        major, minor = pair.split("\t")
+    for pair, row, times in zip(pairs, first, counts, strict=True):
+        one, other = divmod(int(pair), len(minors.dictionary))
+        major, minor = majors.dictionary[one].as_py(), minors.dictionary[other].as_py()
         codes.append(taxonomy.emotion_code(major, minor))
         known = major in taxonomy.ENGLISH and taxonomy.canonical("minor", minor) == minor
         if codes[-1] is None and known:
-            rows = indices == number
-            first = int(lines[np.argmax(rows)])
-            notes.add_unknown("emotion", f"{major} / {minor}", int(rows.sum()), file, first)
+            both = f"{major} / {minor}"
+            notes.add_unknown("emotion", both, int(times), file, int(lines[row]))
     return {
-        "emotion_code": arrays.texts(codes).take(pairs.indices),
+        "emotion_code": arrays.texts(codes).take(arrays.integers(inverse.astype(np.int64))),
         "emotion_major": found["major"],
         "emotion_minor": found["minor"],
         **{kind: found[kind] for kind in ("situation", "disease", "age", "gender")},

@@ -177,7 +177,7 @@ class _Unflagged(zipfile.ZipInfo):
         super().__init__(name)
         self.raw = name.encode(codec)
 
-    def _encodeFilenameFlags(self) -> tuple[bytes, int]:  # noqa: N802
+    def _encodeFilenameFlags(self) -> tuple[bytes, int]:
         return self.raw, self.flag_bits & ~0x800
 
 

@@ -314,8 +314,8 @@ def test_nothing_that_is_the_corpus(refused, tmp_path: Path) -> None:
         f"{tmp_path}/nowhere: no such file or folder; give the folder of AI Hub's download"
     )
     assert refused(tree(tmp_path / "a", {"train.csv": b"name,score\n"})) == (
-        f"{tmp_path}/a: nothing here is the 감성 대화 말뭉치 (train.csv: its first line has not the "
-        'corpus\'s columns); see README, "Getting the data"'
+        f"{tmp_path}/a: nothing here is the 감성 대화 말뭉치 (train.csv: its first line has not "
+        'the corpus\'s columns); see README, "Getting the data"'
     )
     assert "no .json, .xlsx, .csv, .tsv, .txt or .zip of them" in refused(
         tree(tmp_path / "b", {"download.tar": b""})
