@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import posixpath
 import re
 from collections.abc import Callable, Iterable
 from urllib.parse import quote, unquote, urlsplit
@@ -77,7 +78,7 @@ def is_relative(url: str) -> bool:
 
 def repo_path(url: str) -> str:
     """The path in the repo that a relative link means."""
-    return unquote(urlsplit(url).path).removeprefix("./").lstrip("/")
+    return posixpath.normpath(unquote(urlsplit(url).path)).lstrip("/")
 
 
 def _filter(files: str) -> Callable[[str, str, str], str | None]:
@@ -85,7 +86,8 @@ def _filter(files: str) -> Callable[[str, str, str], str | None]:
         if (tag, attribute) not in (("img", "src"), ("a", "href")):
             return value
         if is_relative(value):
-            return f"{files}/{quote(repo_path(value))}"
+            path = repo_path(value)
+            return None if path.startswith("..") else f"{files}/{quote(path)}"
         return None if tag == "img" else value
 
     return keep
