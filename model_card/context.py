@@ -15,7 +15,7 @@ from model_card.markdown import Markdown, code, escape, fenced, hub_link
 from model_card.plots import TRAINING, series
 from model_card.reading import read_curve, read_validation
 from model_card.records import PLOTS_FOLDER, RUN_PATH, EvaluatedModel, Repo, Run
-from model_card.snippets import install, llama_cpp, snippet, vllm
+from model_card.snippets import install, llama_cpp, snippet, vllm, wrapped
 from model_card.tables import (
     conversation_table,
     emotion_table,
@@ -46,6 +46,7 @@ def context(facts: Facts, repo_id: str | None, lang: str, *, both: bool) -> dict
         "percent": percent,
         "short": short,
         "fenced": fenced,
+        "wrapped": wrapped,
         "json": partial(json.dumps, ensure_ascii=False),
         "duration": partial(duration, language=lang),
         "pairs": lambda rows: pairs([row for row in rows if row[1] != ""], lang),

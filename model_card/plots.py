@@ -101,6 +101,8 @@ def _curve(
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("Step", fontsize=8)
         axis.set_ylabel(label, fontsize=8)
+        axis.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4), useMathText=True)
+        axis.yaxis.offsetText.set_fontsize(8)
         axis.grid(color=SOFT, linewidth=0.6)
 
     return _png(draw)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Collection
 
 from model_card.facts import ADAPTER, QUANTIZED
@@ -78,6 +80,16 @@ def llama_cpp(paths: Collection[str], repo_id: str | None) -> Markdown | None:
     if repo_id is None or not any(path.endswith(".gguf") for path in paths):
         return None
     return fenced(f"llama-cli -hf {repo_id}", "bash")
+
+
+def wrapped(command: str) -> str:
+    """The command with an option a line, where that leaves it the same command."""
+    lines = re.sub(r" (?=--\w)", " \\\\\n  ", command)
+    try:
+        same = shlex.split(lines.replace("\\\n", "")) == shlex.split(command)
+    except ValueError:
+        return command
+    return lines if same and len(command) > 80 else command
 
 
 def _keywords(run: Run) -> list[tuple[str, str]]:
