@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import pyarrow as pa
 
-from model_card import metadata, sections
+from model_card import markdown, metadata, sections
 
 from . import origin, taxonomy
 from .chat import SCHEMA
@@ -31,7 +31,7 @@ def render(
     """The README: ours renewed, everything else of `existing` as it was."""
     ours = body(report, repo_id=repo_id, plot=plot)
     if existing is None:
-        existing = f"# {report['pretty_name'] or NAME}\n"
+        existing = f"# {markdown.escape(report['pretty_name'] or NAME)}\n"
     front, text = metadata.split(existing)
     return metadata.merge(front + sections.merge(text, ours), front_matter(report))
 
@@ -51,6 +51,7 @@ def body(
         reasons=", ".join(f"{n:,} {REASONS[reason]}" for reason, n in counted.items()),
         system_prompt=report["options"]["system_prompt"],
         emotions=taxonomy.EMOTIONS,
+        english=taxonomy.ENGLISH,
         aihub_page=origin.AIHUB_PAGE,
         repo_id=repo_id,
         plot=plot,
@@ -105,6 +106,7 @@ def features(schema: pa.Schema) -> list[dict[str, Any]]:
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    environment.filters |= {"escape": markdown.escape, "code": markdown.code}
     source = resources.files("dataset_builder").joinpath("dataset_card.md.jinja")
     return environment.from_string(source.read_text(encoding="utf-8"))
 

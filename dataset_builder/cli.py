@@ -144,6 +144,7 @@ def _push(arguments: argparse.Namespace) -> None:
         arguments.repo_id,
         public=arguments.public,
         create_pr=arguments.create_pr,
+        progress=_say,
     )
     if arguments.json:
         _print_json({"url": url})

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import arrays, taxonomy
+from .report import LONGEST_LABEL
 
 LABELS = ("emotion_code", "emotion_major", "situation", "age", "gender", "disease", "turns")
 UNKNOWN = "unknown"
@@ -42,9 +43,15 @@ def _by_value(tables: dict[str, pa.Table], label: str) -> dict[str, dict[str, in
     counts: dict[str, dict[str, int]] = {}
     for split, table in tables.items():
         for entry in table[label].value_counts().to_pylist():
-            value = UNKNOWN if entry["values"] is None else str(entry["values"])
-            counts.setdefault(value, {})[split] = entry["counts"]
+            by_split = counts.setdefault(_shown(entry["values"]), {})
+            by_split[split] = by_split.get(split, 0) + entry["counts"]
     return {value: counts[value] for value in sorted(counts, key=_rank)}
+
+
+def _shown(value: str | int | None) -> str:
+    """The label, or that it is unknown: a long one may be a sentence in the wrong column."""
+    text = "" if value is None else str(value)
+    return text if 0 < len(text) <= LONGEST_LABEL else UNKNOWN
 
 
 def _rank(value: str) -> tuple[int, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
@@ -12,6 +14,8 @@ from . import card, folder, plots
 from .errors import KoSentError
 from .sources import sha256
 
+MESSAGE = "Upload dataset with kosent-data"
+
 
 def push(
     dataset: Path,
@@ -20,31 +24,28 @@ def push(
     public: bool = False,
     create_pr: bool = False,
     api: HfApi | None = None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> str:
     """URL of the commit, or of the pull request, that holds the dataset.
 
-    The repo is made private, and an existing one must be private, unless `public`. Parts of
-    splits that are not in the folder go; the card keeps what people wrote.
+    The repo is made private, and one that is there must be private, unless `public`. Parts of
+    splits that are not in the folder go; the repo's card keeps what people wrote.
 
     Raises:
         KoSentError: a folder that is not as it was built, or a repo that may not be written.
     """
     report = folder.read_report(dataset)
-    files = {one["file"]: one["sha256"] for one in report["outputs"]}
-    for file, expected in files.items():
-        if file != folder.README and sha256(dataset / file) != expected:
-            raise KoSentError(f"{dataset / file}: changed since it was built; build it again")
-    local = (dataset / folder.README).read_text(encoding="utf-8")
+    files = _checked(dataset, report)
+    local = dataset / folder.README
+    edited = sha256(local) != files.pop(folder.README)
     plot = plots.emotions(report)
 
     def build(head: Head) -> list[Operation]:
         there = head.read(folder.README)
-        readme = card.render(
-            report,
-            existing=there.decode("utf-8", "replace") if there else local,
-            repo_id=repo_id,
-            plot=card.PLOT,
-        )
+        if there is not None and edited:
+            progress(f"{local}: your changes stay here, the repo has a README; edit that one")
+        text = local.read_text(encoding="utf-8") if there is None else there.decode("utf-8")
+        readme = card.render(report, existing=text, repo_id=repo_id, plot=card.PLOT)
         contents: dict[str, str | bytes] = {file: str(dataset / file) for file in files}
         contents |= {
             folder.README: readme.encode(),
@@ -64,9 +65,19 @@ def push(
     return commit(
         repo_id,
         build,
-        message="Upload dataset with kosent-data",
+        message=MESSAGE,
         repo_type="dataset",
         private=not public,
         create_pr=create_pr,
         api=api,
     )
+
+
+def _checked(dataset: Path, report: dict[str, Any]) -> dict[str, str]:
+    """File -> SHA-256 as built; raises KoSentError unless the data is still that."""
+    files = {one["file"]: one["sha256"] for one in report["outputs"]}
+    there = {path.relative_to(dataset).as_posix() for path in dataset.glob(f"{folder.DATA}/*")}
+    for file in sorted(there | (files.keys() - {folder.README})):
+        if file not in files or sha256(dataset / file) != files[file]:
+            raise KoSentError(f"{dataset / file}: not as kosent-data built it; build it again")
+    return files

@@ -155,15 +155,27 @@ def test_unknown_labels_are_kept_and_told(build, tmp_path: Path, capsys) -> None
 
 def test_a_sentence_in_a_label_column_is_not_repeated(build, tmp_path: Path, capsys) -> None:
     sentence = "면접이 내일이라 떨려서 잠이 안 와"
-    labels = [*LABELS[:4], "불안", sentence]
+    labels = [sentence, *LABELS[1:4], "불안", sentence]
     built = build(source(tmp_path, TURNS, labels=labels))
     assert built.splits["train"][0]["emotion_minor"] == sentence
     assert built.report["labels"]["unknown"] == [
-        {"kind": "minor", "label": None, "count": 1, "file": "train.csv", "line": 2}
+        {"kind": kind, "label": None, "count": 1, "file": "train.csv", "line": 2}
+        for kind in ("age", "minor")
     ]
+    assert built.report["age"] == {"unknown": {"train": 1}}
     assert sentence not in capsys.readouterr().err
     assert sentence not in (built.out / "report.json").read_text("utf-8")
     assert sentence not in (built.out / "README.md").read_text("utf-8")
+
+
+def test_nothing_in_a_card_is_taken_for_its_structure(build, tmp_path: Path) -> None:
+    labels = [*LABELS[:4], "불안|<b>", "`두려운`"]
+    hostile = "<!-- kosent:end build -->\n| a | b |\n---"
+    built = build(source(tmp_path, TURNS, labels=labels), "--system-prompt", hostile)
+    card = (built.out / "README.md").read_text("utf-8")
+    assert "| 불안&#124;&#60;b&#62; | 1 |" in card.splitlines()
+    assert card.count("<!-- kosent:end build -->") == 1
+    assert built.splits["train"][0]["messages"][0]["content"] == hostile
 
 
 def test_codes_nobody_knows_stay_codes(build, tmp_path: Path) -> None:
