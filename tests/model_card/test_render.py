@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 from model_card import metadata
 from model_card.conversations import Conversation
 from model_card.facts import Facts, gather_folder, relation
+from model_card.markdown import HUB_ID, plain
 from model_card.records import Baseline, Comparison, Dataset, EvaluatedDataset, Repo, Results
 from model_card.render import card_sections, render, render_facts
 from model_card.sections import find
@@ -245,8 +246,9 @@ def _shape(text: str) -> list[str]:
     return [kind for kind in kinds if kind not in ("<br",)]
 
 
-@settings(max_examples=40, deadline=None)
-@given(text=texts.filter(bool))
+@settings(max_examples=30, deadline=None)
+# Text with something to see in it, and no id that would rightly become a link.
+@given(text=texts.filter(lambda text: plain(text) and not HUB_ID.fullmatch(text)))
 def test_no_text_of_a_record_changes_the_cards_build(text):
     hostile = render_facts(_hostile(LLAMA, text), repo_id=None, language="en")
     quiet = render_facts(QUIET, repo_id=None, language="en")
