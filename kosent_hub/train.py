@@ -6,9 +6,11 @@ the recipe, then the flag. What comes out is a run folder; see run_folder.py.
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,10 +61,12 @@ def train(argv: Sequence[str]) -> None:
     if {"-h", "--help"} & set(argv):
         print(HELP.format(recipes=", ".join(recipe.packaged())))
         return
+    _quiet()
     settings = recipe.parse(argv)
 
     from accelerate import PartialState
     from datasets import Dataset
+    from peft import NoMatchingPeftModuleError
     from trl import get_peft_config, get_quantization_config
 
     from kosent_hub import data, device, preflight, run_folder
@@ -109,20 +113,27 @@ def train(argv: Sequence[str]) -> None:
     checkpoint = run_folder.last_checkpoint(folder)
 
     # The model and the loop.
-    trainer = AssistantTrainer(
-        model=load_base(
-            model_id,
-            base.revision,
-            dtype=str(settings.model.dtype),
-            attention=settings.model.attn_implementation or device.attention(),
-            quantization=get_quantization_config(settings.model),
-        ),
-        args=args,
-        train_dataset=Dataset.from_list(samples["train"]),
-        eval_dataset=Dataset.from_list(samples["validation"]) if "validation" in samples else None,
-        processing_class=tokenizer,
-        peft_config=get_peft_config(settings.model),
+    model = load_base(
+        model_id,
+        base.revision,
+        dtype=str(settings.model.dtype),
+        attention=settings.model.attn_implementation or device.attention(),
+        quantization=get_quantization_config(settings.model),
     )
+    try:
+        trainer = AssistantTrainer(
+            model=model,
+            args=args,
+            train_dataset=Dataset.from_list(samples["train"]),
+            eval_dataset=Dataset.from_list(samples.get("validation", [])) or None,
+            processing_class=tokenizer,
+            peft_config=get_peft_config(settings.model),
+        )
+    except NoMatchingPeftModuleError:
+        raise KoSentError(
+            f"lora_target_modules {settings.model.lora_target_modules!r} is on no layer of "
+            f"{model_id}; use --lora_target_modules all-linear"
+        ) from None
     if checkpoint is not None:
         _say(f"going on from {checkpoint}")
         trainer.resume(checkpoint)
@@ -156,6 +167,15 @@ def train(argv: Sequence[str]) -> None:
         _conclude(folder, settings.push)
     process.wait_for_everyone()
     trainer.end()
+
+
+def _quiet() -> None:
+    """Silence what libraries say to their developers, not to who trains with them."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|trl")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    from datasets.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
 
 
 def _typed(model_id: str) -> str:
