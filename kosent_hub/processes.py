@@ -1,4 +1,4 @@
-"""This process among those that `accelerate launch` started."""
+"""This process among those that `accelerate launch` or `torchrun` started."""
 
 from __future__ import annotations
 
@@ -15,9 +15,18 @@ def count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def begin() -> None:
+    """Find the other processes, and this one's GPU; a process alone has nothing to find."""
+    from kosent_hub.device import use_all_cores
+
+    use_all_cores()
+    wait()
+
+
 def wait() -> None:
     """Return once all processes have come here."""
     if count() > 1:
+        import torch
         from accelerate import PartialState
 
-        PartialState().wait_for_everyone()
+        PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()

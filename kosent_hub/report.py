@@ -13,16 +13,20 @@ def table(results: Results) -> str:
     data = results.dataset
     head = [
         "",
-        *([results.baseline.model.id] if results.baseline else []),
-        results.model.id,
-        "95 %",
+        *(["baseline"] if results.baseline else []),
+        "model",
+        "95 % interval",
         *(["change", "p"] if results.baseline else []),
         *(reference_label(name, EN).text.lower() for name in results.references),
     ]
     rows = [head, *(_metric_row(results, name) for name in results.metrics)]
     rows += _speed_rows(results)
-    title = f"{data.id}, {data.split}: {data.samples} samples of {data.dialogues} dialogues"
-    return "\n".join([title, "", *_aligned(rows)])
+    titles = [
+        f"{data.id}, {data.split}: {data.samples} samples of {data.dialogues} dialogues",
+        f"model: {results.model.id}",
+        *([f"baseline: {results.baseline.model.id}"] if results.baseline else []),
+    ]
+    return "\n".join([*titles, "", *_aligned(rows)])
 
 
 def _metric_row(results: Results, name: str) -> list[str]:

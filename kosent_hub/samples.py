@@ -65,7 +65,6 @@ def system_prompt(samples: Sequence[Sample]) -> str | None:
 def _rows(dataset: str, revision: str | None, split: str) -> Any:
     """The split's rows, read as they are needed."""
     from datasets import get_dataset_split_names, load_dataset
-    from datasets.exceptions import DatasetNotFoundError
 
     # A folder that reads like `name` must not be taken for a dataset script or Hub id.
     where = str(Path(dataset).resolve()) if Path(dataset).is_dir() else dataset
@@ -76,7 +75,7 @@ def _rows(dataset: str, revision: str | None, split: str) -> Any:
                 f"{dataset}: no split {split!r}; it has {', '.join(splits)}: name one with --split"
             )
         rows = load_dataset(where, split=split, revision=revision)
-    except DatasetNotFoundError as error:
+    except FileNotFoundError as error:  # datasets' own, with what is missing or gated in words
         raise KoSentError(f"{dataset}: {error}") from None
     if "messages" not in rows.column_names:
         raise KoSentError(

