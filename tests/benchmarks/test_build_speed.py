@@ -1,0 +1,123 @@
+"""The full-size corpus from cp949 csv to finished folder, against the way of the notebooks.
+
+Both ways run here, one after the other, each in a process of its own; what is compared is the work
+without the imports, the best of a few runs. The table has the whole processes too.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.dataset_builder.corpora import tree
+
+SAMPLE = Path(__file__).resolve().parents[2] / "dataset_builder" / "sample"
+# Training and Validation of the 2022 edition.
+ROWS = {"train": 51_630, "test": 6_641}
+RUNS = 3
+TIMES_FASTER = 5
+MOST_MEGABYTES = 600
+
+# What the notebooks did: pandas, a loop over rows, JSONL.
+NOTEBOOK = """
+import json, sys, time
+began = time.perf_counter()
+import pandas as pd
+imported = time.perf_counter()
+source, out = sys.argv[1:]
+for split in ("train", "test"):
+    table = pd.read_csv(f"{source}/{split}/{split}.CSV", encoding="cp949")
+    dialogues = []
+    for _, row in table.iterrows():
+        messages = [{"role": "system", "content": "당신은 감정을 공감해주는 챗봇입니다."}]
+        for turn in (1, 2, 3):
+            user, reply = row[f"사람문장{turn}"], row[f"시스템문장{turn}"]
+            if pd.notna(user) and str(user).strip():
+                messages.append({"role": "user", "content": str(user).strip()})
+            if pd.notna(reply) and str(reply).strip():
+                messages.append({"role": "assistant", "content": str(reply).strip()})
+        dialogues.append({"messages": messages})
+    with open(f"{out}-{split}.jsonl", "w", encoding="utf-8") as file:
+        for dialogue in dialogues:
+            file.write(json.dumps(dialogue, ensure_ascii=False) + "\\n")
+"""
+OURS = """
+import sys, time
+from pathlib import Path
+began = time.perf_counter()
+from dataset_builder.build import build
+imported = time.perf_counter()
+build(Path(sys.argv[1]), Path(sys.argv[2]), overwrite=True)
+"""
+MEASURE = """
+import json, resource
+done = time.perf_counter()
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps([done - imported, done - began, peak]))
+"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of work, seconds with imports, peak memory in MB."""
+
+    work: float
+    whole: float
+    peak: float
+
+
+def cost(script: str, source: Path, out: Path) -> Cost:
+    command = [sys.executable, "-c", script + MEASURE, str(source), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return Cost(*json.loads(done.stdout.splitlines()[-1]))
+
+
+def best(costs: list[Cost]) -> Cost:
+    return Cost(min(c.work for c in costs), min(c.whole for c in costs), max(c.peak for c in costs))
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """As many dialogues as AI Hub's, the sample's over and over, each a little different."""
+    sample = (SAMPLE / "Training" / "sample_Training.csv").read_bytes().decode("cp949")
+    names, *rows = csv.reader(io.StringIO(sample, newline=""))
+    first = names.index("사람문장1")
+    files, number = {}, 0
+    for split, count in ROWS.items():
+        out = io.StringIO()
+        writer = csv.writer(out)
+        writer.writerow(names)
+        for row in range(count):
+            cells = list(rows[number % len(rows)])
+            cells[0], cells[first] = str(row), f"{cells[first]} {number}"
+            writer.writerow(cells)
+            number += 1
+        files[f"{split}/{split}.CSV"] = out.getvalue().encode("cp949")
+    return tree(tmp_path / "source", files)
+
+
+def test_build_speed(corpus: Path, tmp_path: Path, capsys) -> None:
+    theirs, ours = [], []
+    for _ in range(RUNS):
+        theirs.append(cost(NOTEBOOK, corpus, tmp_path / "notebook"))
+        ours.append(cost(OURS, corpus, tmp_path / "dataset"))
+    notebook, builder = best(theirs), best(ours)
+    size = sum(path.stat().st_size for path in corpus.rglob("*.CSV")) / 1e6
+    ratio = notebook.work / builder.work
+    with capsys.disabled():
+        print(f"\n\n{sum(ROWS.values()):,} dialogues, {size:.0f} MB of cp949 csv\n")
+        print("|  | work, s | with imports, s | peak, MB |\n|---|---:|---:|---:|")
+        for name, c in (("pandas, iterrows, JSONL", notebook), ("kosent-data build", builder)):
+            print(f"| {name} | {c.work:.2f} | {c.whole:.2f} | {c.peak:.0f} |")
+        print(f"| ratio | {ratio:.1f} | {notebook.whole / builder.whole:.1f} | |\n")
+    report = json.loads((tmp_path / "dataset" / "report.json").read_text("utf-8"))
+    assert sum(split["dialogues"] for split in report["splits"].values()) == sum(ROWS.values())
+    assert ratio >= TIMES_FASTER
+    assert builder.peak <= MOST_MEGABYTES
