@@ -1,0 +1,146 @@
+"""kosent-eval and the Hub: what it refuses, and how scores get into a card."""
+
+import json
+import sys
+
+import pytest
+import yaml
+
+from tests.kosent_hub.dialogues import write_dataset
+
+# Several commands in one process: importing torch takes longer than all of them.
+COMMANDS = """
+import io, json, sys
+from contextlib import redirect_stderr, redirect_stdout
+from kosent_hub.evaluate import main
+ends = []
+for arguments in json.load(sys.stdin):
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        status = main(arguments)
+    ends.append({"status": status, "out": out.getvalue(), "err": err.getvalue()})
+print(json.dumps(ends))
+"""
+QUICK = ["--embedder", "none", "--max-new-tokens", "4", "--no-safety"]
+
+
+@pytest.fixture
+def evaluate(run, hub, tmp_path):
+    """Run `kosent-eval` for each list of arguments, as `user`."""
+
+    def evaluate(*commands, user="alice"):
+        env = hub.env(user, home=tmp_path / f"home-{user}")
+        given = json.dumps([[str(argument) for argument in command] for command in commands])
+        done = run([sys.executable, "-c", COMMANDS], env=env, input=given, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return evaluate
+
+
+def files(folder, *leave_out):
+    return {p.name: p for p in folder.iterdir() if p.is_file() and p.name not in leave_out}
+
+
+def test_what_cannot_be_evaluated_is_refused_in_one_line(hub, evaluate, tiny_llama, tmp_path):
+    data = write_dataset(tmp_path / "chat", 1)
+    weights, template = "model.safetensors", "chat_template.jinja"
+    whole = files(tiny_llama)
+    assert {weights, template} <= whole.keys()
+    config = json.loads((tiny_llama / "config.json").read_text())
+    encoder = json.dumps({"model_type": "bert", "architectures": ["BertModel"]}).encode()
+    own_code = json.dumps(
+        {"model_type": "own", "auto_map": {"AutoConfig": "own.OwnConfig"}}
+    ).encode()
+    pickled = files(tiny_llama, weights) | {"pytorch_model.bin": b"\x80\x04N."}
+    adapter = {
+        "adapter_config.json": json.dumps(
+            {"peft_type": "LORA", "base_model_name_or_path": "alice/whole", "r": 2}
+        ).encode(),
+        "adapter_model.bin": b"\x80\x04N.",
+    }
+    hub.create("alice/whole", files=whole)
+    hub.create("alice/private", private=True, files=whole)
+    hub.create("alice/gated", gated=True, files=whole)
+    hub.create("alice/encoder", files=whole | {"config.json": encoder})
+    hub.create("alice/pickled", files=pickled)
+    hub.create("alice/no-template", files=files(tiny_llama, template))
+    hub.create("alice/own-code", files=whole | {"config.json": own_code})
+    hub.create("alice/pickled-adapter", files=adapter)
+    hub.create(
+        "alice/odd",
+        files=whole | {"config.json": json.dumps(config | {"model_type": "no-such"}).encode()},
+    )
+    expected = {
+        "alice/missing": "no such repository, or it is private and your token may not read it",
+        "alice/private": "no such repository, or it is private and your token may not read it",
+        "alice/gated": "gated repository; accept its terms on that page",
+        "alice/encoder": "a BertModel does not generate text",
+        "alice/pickled": "has no safetensors weights",
+        "alice/no-template": "--chat-template FILE",
+        "alice/own-code": "allow it with --trust-remote-code",
+        "alice/pickled-adapter": "has no adapter_model.safetensors",
+        "alice/odd": "alice/odd: cannot be loaded",
+    }
+    ends = evaluate(
+        *(["--model", name, "--dataset", data, *QUICK] for name in expected), user="bob"
+    )
+    for (name, said), end in zip(expected.items(), ends, strict=True):
+        assert end["status"] == 2, (name, end["err"])
+        last = end["err"].splitlines()[-1]
+        assert last.startswith("kosent-eval: "), end["err"]
+        assert said in last, (name, end["err"])
+        assert "Traceback" not in end["err"]
+
+
+def test_scores_go_into_the_card_again_and_again(hub, evaluate, tiny_llama, tmp_path):
+    card = "---\nlicense: mit\n---\n# Mine\n\nMy own words.\n"
+    hub.create("alice/model", files=files(tiny_llama) | {"README.md": card})
+    before = hub.commits("alice/model")
+    data = write_dataset(tmp_path / "chat", 4)
+    push = ["--model", "alice/model", "--dataset", data, *QUICK, "--push"]
+    first, second = evaluate(push, [*push, "--max-new-tokens", "5"])
+    assert first["status"] == second["status"] == 0, (first["err"], second["err"])
+    assert hub.endpoint in first["err"].splitlines()[-1]
+
+    assert len(hub.commits("alice/model")) == len(before) + 2, "one commit each"
+    now = hub.files("alice/model")
+    readme = now["README.md"].decode()
+    assert "My own words." in readme
+    assert "license: mit" in readme
+    front = yaml.safe_load(readme.split("---")[1])
+    (entry,) = front["model-index"]
+    assert len(entry["results"]) == 1, "the second run replaces the first"
+    scores = json.loads(now["kosent/eval/chat--test.json"])
+    assert scores["protocol"]["generation"]["max_new_tokens"] == 5
+    assert scores["model"]["revision"] == hub.commits("alice/model")[1][0]
+    assert "samples.parquet" not in now
+    for path, content in now.items():
+        if not path.endswith((".json", ".md", ".yaml")) or path.startswith("tokenizer"):
+            continue
+        assert "답 1.0" not in content.decode(), f"{path} holds the dataset's text"
+
+
+def test_scores_of_somebody_elses_model_are_a_pull_request(hub, evaluate, tiny_llama, tmp_path):
+    hub.create("alice/model", files=files(tiny_llama))
+    data = write_dataset(tmp_path / "chat", 2)
+    asked = ["--model", "alice/model", "--dataset", data, *QUICK]
+    refused, proposed = evaluate([*asked, "--push"], [*asked, "--create-pr"], user="bob")
+    assert refused["status"] == 2
+    assert "--create-pr" in refused["err"].splitlines()[-1]
+    assert proposed["status"] == 0, proposed["err"]
+    (request,) = hub.pull_requests("alice/model")
+    assert request.author == "bob"
+    assert "kosent/eval/chat--test.json" not in hub.files("alice/model")
+
+
+def test_pushing_without_a_token_is_refused_before_anything_is_generated(
+    hub, evaluate, tiny_llama, tmp_path
+):
+    hub.create("alice/model", files=files(tiny_llama))
+    data = write_dataset(tmp_path / "chat", 2)
+    asked = ["--model", "alice/model", "--dataset", data, *QUICK, "--push"]
+    (end,) = evaluate(asked, user=None)
+    assert end["status"] == 2
+    assert "no Hub token" in end["err"]
+    assert not (tmp_path / "kosent-eval").exists()
