@@ -57,6 +57,7 @@ def context(facts: Facts, repo_id: str | None, lang: str, *, both: bool) -> dict
         "scores": lambda e, rows: score_table(e, rows, _base_label(facts, e, lang), lang),
         "meanings": lambda e, rows: meaning_table(e, rows, lang),
         "model_at": _evaluated_model,
+        "versions": lambda r: ", ".join(f"{name} {v}" for name, v in sorted(r.versions.items())),
         "evaluated_on": lambda r: _repo_at(
             Repo(r.dataset.id, r.dataset.revision, r.dataset.local), lang, "datasets/"
         ),

@@ -72,7 +72,11 @@ def _scores(
             cells.append(_two_lines(row.base_value or "–", row.base_interval))
         cells.append(_two_lines(row.value, row.interval, strong=True))
         if compared:
-            cells.append(_two_lines(row.difference or "–", row.relative))
+            change = _two_lines(row.difference or "–", row.relative)
+            if not verdicts and row.verdict in ("worse", "unclear"):
+                # A head without a verdict column still says what is no gain.
+                change = Markdown(f"{change}<br><sub>{escape(word(row.verdict, language))}</sub>")
+            cells.append(change)
         if verdicts:
             text = word(row.verdict, language) if row.verdict else "–"
             cells.append(_two_lines(text, row.p_value))
