@@ -20,7 +20,7 @@ from model_card.tables import (
     conversation_table,
     emotion_table,
     headline_table,
-    meaning_table,
+    meaning_list,
     pairs,
     reference_table,
     score_table,
@@ -55,7 +55,7 @@ def context(facts: Facts, repo_id: str | None, lang: str, *, both: bool) -> dict
         "emotions": lambda e: emotion_table(e.emotions, lang),
         "headline": lambda e: headline_table(e, _base_label(facts, e, lang), lang),
         "scores": lambda e, rows: score_table(e, rows, _base_label(facts, e, lang), lang),
-        "meanings": lambda e, rows: meaning_table(e, rows, lang),
+        "meanings": meaning_list,
         "model_at": _evaluated_model,
         "versions": lambda r: ", ".join(f"{name} {v}" for name, v in sorted(r.versions.items())),
         "evaluated_on": lambda r: _repo_at(

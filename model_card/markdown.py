@@ -49,10 +49,10 @@ def plain(text: str) -> str:
     return " ".join(visible.split())
 
 
-def code(value: object) -> Markdown:
-    """A code span, fit for a table's cell (a bar would end that, so such text is only escaped)."""
+def code(value: object, *, in_table: bool = True) -> Markdown:
+    """A code span; in a table a bar would end the cell, so text with one is only escaped there."""
     text = plain(str(value))
-    if not text or "|" in text:
+    if not text or (in_table and "|" in text):
         return Markdown(escape(text))
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)

@@ -20,8 +20,6 @@ WORDS = {
     "worse": ("나빠짐", "worse"),
     "unclear": ("뚜렷하지 않음", "not clear"),
     "emotion": ("감정", "Emotion"),
-    "meaning": ("뜻", "Meaning"),
-    "signature": ("계산 방법", "How it is computed"),
     "item": ("항목", "Item"),
     "value": ("값", "Value"),
     "user": ("사용자", "User"),
@@ -84,14 +82,14 @@ def _scores(
     return table(header, lines, "lrrr" if compared else "lr")
 
 
-def meaning_table(evaluation: Evaluation, rows: list[Score], language: str) -> Markdown:
-    """What each metric says, and the signature it was computed under."""
-    metrics = evaluation.record.metrics
-    lines = [
-        [row.label.text, row.label.meaning or "–", code(metrics[row.name].signature)]
-        for row in rows
-    ]
-    return table([word(key, language) for key in ("metric", "meaning", "signature")], lines)
+def meaning_list(evaluation: Evaluation, rows: list[Score]) -> Markdown:
+    """What each metric says, and the signature it was computed under; a list fits any screen."""
+    lines = []
+    for row in rows:
+        signature = code(evaluation.record.metrics[row.name].signature, in_table=False)
+        meaning = f": {escape(row.label.meaning)}" if row.label.meaning else ""
+        lines.append(f"- **{escape(row.label.text)}**{meaning}<br>{signature}")
+    return Markdown("\n".join(lines))
 
 
 def reference_table(references: Table, language: str) -> Markdown:
