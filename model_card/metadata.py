@@ -65,14 +65,14 @@ def merge(text: str, ours: Mapping[str, Any]) -> str:
     return match[1] + block.rstrip("\n").replace("\n", newline) + match[3] + body
 
 
-def dump(data: Mapping[str, Any]) -> str:
-    """The mapping as YAML lines, in its own order, Hangul unescaped."""
-    return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=10_000)
-
-
-def dump_list(items: list[dict[str, Any]]) -> str:
-    """The list as YAML, Hangul unescaped."""
-    return yaml.safe_dump(items, sort_keys=False, allow_unicode=True, width=10_000)
+def dump(data: Mapping[str, Any] | list[dict[str, Any]]) -> str:
+    """The data as YAML lines, in its own order; Hangul unescaped, as far as YAML reads it back."""
+    data = data if isinstance(data, list) else dict(data)
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=10_000)
+    if yaml.safe_load(text) == data:
+        return text
+    # PyYAML leaves some line separators bare and then folds them.
+    return yaml.safe_dump(data, sort_keys=False, width=10_000)
 
 
 def _joined(key: str, theirs: Any, ours: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from model_card.markdown import HUB, HUB_ID, plain
-from model_card.metadata import OUR_TASK, dump_list
+from model_card.metadata import OUR_TASK, dump
 from model_card.records import Results, eval_path
 from model_card.words import EN, metric_label
 
@@ -49,7 +49,7 @@ def eval_results(results: Sequence[Results], repo_id: str) -> bytes | None:
         for name, metric in r.metrics.items()
         if math.isfinite(metric.value)
     ]
-    return dump_list(entries).encode() if entries else None
+    return dump(entries).encode() if entries else None
 
 
 def _result(results: Results, repo_id: str | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from model_card.errors import KoSentError
@@ -113,6 +113,7 @@ scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=60)
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3), max_leaves=4)
 
 
+@example(theirs={"a": "\x85", "b": "\u2028"}, body="")
 @given(theirs=st.dictionaries(keys, values, max_size=5), body=st.text(max_size=50))
 def test_any_value_survives_and_no_value_breaks_out(theirs, body):
     theirs = {key: value for key, value in theirs.items() if key not in ("language", "tags")}
