@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -101,9 +102,6 @@ def test_wheel_alone_builds_its_sample_and_renders_a_saved_run(wheel: Path, tmp_
     sample = site / "dataset_builder" / "sample"
     subprocess.run([commands / "kosent-data", "build", sample, "out"], check=True, cwd=tmp_path)
     assert (tmp_path / "out" / "report.json").is_file()
-    saved = tmp_path / "run" / "kosent"
-    saved.mkdir(parents=True)
-    record = ROOT / "tests" / "model_card" / "records" / "run.json"
-    (saved / "run.json").write_bytes(record.read_bytes())
+    shutil.copytree(ROOT / "tests" / "model_card" / "records" / "adapter", tmp_path / "run")
     subprocess.run([commands / "kosent-card", "render", "run"], check=True, cwd=tmp_path)
     assert (tmp_path / "run" / "README.md").read_text(encoding="utf-8").startswith("---\n")
