@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,7 +39,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Point the Hub libraries of this process, and of subprocesses, away from home."""
+    """Point the Hub libraries of this process, and of subprocesses, away from home.
+
+    Under CI, property tests try the same examples every time; elsewhere they go on looking.
+    """
+    hypothesis.settings.register_profile(
+        "kosent", deadline=None, derandomize=os.environ.get("CI") == "true"
+    )
+    hypothesis.settings.load_profile("kosent")
     home = tempfile.TemporaryDirectory(prefix="kosent-tests-")
     config.add_cleanup(home.cleanup)
     for name in list(os.environ):
