@@ -52,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--backend", choices=BACKENDS, default="transformers")
     how.add_argument("--endpoint", metavar="URL", help="an OpenAI-compatible server, up to /v1")
     how.add_argument(
+        "--concurrency", type=int, default=16, metavar="N", help="requests at a time (%(default)s)"
+    )
+    how.add_argument(
         "--embedder",
         metavar="ID",
         default="jhgan/ko-sroberta-multitask",
@@ -76,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(args: argparse.Namespace) -> None:
     """Raise KoSentError for arguments that could only fail later."""
-    for name in ("limit", "max_new_tokens"):
+    for name in ("limit", "max_new_tokens", "concurrency"):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise KoSentError(f"--{name.replace('_', '-')} {value}: must be 1 or more")

@@ -80,6 +80,7 @@ def _requests(args: argparse.Namespace) -> list[Request]:
             chat_template=template,
             trust_remote_code=args.trust_remote_code,
             endpoint=args.endpoint,
+            concurrency=args.concurrency,
         )
         for model_id, revision in models
     ]

@@ -21,6 +21,7 @@ class Request:
     chat_template: str | None = None
     trust_remote_code: bool = False
     endpoint: str | None = None
+    concurrency: int = 16
 
 
 @dataclass(frozen=True)

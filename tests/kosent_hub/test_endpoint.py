@@ -1,0 +1,147 @@
+"""The endpoint backend against a real server, `transformers serve`, and one that fails first."""
+
+import http.server
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from kosent_hub.evaluate import main
+from tests.kosent_hub.dialogues import write_dataset
+
+QUICK = ("--embedder", "none", "--max-new-tokens", "8", "--no-safety", "--json")
+
+
+@pytest.fixture(scope="module")
+def served(tiny_llama, tmp_path_factory):
+    """Address of `transformers serve` with the tiny model in float32."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}/v1"
+    command = [
+        *(str(Path(sys.executable).with_name("transformers")), "serve", str(tiny_llama)),
+        *("--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"),
+    ]
+    env = os.environ | {"HF_HUB_OFFLINE": "1"}
+    log = tmp_path_factory.mktemp("served") / "log"
+    with log.open("wb") as file, subprocess.Popen(command, env=env, stderr=file) as server:
+        try:
+            until = time.monotonic() + 90
+            while True:
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    break
+                assert server.poll() is None, log.read_text("utf-8")
+                assert time.monotonic() < until, log.read_text("utf-8")
+                time.sleep(0.1)
+            yield address
+        finally:
+            server.terminate()
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return write_dataset(tmp_path / "chat", 5)
+
+
+def evaluate(capsys, *arguments):
+    status = main([str(argument) for argument in (*arguments, *QUICK)])
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def metrics(printed):
+    found = json.loads(printed)["metrics"]
+    return {name: found[name] for name in found if name not in ("perplexity", "token_accuracy")}
+
+
+def test_a_server_gives_the_same_scores_as_the_model_here(
+    served, tiny_llama, dataset, tmp_path, capsys
+):
+    asked = ("--model", tiny_llama, "--dataset", dataset)
+    remote = ("--backend", "endpoint", "--endpoint", served, "--output", tmp_path / "remote")
+    status, there, said = evaluate(capsys, *asked, *remote)
+    assert status == 0, said
+    here = ("--dtype", "float32", "--output", tmp_path / "here")
+    _, printed, _ = evaluate(capsys, *asked, *here)
+    assert metrics(there) == metrics(printed)
+    found = json.loads(there)
+    assert found["speed"]["backend"] == "endpoint"
+    assert found["speed"]["tokens_per_second"] > 0
+    assert found["model"]["dtype"] == "as served"
+    assert found["protocol"]["generation"] == {"temperature": 0, "max_new_tokens": 8}
+    assert "perplexity" not in found["metrics"]
+
+
+class Moody(http.server.BaseHTTPRequestHandler):
+    """Passes requests on to the real server, after going wrong with each twice."""
+
+    behind = ""
+    seen: ClassVar[Counter[bytes]] = Counter()
+    running = most = 0
+    lock = threading.Lock()
+
+    def do_POST(self):
+        cls = type(self)
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        with cls.lock:
+            cls.seen[body] += 1
+            cls.running += 1
+            cls.most = max(cls.most, cls.running)
+        try:
+            if cls.seen[body] == 1:
+                self.send_response(503)
+                self.send_header("Retry-After", "0")
+                self.end_headers()
+            elif cls.seen[body] == 2:
+                self.connection.close()
+            else:
+                url = f"{cls.behind}/chat/completions"
+                asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+                answer = urllib.request.urlopen(asked).read()
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(answer)
+        finally:
+            with cls.lock:
+                cls.running -= 1
+
+    def log_message(self, *_):
+        pass
+
+
+def test_what_passes_is_tried_again_and_requests_are_bounded(
+    served, tiny_llama, dataset, tmp_path, capsys
+):
+    Moody.behind = served
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Moody) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{proxy.server_address[1]}"
+        asked = ("--model", tiny_llama, "--dataset", dataset, "--concurrency", "3")
+        where = ("--backend", "endpoint", "--endpoint", address, "--output", tmp_path / "out")
+        status, _, said = evaluate(capsys, *asked, *where)
+        proxy.shutdown()
+    assert status == 0, said
+    assert len(Moody.seen) == 9 + 8  # the samples and the card's prompts
+    assert set(Moody.seen.values()) == {3}
+    assert Moody.most <= 3
+
+
+def test_a_server_that_refuses_is_named_in_one_line(served, dataset, tmp_path, capsys):
+    asked = ("--model", "no/such-model", "--dataset", dataset, "--output", tmp_path / "out")
+    wrong = f"{served}/nothing"
+    status, _, said = evaluate(capsys, *asked, "--backend", "endpoint", "--endpoint", wrong)
+    assert status == 2
+    last = said.splitlines()[-1]
+    assert f"{wrong}/chat/completions: HTTP 404" in last
+    assert "check --endpoint, --model and the token" in last
