@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from . import card, chat, folder, origin, splits
+from . import card, folder, origin, splits
 from .corpus import Corpus, Options, read_corpus
 from .counts import count
 from .errors import KoSentError
@@ -49,9 +49,7 @@ def build(
 def _write(
     corpus: Corpus, come_from: origin.Origin, options: Options, new: Path, out: Path
 ) -> dict[str, Any]:
-    rows = {
-        split: chat.rows(table, options.system_prompt) for split, table in corpus.tables.items()
-    }
+    rows = {split: part.rows() for split, part in corpus.splits.items()}
     with ThreadPoolExecutor() as pool:
         writing = [
             pool.submit(folder.write_split, table, new / folder.data_path(split))
@@ -67,11 +65,11 @@ def _write(
             **count(rows),
             **corpus.findings.as_json(),
             "repeated": {
-                split: splits.repeated(table)
-                for split, table in corpus.tables.items()
+                split: splits.repeated(part)
+                for split, part in corpus.splits.items()
                 if options.as_is or split == "test"  # the others have none left
             },
-            "overlap": splits.overlaps(corpus.tables),
+            "overlap": splits.overlaps(corpus.splits),
             "bytes_in_memory": {split: table.nbytes for split, table in rows.items()},
         }
         for one in writing:

@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
-from . import aihub, arrays, chat, splits
+from . import aihub, chat, splits
 from .report import Findings
 from .sources import SourceError, legible, sha256, walk
 
@@ -44,9 +42,9 @@ class Options:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Split -> dialogues, as chat.dialogues gives them, and what was found on the way."""
+    """Split -> dialogues, and what was found on the way."""
 
-    tables: dict[str, pa.Table]
+    splits: dict[str, chat.Dialogues]
     findings: Findings
 
 
@@ -62,8 +60,8 @@ def read_corpus(source: Path, options: Options, leave_out: Path | None = None) -
         )
     findings = Findings()
     chosen = choose(source, options.prefer, findings, leave_out)
-    tables = dict(_read(chosen, findings))
-    train, test = tables["train"], tables.get("test")
+    found = dict(_read(chosen, options.system_prompt, findings))
+    train, test = found["train"], found.get("test")
     if not options.as_is:
         file = chosen["train"].file.name
         train = splits.remove_leaks(train, test, file, findings)
@@ -77,11 +75,9 @@ def read_corpus(source: Path, options: Options, leave_out: Path | None = None) -
         findings.notes.append("no group of dialogues is small enough for a validation split")
     if test is None:
         findings.notes.append("no Validation files here, so there is no test split")
-    whole = {"train": train, "validation": validation, "test": test}
-    parts = {name: table for name, table in whole.items() if table is not None and len(table)}
-    findings.utterances["kept"] = sum(
-        2 * int(arrays.numbers(table["turns"]).sum()) for table in parts.values()
-    )
+    each = {"train": train, "validation": validation, "test": test}
+    parts = {split: part for split, part in each.items() if part is not None and len(part)}
+    findings.utterances["kept"] = sum(2 * int(part.turns.sum()) for part in parts.values())
     return Corpus(parts, findings)
 
 
@@ -177,11 +173,13 @@ def _preferred(one: aihub.Source, prefer: str) -> bool:
     return prefer in one.file.name
 
 
-def _read(chosen: dict[str, aihub.Source], findings: Findings) -> Iterator[tuple[str, pa.Table]]:
+def _read(
+    chosen: dict[str, aihub.Source], system_prompt: str, findings: Findings
+) -> Iterator[tuple[str, chat.Dialogues]]:
     for split, source in chosen.items():
         raw = aihub.read(source)
         name = source.file.name
-        yield split, chat.dialogues(raw, split, name, findings)
+        yield split, chat.dialogues(raw, split, name, system_prompt, findings)
         findings.read.append(
             {
                 "split": split,

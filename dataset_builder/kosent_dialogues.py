@@ -21,13 +21,15 @@ import pyarrow as pa
 
 from .aihub import recognise
 from .arrays import texts
-from .chat import SCHEMA, SYSTEM_PROMPT, rows
+from .chat import SCHEMA, SYSTEM_PROMPT
 from .corpus import SEED, Options, read_corpus
+from .labels import name_labels
 from .report import Findings
 from .sources import SourceError, content_hash
 from .splits import carve
 from .tables import decode
 from .taxonomy import EMOTIONS
+from .texts import trimmed
 
 
 @dataclass
@@ -71,13 +73,10 @@ class KosentDialogues(datasets.ArrowBasedBuilder):
         return datasets.DatasetInfo(features=datasets.Features(types))
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        options = self.config.options()
-        corpus = read_corpus(_source(self.config.data_dir), options)
+        corpus = read_corpus(_source(self.config.data_dir), self.config.options())
         return [
-            datasets.SplitGenerator(
-                name=split, gen_kwargs={"table": rows(table, options.system_prompt)}
-            )
-            for split, table in corpus.tables.items()
+            datasets.SplitGenerator(name=split, gen_kwargs={"table": part.rows()})
+            for split, part in corpus.splits.items()
         ]
 
     def _generate_tables(self, table: pa.Table) -> Iterator[tuple[int, pa.Table]]:

@@ -1,6 +1,7 @@
 """Dialogues kept apart: what is removed from train, what becomes validation, what still overlaps.
 
-Two texts are the same here if they differ in spaces and letter case only.
+First utterances, and dialogues of train and test, are the same if they differ in spaces and letter
+case only (`loose`). Few dialogues share the first utterance, so only those are looked at whole.
 """
 
 from __future__ import annotations
@@ -10,31 +11,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import arrays
-from .arrays import mask
-from .chat import turn_names
+from .chat import ROLES, Dialogues
 from .report import Findings, places
-
-SPACES = r"[\s\pZ]"
-ROLES = {"user": "user", "assistant": "reply"}
+from .texts import loose
 
 
-def remove_leaks(train: pa.Table, test: pa.Table | None, file: str, findings: Findings) -> pa.Table:
+def remove_leaks(
+    train: Dialogues, test: Dialogues | None, file: str, findings: Findings
+) -> Dialogues:
     """Train without the dialogues that are in test, and without its own exact duplicates."""
-    lines = arrays.numbers(train["line"])
+    lines = arrays.numbers(train.table["line"])
     leaked = np.zeros(len(train), bool) if test is None else _in_other(train, test)
-    first = np.zeros(len(train), bool)
-    first[np.unique(_codes(_joined(train)), return_index=True)[1]] = True
+    duplicate = _duplicates(train)
     findings.removed.add("in_test", file, places(lines, leaked))
-    findings.removed.add("duplicate", file, places(lines, ~first & ~leaked))
-    keep = first & ~leaked
-    if keep.all():
-        return train
-    gone = arrays.numbers(train["turns"])[~keep]
-    findings.utterances["in_removed_dialogues"] += 2 * int(gone.sum())
-    return train.filter(arrays.booleans(keep))
+    findings.removed.add("duplicate", file, places(lines, duplicate & ~leaked))
+    gone = leaked | duplicate
+    findings.utterances["in_removed_dialogues"] += 2 * int(train.turns[gone].sum())
+    return train.pick(~gone)
 
 
-def carve(train: pa.Table, fraction: float, seed: int) -> tuple[pa.Table, pa.Table | None]:
+def carve(train: Dialogues, fraction: float, seed: int) -> tuple[Dialogues, Dialogues | None]:
     """Train and validation: about `fraction` of the dialogues, in whole groups.
 
     The same persona, or the same first utterance, is one group. Groups are taken in a seeded
@@ -54,13 +50,13 @@ def carve(train: pa.Table, fraction: float, seed: int) -> tuple[pa.Table, pa.Tab
     if not taken:
         return train, None
     chosen = np.isin(group, taken)
-    return train.filter(arrays.booleans(~chosen)), train.filter(arrays.booleans(chosen))
+    return train.pick(~chosen), train.pick(chosen)
 
 
-def groups(table: pa.Table) -> np.ndarray:
+def groups(dialogues: Dialogues) -> np.ndarray:
     """A number for each dialogue, the same for those that a persona or a first utterance ties."""
-    first = _codes(_loose(table["user1"].combine_chunks()))
-    persona = table["persona"].combine_chunks()
+    first = _codes(dialogues.table["first"])
+    persona = dialogues.table["persona"].combine_chunks()
     if persona.null_count == len(persona):
         return first
     parent = list(range(int(first.max()) + 1))
@@ -78,61 +74,61 @@ def groups(table: pa.Table) -> np.ndarray:
     return np.unique([root(node) for node in first.tolist()], return_inverse=True)[1]
 
 
-def overlaps(tables: dict[str, pa.Table]) -> dict[str, dict[str, dict[str, int]]]:
-    """For test and validation: how many of their distinct utterances stand in train too."""
-    train = {role: _utterances(tables["train"], stem) for role, stem in ROLES.items()}
+def overlaps(splits: dict[str, Dialogues]) -> dict[str, dict[str, dict[str, int]]]:
+    """For test and validation: how many of their distinct utterances stand just so in train."""
     found: dict[str, dict[str, dict[str, int]]] = {}
     for split in ("validation", "test"):
-        if split not in tables:
+        if split not in splits:
             continue
         found[split] = {}
-        for role, stem in ROLES.items():
-            own = _utterances(tables[split], stem)
-            shared = pc.sum(pc.is_in(own, value_set=train[role])).as_py() or 0
-            found[split][role] = {"distinct": len(own), "in_train": shared}
+        for role in ROLES:
+            turns = [cells.take(arrays.integers(at)) for cells, at in splits[split].columns(role)]
+            own = pa.chunked_array(turns).unique()
+            met = np.zeros(len(own), bool)
+            for cells, at in splits["train"].columns(role):
+                place = pc.index_in(cells, value_set=own).take(arrays.integers(at))
+                met[arrays.numbers(place.drop_null())] = True
+            found[split][role] = {"distinct": len(own), "in_train": int(met.sum())}
     return found
 
 
-def repeated(table: pa.Table) -> int:
-    """How many dialogues are exact repetitions of an earlier one in the same table."""
-    return len(table) - len(_joined(table).unique())
+def repeated(dialogues: Dialogues) -> int:
+    """How many dialogues are exact repetitions of an earlier one among them."""
+    return int(_duplicates(dialogues).sum())
 
 
-def _in_other(table: pa.Table, other: pa.Table) -> np.ndarray:
-    """Which dialogues of `table` stand in `other` too; few share even the first utterance."""
-    there = _loose(other["user1"].combine_chunks()).unique()
-    found = mask(pc.is_in(_loose(table["user1"].combine_chunks()), value_set=there))
-    if not found.any():
-        return found
-    candidates = _loose(_joined(table.filter(arrays.booleans(found))))
-    found[found] = mask(pc.is_in(candidates, value_set=_loose(_joined(other)).unique()))
+def _in_other(dialogues: Dialogues, other: Dialogues) -> np.ndarray:
+    """Which dialogues stand in `other` too."""
+    first = dialogues.table["first"].combine_chunks()
+    found = arrays.mask(pc.is_in(first, value_set=other.table["first"].unique()))
+    if found.any():
+        candidates = loose(_joined(dialogues.pick(found)))
+        there = loose(_joined(other)).unique()
+        found[found] = arrays.mask(pc.is_in(candidates, value_set=there))
     return found
 
 
-def _utterances(table: pa.Table, stem: str) -> pa.Array:
-    columns = [table[n].combine_chunks() for n in turn_names(table) if n.startswith(stem)]
-    distinct = pa.concat_arrays([column.unique() for column in columns]).unique()
-    return _loose(distinct.filter(pc.not_equal(distinct, arrays.text("")))).unique()
+def _duplicates(dialogues: Dialogues) -> np.ndarray:
+    """Which dialogues are exact repetitions of an earlier one."""
+    first = _codes(dialogues.table["first"])
+    found = np.bincount(first)[first] > 1
+    if found.any():
+        candidates = _codes(_joined(dialogues.pick(found)))
+        repeats = np.ones(len(candidates), bool)
+        repeats[np.unique(candidates, return_index=True)[1]] = False
+        found[found] = repeats
+    return found
 
 
-def _joined(table: pa.Table) -> pa.Array:
+def _joined(dialogues: Dialogues) -> pa.Array:
     """Each dialogue as one text."""
-    names = turn_names(table)
-    joined = pc.binary_join_element_wise(
-        *(table[n].combine_chunks() for n in names), arrays.text("\x1f")
-    )
-    # Editions differ in their number of turns; turns that are not there make no difference.
-    return pc.utf8_rtrim(joined, "\x1f")
+    messages = dialogues.messages()
+    contents = pa.ListArray.from_arrays(messages.offsets, messages.values.field("content"))
+    return pc.binary_join(contents, arrays.text("\x1f"))
 
 
-def _loose(texts: pa.Array) -> pa.Array:
-    """The texts without spaces and without letter case."""
-    lowered = pc.replace_substring(pc.utf8_lower(texts), " ", "")
-    if pc.any(pc.match_substring_regex(lowered, SPACES)).as_py():
-        lowered = pc.replace_substring_regex(lowered, SPACES, "")
-    return lowered
-
-
-def _codes(texts: pa.Array) -> np.ndarray:
+def _codes(texts: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """A number for each text, the same for the same text."""
+    if isinstance(texts, pa.ChunkedArray):
+        texts = texts.combine_chunks()
     return arrays.numbers(texts.dictionary_encode().indices)
