@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from kosent_hub.errors import KoSentError, run_command
 
@@ -52,7 +54,19 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--backend", choices=BACKENDS, default="transformers")
     how.add_argument("--endpoint", metavar="URL", help="an OpenAI-compatible server, up to /v1")
     how.add_argument(
-        "--concurrency", type=int, default=16, metavar="N", help="requests at a time (%(default)s)"
+        "--concurrency",
+        type=int,
+        default=16,
+        metavar="N",
+        help="endpoint: requests at a time (default: %(default)s)",
+    )
+    how.add_argument(
+        "--engine-arg",
+        type=_engine_arg,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="vllm: passed on, such as tensor_parallel_size=2 (may be given again)",
     )
     how.add_argument(
         "--embedder",
@@ -75,6 +89,17 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--fresh", action="store_true", help="forget the replies of earlier runs")
     out.add_argument("--json", action="store_true", help="print results.json, not a table")
     return parser
+
+
+def _engine_arg(text: str) -> tuple[str, Any]:
+    """A name and its value, read as JSON where it is JSON."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    try:
+        return name.replace("-", "_"), json.loads(value)
+    except ValueError:
+        return name.replace("-", "_"), value
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -81,6 +81,7 @@ def _requests(args: argparse.Namespace) -> list[Request]:
             trust_remote_code=args.trust_remote_code,
             endpoint=args.endpoint,
             concurrency=args.concurrency,
+            engine_args=tuple(args.engine_arg),
         )
         for model_id, revision in models
     ]

@@ -22,6 +22,7 @@ class Request:
     trust_remote_code: bool = False
     endpoint: str | None = None
     concurrency: int = 16
+    engine_args: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,7 @@ def fits(
     texts = (
         [*sample.messages, {"role": "assistant", "content": sample.target}] for sample in longest
     )
-    encoded = [
-        (row["input_ids"], _spans(row["labels"])) for row in encoder(tokenizer).encode(texts)
-    ]
+    encoded = [(row["input_ids"], spans(row["labels"])) for row in encoder(tokenizer).encode(texts)]
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i][0]), reverse=True)
     vocabulary = model.get_output_embeddings().weight.shape[0]
     while order:
@@ -41,9 +39,9 @@ def fits(
         rows = [encoded[i][0] for i in chosen]
         for place, right in zip(chosen, _token_scores(model, rows), strict=True):
             nll, hits = right
-            spans = encoded[place][1]
+            found = encoded[place][1]
             for index in dialogues[place]:
-                begin, end = spans[_turn(samples[index])]
+                begin, end = found[_turn(samples[index])]
                 yield Fit(
                     index,
                     nll=float(nll[begin - 1 : end - 1].sum()),
@@ -63,15 +61,15 @@ def _turn(sample: Sample) -> int:
     return sum(message["role"] == "assistant" for message in sample.messages)
 
 
-def _spans(labels: Sequence[int]) -> list[tuple[int, int]]:
+def spans(labels: Sequence[int]) -> list[tuple[int, int]]:
     """Where each reply's learned tokens lie."""
-    spans, at = [], 0
+    found, at = [], 0
     for learned, run in groupby(labels, lambda label: label != IGNORED):
         end = at + len(list(run))
         if learned:
-            spans.append((at, end))
+            found.append((at, end))
         at = end
-    return spans
+    return found
 
 
 @torch.inference_mode()

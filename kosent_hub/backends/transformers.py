@@ -27,8 +27,9 @@ class TransformersBackend:
     def __init__(self, request: Request) -> None:
         loaded = load_model(request)
         self.lm: Any = loaded.model
-        self.model = loaded.record
-        self.tokenizer = loaded.tokenizer
+        self.model = loaded.located.record(loaded.dtype)
+        self.identity = loaded.located.identity
+        self.tokenizer = loaded.located.tokenizer
         self.template_sha256 = template_sha256(self.tokenizer)
         self.template_example: str | None = prompts.render(self.tokenizer, prompts.EXAMPLE)
         self.stop = prompts.stop_ids(self.tokenizer, self.lm.generation_config)
@@ -37,7 +38,6 @@ class TransformersBackend:
             "max_new_tokens": request.max_new_tokens,
             "stop": self.tokenizer.convert_ids_to_tokens(sorted(self.stop)),
         }
-        self.identity = loaded.identity
         self.fast = fast_path(self.lm)
 
     def replies(self, samples: Sequence[Sample]) -> Iterator[Reply]:

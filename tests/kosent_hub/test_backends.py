@@ -6,11 +6,18 @@ from array import array
 
 import pytest
 import torch
+from peft import PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from kosent_hub.backends import Request
 from kosent_hub.backends.attention import GROUPED, attention
 from kosent_hub.backends.batching import Batcher, plan
 from kosent_hub.backends.probing import fast_path
+from kosent_hub.backends.transformers import TransformersBackend
+from kosent_hub.data import encoder
+from kosent_hub.errors import KoSentError
+from kosent_hub.samples import Sample
+from tests.kosent_hub.adapters import write_adapter
 
 NEW_TOKENS = 12
 TINY = {
@@ -131,6 +138,70 @@ def test_a_model_with_a_cache_of_its_own_is_left_alone(capsys):
     mamba = tiny("mamba", num_hidden_layers=2, state_size=4)
     assert fast_path(mamba) is None
     assert "generating in plain batches" in capsys.readouterr().err
+
+
+def load(model_id, dtype="float32"):
+    return TransformersBackend(Request(str(model_id), NEW_TOKENS, dtype=dtype))
+
+
+def texts(backend):
+    messages = [{"role": "user", "content": "오늘은 조금 지친 하루였어."}]
+    (reply,) = backend.replies([Sample("a#1", "a", messages, "푹 쉬세요.")])
+    return reply.text
+
+
+def test_an_adapter_is_active_and_merged(tiny_llama, tmp_path):
+    tuned = write_adapter(tiny_llama, tmp_path / "tuned", std=0.5)
+    backend = load(tuned)
+    assert backend.model.adapter
+    assert backend.model.base_model == "tiny-llama"
+    assert type(backend.lm).__name__ == "LlamaForCausalLM"
+    assert not [name for name, _ in backend.lm.named_modules() if "lora" in name]
+    unmerged = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_llama), tuned)
+    ids = torch.arange(20, 40)[None]
+    with torch.inference_mode():
+        assert torch.allclose(backend.lm(ids).logits, unmerged(ids).logits, atol=1e-4)
+    assert texts(backend) != texts(load(tiny_llama))
+
+
+def test_an_adapter_that_does_nothing_is_refused(tiny_llama, tmp_path):
+    idle = write_adapter(tiny_llama, tmp_path / "idle", std=0)
+    with pytest.raises(KoSentError, match="answers exactly as without it"):
+        load(idle)
+
+
+def test_an_adapter_that_rounding_would_undo_is_not_merged(tiny_llama, tmp_path, capsys):
+    faint = write_adapter(tiny_llama, tmp_path / "faint", std=1e-4)
+    backend = load(faint, dtype="bfloat16")
+    assert [name for name, _ in backend.lm.named_modules() if "lora" in name]
+    assert "kept apart from its base" in capsys.readouterr().err
+
+
+def test_an_adapter_without_a_tokenizer_of_its_own_uses_its_bases(tiny_llama, tmp_path):
+    tuned = write_adapter(tiny_llama, tmp_path / "tuned", std=0.5)
+    assert not (tuned / "tokenizer.json").exists()
+    assert load(tuned).template_sha256 == load(tiny_llama).template_sha256
+
+
+def test_fits_are_the_loss_and_accuracy_that_training_reports(tiny_llama):
+    backend = load(tiny_llama)
+    system = [{"role": "system", "content": "당신은 챗봇입니다."}]
+    said = [("user", "힘들어."), ("assistant", "그랬군요."), ("user", "응"), ("assistant", "네.")]
+    messages = system + [{"role": role, "content": content} for role, content in said]
+    samples = [
+        Sample("a#2", "a", messages[:4], "네."),
+        Sample("a#1", "a", messages[:2], "그랬군요."),
+        Sample("b#1", "b", messages[:2], "괜찮아요?"),
+    ]
+    found = {fit.index: fit for fit in backend.fits(samples)}
+    (encoded,) = encoder(backend.tokenizer).encode([messages])
+    ids, labels = torch.tensor([encoded["input_ids"]]), torch.tensor([encoded["labels"]])
+    with torch.inference_mode():
+        loss = backend.lm(input_ids=ids, labels=labels).loss
+    learned = sum(label != -100 for label in encoded["labels"])
+    assert found[0].tokens + found[1].tokens == learned
+    assert found[0].nll + found[1].nll == pytest.approx(float(loss) * learned, rel=1e-4)
+    assert found[2].nll != found[1].nll
 
 
 OUT_OF_MEMORY = """

