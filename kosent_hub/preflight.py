@@ -2,24 +2,213 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kosent_hub.errors import KoSentError
+from kosent_hub.memory import GIB
+from kosent_hub.model import resolve
+from model_card.errors import explain
 
 if TYPE_CHECKING:
+    from kosent_hub.data import Counts
+    from kosent_hub.plan import Card
     from kosent_hub.recipe import Settings
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
 
 
 def check(settings: Settings) -> None:
-    """Raise one KoSentError with every problem and its remedy, if there is one."""
-    problems = []
-    if not settings.dataset_id:
-        problems.append(
-            "no dataset: add --dataset_name with a folder that kosent-data built, or a Hub id"
+    """Raise one KoSentError for all problems, each with its remedy; warnings go to stderr."""
+    refuse([*_asked(settings), *_device(settings), *_hub(settings)])
+    refuse(list(_disk(settings)))
+
+
+def check_memory(settings: Settings, counts: Counts) -> None:
+    """Raise KoSentError when the planned peak for this data does not fit the device."""
+    from kosent_hub import plan
+    from kosent_hub.memory import DEFAULTS
+
+    values = DEFAULTS | settings.told(DEFAULTS)
+    try:
+        base = plan.load_base(settings.model_id)
+        needed = plan.plan(base, values, plan.from_counts(counts, ""), _this_device(settings))
+    except KoSentError as unknown:
+        print(f"memory not checked: {unknown}", file=sys.stderr)
+        return
+    if not needed["fits"]:
+        remedies = " or ".join(needed["suggestions"])
+        raise KoSentError(
+            f"this needs {needed['peak_gib']:.1f} GiB and there are "
+            f"{needed['available_gib']:.1f}; add {remedies}"
         )
-    if not settings.model_id:
-        problems.append("no base model: add --model_name_or_path")
-    if not settings.model.use_peft:
-        problems.append("use_peft is false, and this trains adapters: set use_peft: true")
+
+
+def refuse(problems: list[str]) -> None:
+    """Raise KoSentError if there is a problem; several are listed on stderr first."""
+    if len(problems) > 1 and os.environ.get("RANK", "0") == "0":
+        for number, problem in enumerate(problems, start=1):
+            print(f"{number}. {problem}", file=sys.stderr)
     if problems:
-        raise KoSentError("; ".join(problems))
+        several = f"{len(problems)} problems (above), nothing was started; mend them and run again"
+        raise KoSentError(problems[0] if len(problems) == 1 else several)
+
+
+def _asked(settings: Settings) -> Iterator[str]:
+    """What the settings themselves leave out or contradict."""
+    if not settings.dataset_id:
+        yield "no dataset: add --dataset_name with a folder that kosent-data built, or a Hub id"
+    if not settings.model_id:
+        yield "no base model: add --model_name_or_path with a Hub id"
+    if not settings.model.use_peft:
+        yield "use_peft is false, and this trains adapters: --use_peft true"
+    if settings.script.dataset_streaming:
+        yield "dataset_streaming: the data is counted before training: --dataset_streaming false"
+    if settings.push and not HUB_ID.fullmatch(settings.model_id):
+        yield (
+            f"a push is asked for, but the base is the folder {settings.model_id}, which nobody "
+            "else has: name the base by its Hub id"
+        )
+
+
+def _device(settings: Settings) -> Iterator[str]:
+    """What the device cannot do."""
+    import torch
+
+    args = settings.training
+    if args.use_cpu:
+        if "use_cpu" not in settings.asked:
+            yield (
+                f"no GPU is visible, and {settings.recipe} is for one: run it where nvidia-smi "
+                "shows one, or take --config smollm2-135m/cpu, or --use_cpu true to wait for long"
+            )
+        return
+    if args.bf16 and torch.cuda.get_device_capability() < (8, 0):
+        yield (
+            f"{torch.cuda.get_device_name()} has no bfloat16: "
+            "--dtype float16 --bf16 false --fp16 true"
+        )
+    if torch.cuda.device_count() > 1 and "WORLD_SIZE" not in os.environ:
+        yield (
+            f"{torch.cuda.device_count()} GPUs are visible to one process: launch with "
+            "`accelerate launch --multi_gpu`, or show it one with CUDA_VISIBLE_DEVICES=0"
+        )
+
+
+def _disk(settings: Settings) -> Iterator[str]:
+    """Whether checkpoints and adapter fit on the disk: an adapter and its moments, float32."""
+    from kosent_hub import plan
+    from kosent_hub.memory import DEFAULTS, adapter
+
+    try:
+        base = plan.load_base(settings.model_id)
+        parameters = adapter(base, DEFAULTS | settings.told(DEFAULTS)).parameters
+    except KoSentError:
+        return  # a base of another build
+    kept = (settings.training.save_total_limit or 10) + 1
+    needed = (4 + 12 * kept) * parameters / GIB + 0.1
+    place = next(p for p in (settings.folder.absolute() / "x").parents if p.exists())
+    free = shutil.disk_usage(place).free / GIB
+    if free < needed:
+        yield (
+            f"{settings.folder}: {free:.1f} GiB free, checkpoints and adapter need {needed:.1f}: "
+            "make room, or name another disk with --output_dir"
+        )
+
+
+def _hub(settings: Settings) -> Iterator[str]:
+    """What the Hub will refuse: the base, the dataset, the push."""
+    model, dataset, push = settings.model_id, settings.dataset_id, settings.push
+    if model:
+        yield from _said(partial(_reachable, model, "model"), model)
+    if dataset:
+        yield from _said(partial(_columns, dataset, settings), dataset)
+    if push:
+        if "llama" in model.lower() and not push.repo_id.split("/")[-1].startswith("Llama"):
+            print(
+                f"{push.repo_id}: Llama's licence wants a derivative's name to begin with "
+                '"Llama"; --hub_model_id ORG/Llama-... would comply',
+                file=sys.stderr,
+            )
+        yield from _said(partial(_writable, push.repo_id), push.repo_id)
+
+
+def _said(check: Callable[[], None], where: str) -> Iterator[str]:
+    """The line for what `check` raises, if it is something the user can mend."""
+    try:
+        check()
+    except Exception as error:
+        line = explain(error)
+        if line is None:
+            raise
+        yield line if where in line else f"{where}: {line}"
+
+
+def _reachable(repo_id: str, repo_type: str) -> None:
+    """Raise the Hub's own error unless the files can be read: gated, private, missing, offline."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.constants import is_offline_mode
+
+    found = resolve(repo_id, repo_type=repo_type)
+    if not found.local and not is_offline_mode():
+        HfApi().auth_check(repo_id, repo_type=repo_type)
+
+
+def _columns(dataset: str, settings: Settings) -> None:
+    """Raise KoSentError unless the training split is there and has chat messages."""
+    from datasets import load_dataset_builder
+
+    _reachable(dataset, "dataset")
+    try:
+        info = load_dataset_builder(dataset, settings.script.dataset_config).info
+    except (FileNotFoundError, ValueError) as error:
+        raise KoSentError(f"{dataset}: not a dataset ({error}); see kosent-data build") from None
+    split = settings.script.dataset_train_split
+    if info.splits and split not in info.splits:
+        raise KoSentError(
+            f"{dataset}: no split {split!r} (found {', '.join(info.splits)}); "
+            "name one with --dataset_train_split"
+        )
+    if info.features and "messages" not in info.features:
+        raise KoSentError(
+            f"{dataset}: no column `messages` (found {', '.join(info.features)}); "
+            "build the dataset with kosent-data build"
+        )
+
+
+def _writable(repo_id: str) -> None:
+    """Raise KoSentError when the token may not write there, as far as the Hub tells beforehand."""
+    from huggingface_hub import HfApi
+
+    if not HUB_ID.fullmatch(repo_id):
+        raise KoSentError(f"{repo_id}: not a repo name; write --hub_model_id ORG/NAME")
+    user = HfApi().whoami()
+    owner, role = repo_id.split("/")[0], user["auth"]["accessToken"]["role"]
+    if role == "read":
+        raise KoSentError(
+            f"{repo_id}: your token may only read; make one that may write, then `hf auth login`"
+        )
+    roles = {org["name"]: org.get("roleInOrg") for org in user["orgs"]} | {user["name"]: "admin"}
+    if roles.get(owner, "none") in ("none", "read"):
+        raise KoSentError(
+            f"{repo_id}: {user['name']} may not write to {owner}; "
+            f"use --hub_model_id {user['name']}/{repo_id.split('/')[1]}, or ask {owner} for it"
+        )
+
+
+def _this_device(settings: Settings) -> Card:
+    """The device this run is on, as a plan knows it."""
+    import torch
+
+    from kosent_hub.plan import Card, this_cpu
+
+    if settings.training.use_cpu:
+        return this_cpu()
+    memory = torch.cuda.get_device_properties(0).total_memory / GIB
+    major, minor = torch.cuda.get_device_capability()
+    return Card(torch.cuda.get_device_name(), round(memory, 1), 1.0, major + minor / 10)

@@ -139,7 +139,6 @@ def parse(argv: Sequence[str]) -> Settings:
     parser = Parser(list[Any](types), prog="kosent_hub.train", allow_abbrev=False)
     known = {f.name: f for kind in types for f in dataclasses.fields(kind) if f.init}
     values = load(name)
-    flags = _for_device(values, flags) + flags
     for key, value in values.items():
         if key != "env":
             _check(key, value, known, where=str(find(name)))
@@ -150,6 +149,7 @@ def parse(argv: Sequence[str]) -> Settings:
                 raise KoSentError(f"{flag}: unknown flag{_near(key, known)}")
     asked = {f[2:].split("=")[0].replace("-", "_") for f in flags if f.startswith("--")}
     asked |= values.keys()
+    flags = _for_device(values, flags) + flags
     try:
         parsed = parser.parse_args_and_config(["--config", str(find(name)), *flags])
     except (ValueError, TypeError) as error:

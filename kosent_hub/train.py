@@ -103,6 +103,8 @@ def train(argv: Sequence[str]) -> None:
     # Scores of the validation split come from the loss; whole logits would fill the memory.
     args.prediction_loss_only = True
 
+    preflight.check_memory(settings, counts["train"])
+
     # The run folder: new, or taken up again.
     facts = run_folder.Facts(
         base, source, data.digest(samples["train"]), settings.told(settings.asked - FREE)

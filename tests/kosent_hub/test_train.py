@@ -1,0 +1,275 @@
+"""The trainer by its front door: what a run leaves, and that it survives being stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors import safe_open
+from tokenizers import Tokenizer
+
+from model_card import records
+from tests.kosent_hub.conftest import BASE, SYSTEM, dialogue
+
+# Two epochs of five steps: dropout and a shuffled second epoch have to come back as they were.
+FLAGS = (
+    f"--config smollm2-135m/cpu --model_name_or_path {BASE} --dataset_name dataset "
+    "--per_device_train_batch_size 4 --num_train_epochs 2 --max_steps -1 --lora_dropout 0.1 "
+    "--logging_steps 1 --save_steps 2 --eval_steps 5 --dtype float32 --bf16 false"
+).split()
+TRAIN = [sys.executable, "-m", "kosent_hub.train", *FLAGS]
+
+
+@pytest.fixture(scope="module")
+def trained(run, workplace: Path, offline: dict[str, str]) -> Path:
+    """The folder of an undisturbed run, by the command of the README."""
+    command = ["accelerate", "launch", "-m", "kosent_hub.train", *FLAGS, "--output_dir", "calm"]
+    done = run(command, cwd=workplace, env=offline)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "calm\n"
+    return workplace / "calm"
+
+
+def weights(folder: Path) -> dict[str, list[float]]:
+    with safe_open(folder / "adapter_model.safetensors", framework="numpy") as file:
+        return {name: file.get_tensor(name).ravel().tolist() for name in file.keys()}  # noqa: SIM118
+
+
+def test_a_run_leaves_what_can_be_pushed_and_nothing_of_this_machine(
+    trained: Path, workplace: Path
+):
+    files = {str(p.relative_to(trained)) for p in trained.rglob("*") if p.is_file()}
+    kept = {f for f in files if not f.startswith(("checkpoint-", "runs/"))}
+    assert kept == {
+        "README.md", "adapter_config.json", "adapter_model.safetensors", "chat_template.jinja",
+        "kosent/log_history.jsonl", "kosent/plots/learning_rate.png", "kosent/plots/loss.png",
+        "kosent/plots/mean_token_accuracy.png", "kosent/run.json", "tokenizer.json",
+        "tokenizer_config.json",
+    }  # fmt: skip
+    for name in kept - {"adapter_model.safetensors"}:
+        text = (trained / name).read_bytes()
+        assert str(workplace).encode() not in text, name
+        assert b"cuda" not in text.lower() or name.endswith("json"), name
+    config = json.loads((trained / "adapter_config.json").read_text())
+    assert (config["base_model_name_or_path"], config["revision"]) == (BASE, None)
+    template = "chat_template.jinja"
+    assert (trained / template).read_bytes() == (workplace / BASE / template).read_bytes()
+
+
+def test_only_replies_and_their_ends_are_learned_and_counted(trained: Path, workplace: Path):
+    tokenizer = Tokenizer.from_file(str(workplace / BASE / "tokenizer.json"))
+    dialogues = [dialogue(n) for n in range(20)]
+    learned = sum(
+        len(tokenizer.encode(m["content"]).ids) + 1
+        for messages in dialogues for m in messages if m["role"] == "assistant"
+    )  # fmt: skip
+    around = sum(
+        len(tokenizer.encode(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n").ids)
+        for messages in dialogues for m in messages
+    )  # fmt: skip
+    run = records.read(records.Run, trained / records.RUN_PATH)
+    assert run.training.learned_tokens == 2 * learned
+    assert run.training.tokens == 2 * around
+    assert (run.training.steps, run.training.samples, run.training.epochs) == (10, 40, 2.0)
+
+
+def test_the_record_tells_the_run(trained: Path):
+    run = records.read(records.Run, trained / records.RUN_PATH)
+    assert run.base_model == records.Repo(BASE, None, local=True)
+    assert run.dataset == records.Dataset(
+        "dataset", None, local=True, rows={"train": 20, "validation": 3}
+    )
+    assert (run.model_name, run.recipe, run.system_prompt) == ("calm", "smollm2-135m/cpu", SYSTEM)
+    assert run.parameters["trainable"] == 2 * 16 * (3 * 64 + 64 + 2 * (64 + 32) + 3 * (64 + 128))
+    assert run.command == "accelerate launch -m kosent_hub.train " + " ".join(
+        [*FLAGS, "--output_dir", "calm"]
+    )
+    assert run.config["lora_dropout"] == 0.1 and "output_dir" not in run.config
+    assert {"loss", "mean_token_accuracy", "eval_loss"} < run.training.final.keys()
+
+
+def test_curves_are_logged_for_the_card_and_for_tensorboard(trained: Path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    lines = (trained / records.LOG_HISTORY_PATH).read_text().splitlines()
+    steps = [entry["step"] for entry in map(json.loads, lines) if "loss" in entry]
+    assert steps == list(range(1, 11))
+    (events,) = (trained / "runs").iterdir()
+    board = EventAccumulator(str(events)).Reload()
+    wanted = {"train/loss", "train/mean_token_accuracy", "train/learning_rate"}
+    assert wanted <= set(board.Tags()["scalars"])
+    assert len(board.Scalars("train/loss")) == 10
+
+
+def started(workplace: Path, env: dict[str, str], until: Path) -> subprocess.Popen[str]:
+    """A training process that has just made `until`."""
+    process = subprocess.Popen(
+        [*TRAIN, "--output_dir", "stormy"],
+        cwd=workplace, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not until.exists():
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.01)
+    return process
+
+
+def test_killed_and_interrupted_it_ends_where_an_undisturbed_run_does(
+    run, trained: Path, workplace: Path, offline: dict[str, str]
+):
+    stormy = workplace / "stormy"
+    process = started(workplace, offline, stormy / "checkpoint-2" / "kosent-checkpoint.json")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "the same command goes on from there" in said.splitlines()[-1]
+
+    process = started(workplace, offline, stormy / "checkpoint-8")
+    process.kill()
+    process.communicate()
+    # As if killed while this one was written: it must not be taken for whole.
+    (stormy / "checkpoint-8" / "kosent-checkpoint.json").unlink(missing_ok=True)
+
+    changed = run(
+        [*TRAIN, "--output_dir", "stormy", "--learning_rate", "3e-4"], cwd=workplace, env=offline
+    )
+    assert changed.returncode == 2
+    assert "learning_rate 0.001 -> 0.0003" in changed.stderr.splitlines()[-1]
+
+    done = run([*TRAIN, "--output_dir", "stormy"], cwd=workplace, env=offline)
+    assert done.returncode == 0, done.stderr
+    assert "going on from stormy/checkpoint-6" in done.stderr
+    assert weights(stormy) == weights(trained)
+    calm, storm = (
+        records.read(records.Run, f / records.RUN_PATH).training for f in (trained, stormy)
+    )
+    assert (storm.tokens, storm.learned_tokens) == (calm.tokens, calm.learned_tokens)
+
+    again = run([*TRAIN, "--output_dir", "stormy"], cwd=workplace, env=offline)
+    assert again.returncode == 2
+    assert again.stderr.splitlines()[-1].startswith(
+        "kosent_hub.train: stormy: already holds a finished run"
+    )
+
+
+def test_two_processes_train_what_one_trains(run, workplace: Path, offline: dict[str, str]):
+    flags = [*FLAGS, "--lora_dropout", "0", "--report_to", "none", "--eval_strategy", "no"]
+    one = run(
+        ["python", "-m", "kosent_hub.train", *flags, "--output_dir", "one"],
+        cwd=workplace,
+        env=offline,
+    )
+    assert one.returncode == 0, one.stderr
+    two = run(
+        ["torchrun", "--nproc_per_node", "2", "-m", "kosent_hub.train", *flags,
+         "--per_device_train_batch_size", "2", "--output_dir", "two"],
+        cwd=workplace, env=offline,
+    )  # fmt: skip
+    assert two.returncode == 0, two.stderr
+    ones, twos = weights(workplace / "one"), weights(workplace / "two")
+    furthest = max(abs(a - b) for name in ones for a, b in zip(ones[name], twos[name], strict=True))
+    moved = max(abs(value) for name in ones if "lora_B" in name for value in ones[name])
+    assert furthest < 1e-3 * moved
+    one, two = (records.read(records.Run, workplace / n / records.RUN_PATH) for n in ("one", "two"))
+    assert two.hardware.processes == 2
+    assert two.training.effective_batch_size == one.training.effective_batch_size == 4
+    assert two.training.learned_tokens == one.training.learned_tokens
+
+
+RELOAD = """
+import sys, torch
+from peft import AutoPeftModelForCausalLM, PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+repo, run, base = sys.argv[1:]
+four = BitsAndBytesConfig(
+    load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+    bnb_4bit_compute_dtype=torch.float32,
+)
+exact = dict(quantization_config=four, dtype=torch.float32)
+there = AutoPeftModelForCausalLM.from_pretrained(repo, **exact)
+here = AutoModelForCausalLM.from_pretrained(base, **exact)
+here = PeftModel.from_pretrained(here, run)
+ids = AutoTokenizer.from_pretrained(repo)("오늘 시험을 망쳤어.", return_tensors="pt")
+with torch.no_grad():
+    a, b = there(**ids).logits, here(**ids).logits
+    with there.disable_adapter():
+        plain = there(**ids).logits
+assert torch.equal(a, b) and not torch.equal(a, plain)
+assert "kosent_hub" not in sys.modules
+print(there.peft_config["default"].base_model_name_or_path)
+"""
+
+
+def test_qlora_on_a_cpu_is_pushed_at_the_end_and_reloads_the_same(
+    run, hub, tiny_llama: Path, tmp_path: Path
+):
+    from tests.kosent_hub.conftest import write_dataset
+
+    hub.create(BASE, files={p.name: p for p in tiny_llama.iterdir() if p.is_file()})
+    data = write_dataset(tmp_path / "made")
+    hub.create("alice/dialogues", repo_type="dataset", files={
+        str(p.relative_to(data)): p for p in data.rglob("*.parquet")
+    })  # fmt: skip
+    flags = (
+        f"{' '.join(FLAGS)} --dataset_name alice/dialogues --max_steps 2 --load_in_4bit true "
+        "--use_bnb_nested_quant true --output_dir qlora "
+        "--push_to_hub true --hub_model_id kosent/tiny-KoSent"
+    ).split()
+    hub.fault(r"POST /api/models/kosent/tiny-KoSent/commit", "status", times=None, code=400)
+    failed = run(["python", "-m", "kosent_hub.train", *flags], cwd=tmp_path, env=hub.env())
+    assert failed.returncode == 2
+    again = "python -m kosent_hub.push qlora --repo-id kosent/tiny-KoSent"
+    assert f"To repeat just that: {again}" in failed.stderr
+    hub.clear_faults()
+
+    pushed = run(again.split(), cwd=tmp_path, env=hub.env())
+    assert pushed.returncode == 0, pushed.stderr
+    titles = [title for _, title, _ in hub.commits("kosent/tiny-KoSent")]
+    assert [title for title in titles if title != "initial commit"] == ["Train with KoSent Hub"]
+    assert hub.is_private("kosent/tiny-KoSent")
+    files = hub.files("kosent/tiny-KoSent")
+    assert {
+        "adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "README.md",
+        "kosent/run.json", "kosent/log_history.jsonl", "kosent/plots/loss.png",
+    } <= files.keys()  # fmt: skip
+    assert not {name for name in files if "checkpoint" in name or name.endswith((".bin", ".pt"))}
+    for name, data in files.items():
+        assert str(tmp_path).encode() not in data, name
+        assert "서운한 마음이 크셨겠어요".encode() not in data, name
+    run_record = records.loads(records.Run, files["kosent/run.json"].decode(), "run.json")
+    assert run_record.quantization == "nf4"
+    assert run_record.base_model == records.Repo(BASE, hub.head(BASE))
+    assert run_record.dataset.revision == hub.head("alice/dialogues", "dataset")
+    assert yaml.safe_load(files["README.md"].decode().split("---\n")[1])["base_model"] == BASE
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    script = [sys.executable, "-c", RELOAD, "kosent/tiny-KoSent", str(tmp_path / "qlora"), BASE]
+    told = run(script, cwd=elsewhere, env=hub.env())
+    assert told.stdout == f"{BASE}\n", told.stderr
+
+
+def test_inspect_shows_what_is_learned_and_stops(run, workplace: Path, offline: dict[str, str]):
+    done = run([*TRAIN, "--inspect", "1", "--output_dir", "unmade"], cwd=workplace, env=offline)
+    assert done.stdout == (
+        f"<|im_start|>system\n{SYSTEM}<|im_end|>\n"
+        "<|im_start|>user\n오늘 시험을 망쳤어. (0)<|im_end|>\n"
+        "<|im_start|>assistant\n[[많이 속상하셨겠어요.<|im_end|>]]\n\n\n"
+    )
+    assert not (workplace / "unmade").exists()
+
+
+def test_help_names_the_recipes_without_importing_torch(run):
+    started = time.monotonic()
+    done = run(
+        [sys.executable, "-X", "importtime", "-m", "kosent_hub.train", "--help"],
+        env=dict(os.environ),
+    )
+    assert "smollm2-135m/cpu" in done.stdout
+    assert "| torch" not in done.stderr and "transformers" not in done.stderr
+    assert time.monotonic() - started < 10
