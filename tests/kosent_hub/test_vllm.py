@@ -12,7 +12,7 @@ pytest.importorskip("vllm")
 from tests.kosent_hub.adapters import write_adapter
 from tests.kosent_hub.dialogues import write_dataset
 
-ENGINE = ("--engine-arg", "gpu_memory_utilization=0.2", "--engine-arg", "enforce_eager=true")
+ENGINE = ("--engine-arg", "gpu_memory_utilization=0.15", "--engine-arg", "enforce_eager=true")
 QUICK = ("--embedder", "none", "--max-new-tokens", "8", "--no-safety", "--dtype", "float32")
 
 
@@ -40,17 +40,17 @@ def close(ours, theirs):
         assert theirs["metrics"][name]["value"] == pytest.approx(metric["value"], rel=tolerance)
 
 
-def test_vllm_gives_the_scores_of_transformers(tiny_llama, dataset, tmp_path):
-    status, found, said = evaluate("vllm", tiny_llama, dataset, tmp_path / "vllm")
+def test_vllm_gives_the_scores_of_transformers(smollm2, dataset, tmp_path):
+    status, found, said = evaluate("vllm", smollm2, dataset, tmp_path / "vllm")
     assert status == 0, said
-    _, expected, _ = evaluate("transformers", tiny_llama, dataset, tmp_path / "here")
+    _, expected, _ = evaluate("transformers", smollm2, dataset, tmp_path / "here")
     close(json.loads(expected), json.loads(found))
     assert json.loads(found)["speed"]["backend"] == "vllm"
     assert "vllm" in "".join(json.loads(found)["versions"])
 
 
-def test_an_adapter_is_active_in_vllm(tiny_llama, dataset, tmp_path):
-    tuned = write_adapter(tiny_llama, tmp_path / "tuned", 0.5)
+def test_an_adapter_is_active_in_vllm(smollm2, dataset, tmp_path):
+    tuned = write_adapter(smollm2, tmp_path / "tuned", 0.05)
     status, found, said = evaluate("vllm", tuned, dataset, tmp_path / "vllm")
     assert status == 0, said
     _, expected, _ = evaluate("transformers", tuned, dataset, tmp_path / "here")
@@ -58,8 +58,8 @@ def test_an_adapter_is_active_in_vllm(tiny_llama, dataset, tmp_path):
     assert json.loads(found)["model"]["adapter"] is True
 
 
-def test_an_adapter_that_does_nothing_is_refused(tiny_llama, dataset, tmp_path):
-    idle = write_adapter(tiny_llama, tmp_path / "idle", 0)
+def test_an_adapter_that_does_nothing_is_refused(smollm2, dataset, tmp_path):
+    idle = write_adapter(smollm2, tmp_path / "idle", 0)
     status, _, said = evaluate("vllm", idle, dataset, tmp_path / "vllm")
     assert status == 2
     assert "answers exactly as without it" in said
