@@ -161,22 +161,27 @@ def _reachable(repo_id: str, repo_type: str) -> None:
 
 def _columns(dataset: str, settings: Settings) -> None:
     """Raise KoSentError unless the training split is there and has chat messages."""
-    from datasets import load_dataset_builder
+    from datasets import load_dataset, load_dataset_builder
 
     _reachable(dataset, "dataset")
+    config, split = settings.script.dataset_config, settings.script.dataset_train_split
     try:
-        info = load_dataset_builder(dataset, settings.script.dataset_config).info
+        splits = load_dataset_builder(dataset, config).info.splits or {split: None}
+        # A card may not name the columns; the first row does.
+        found = (
+            load_dataset(dataset, config, split=split, streaming=True) if split in splits else []
+        )
+        columns = list(next(iter(found), {}))
     except (FileNotFoundError, ValueError) as error:
         raise KoSentError(f"{dataset}: not a dataset ({error}); see kosent-data build") from None
-    split = settings.script.dataset_train_split
-    if info.splits and split not in info.splits:
+    if split not in splits:
         raise KoSentError(
-            f"{dataset}: no split {split!r} (found {', '.join(info.splits)}); "
+            f"{dataset}: no split {split!r} (found {', '.join(splits)}); "
             "name one with --dataset_train_split"
         )
-    if info.features and "messages" not in info.features:
+    if "messages" not in columns:
         raise KoSentError(
-            f"{dataset}: no column `messages` (found {', '.join(info.features)}); "
+            f"{dataset}: no column `messages` (found {', '.join(columns)}); "
             "build the dataset with kosent-data build"
         )
 

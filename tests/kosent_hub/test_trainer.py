@@ -1,0 +1,81 @@
+"""What the trainer does to TRL's: the order of samples, the CPU's head, packed samples apart."""
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling  # noqa: E402
+from trl.trainer.utils import add_fused_lm_head  # noqa: E402
+
+from kosent_hub.trainer import LengthGrouped, project_learned_only  # noqa: E402
+
+OUTPUTS = ("log_probs", "entropy", "is_top1")
+
+
+def sample(length: int, seed: int) -> dict[str, list[int]]:
+    ids = torch.randint(
+        20, 40000, (length,), generator=torch.Generator().manual_seed(seed)
+    ).tolist()
+    return {"input_ids": ids, "labels": [-100] * (length // 2) + ids[length // 2 :]}
+
+
+@pytest.fixture
+def model(tiny_llama: Path):
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
+    add_fused_lm_head(model, outputs=OUTPUTS)
+    return model.eval()
+
+
+def scored(model, batch) -> torch.Tensor:
+    """Log-probabilities of the learned tokens, in order."""
+    with torch.no_grad():
+        out = model(**batch, fused_lm_head=True)
+    return out.log_probs[out.label_mask]
+
+
+def test_the_cpu_head_scores_what_trls_does(model):
+    batch = DataCollatorForLanguageModeling(pad_token_id=0)([sample(30, 1), sample(17, 2)])
+    theirs = model(**batch, fused_lm_head=True)
+    project_learned_only(model)
+    ours = model(**batch, fused_lm_head=True)
+    assert torch.equal(ours.label_mask, theirs.label_mask)
+    assert ours.label_mask.sum() == 15 + 9
+    assert torch.allclose(ours.log_probs, theirs.log_probs, atol=1e-5)
+    assert torch.equal(ours.is_top1, theirs.is_top1.float())
+    plain = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    assert plain.logits.shape[:2] == batch["input_ids"].shape
+
+
+def test_packed_samples_do_not_see_each_other(model):
+    project_learned_only(model)
+    samples = [sample(30, 1), sample(17, 2), sample(11, 3)]
+    packed = {
+        "input_ids": [i for s in samples for i in s["input_ids"]],
+        "labels": [i for s in samples for i in s["labels"]],
+        "seq_lengths": [30, 17, 11],
+    }
+    together = scored(model, DataCollatorForLanguageModeling(0, padding_free=True)([packed]))
+    alone = [scored(model, DataCollatorForLanguageModeling(0)([s])) for s in samples]
+    assert torch.allclose(together, torch.cat(alone), atol=1e-5)
+    other = [sample(30, 9), *samples[1:]]
+    packed["input_ids"] = [i for s in other for i in s["input_ids"]]
+    changed = scored(model, DataCollatorForLanguageModeling(0, padding_free=True)([packed]))
+    assert torch.equal(changed[15:], together[15:])
+
+
+def test_samples_of_a_step_are_of_a_length_and_the_longest_step_comes_first():
+    lengths = [10 + (37 * i) % 101 for i in range(200)]
+    epoch = 0
+    order = LengthGrouped(lengths, 8, seed=1, epoch=lambda: epoch)
+    first = list(order)
+    assert sorted(first) == list(range(200))
+    steps = [[lengths[i] for i in first[at : at + 8]] for at in range(0, 200, 8)]
+    assert max(max(step) - min(step) for step in steps) <= 8
+    assert max(lengths) in steps[0]
+    assert list(order) == first
+    epoch = 1
+    assert list(order) != first
