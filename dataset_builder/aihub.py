@@ -36,6 +36,8 @@ JSON_EDITION = "json"
 START = 1 << 16
 JSON_TURN = re.compile(r"(HS|SS)0([1-9])")
 
+# Of the files of 2021, which share their names otherwise, those before the final ones.
+RAW = "원시데이터"
 # First the one with persona ids and codes, then the newest.
 EDITION_ORDER = (JSON_EDITION, "2022", "2021-final", "2021-raw")
 CONTAINERS = {".json": "json", ".xlsx": "xlsx", ".csv": "csv", ".tsv": "tsv", ".txt": "txt"}
@@ -93,7 +95,7 @@ def recognise(file: File) -> Source | str | None:
             if edition is not None:
                 return Source(file, split, edition[0], container, edition[1], sheet=sheet)
         return "no sheet has the corpus's columns"
-    data = file.head(START)
+    data = file.read(START)
     if container == "json":
         start = data.removeprefix(b"\xef\xbb\xbf").lstrip()
         if not (start.startswith(b"[") and b'"talk"' in start and b'"profile"' in start):

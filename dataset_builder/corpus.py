@@ -14,6 +14,8 @@ from .sources import SourceError, legible, sha256, walk
 
 VALIDATION_FRACTION = 0.02
 SEED = 42
+# So many of one folder are named one by one; a package of recordings has thousands.
+MOST_LEFT = 20
 SPLITS = ("train", "validation", "test")
 
 
@@ -114,7 +116,7 @@ def choose(
             f"{source}: only a test split here ({chosen['test'].file.name}); "
             "give the folder that holds Training too"
         )
-    findings.left.sort(key=lambda one: one["file"])
+    findings.left[:] = _summed(findings.left)
     for disk in disks:
         name = disk.name if source.is_file() else disk.relative_to(source).as_posix()
         findings.inputs.append(
@@ -125,6 +127,19 @@ def choose(
             }
         )
     return chosen
+
+
+def _summed(left: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The files left, sorted; many of a folder that were left for the same reason as one entry."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for one in left:
+        groups.setdefault((one["file"].rpartition("/")[0], one["why"]), []).append(one["file"])
+    summed = []
+    for (parent, why), files in groups.items():
+        if len(files) > MOST_LEFT:
+            files = [f"{parent or '.'} ({len(files):,} files)"]
+        summed += [{"file": file, "why": why} for file in files]
+    return sorted(summed, key=lambda one: one["file"])
 
 
 def _by_split(
@@ -150,9 +165,10 @@ def _best(
 ) -> tuple[aihub.Source, list[aihub.Source]]:
     """The preferred candidate and the others; two that rank alike are the user's to choose from."""
 
-    def rank(one: aihub.Source) -> tuple[bool, int, int]:
+    def rank(one: aihub.Source) -> tuple[bool, bool, int, int]:
         return (
             not (prefer and _preferred(one, prefer)),
+            aihub.RAW in one.file.name,
             aihub.EDITION_ORDER.index(one.edition),
             list(aihub.CONTAINERS.values()).index(one.container),
         )

@@ -19,7 +19,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from .aihub import recognise
+from .aihub import CONTAINERS
 from .arrays import texts
 from .chat import SCHEMA, SYSTEM_PROMPT
 from .corpus import SEED, Options, read_corpus
@@ -49,7 +49,7 @@ class KosentConfig(datasets.BuilderConfig):
     def create_config_id(self, config_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> str:
         """The cache folder's name: what SOURCE holds counts, where it lies does not."""
         settings = {name: value for name, value in config_kwargs.items() if name != "data_dir"}
-        settings["content"] = content_hash(_source(self.data_dir))
+        settings["content"] = content_hash(_source(self.data_dir), CONTAINERS)
         return super().create_config_id(settings, *args, **kwargs)
 
 

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import os
+import struct
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 # An archive in an archive in an archive; AI Hub's own packages need two levels.
 DEEPEST = 3
-UTF8_NAME = 0x800
+# It is read into memory, as nothing else here is until its rows are wanted.
+LARGEST_INNER = 1 << 30
+ENCRYPTED, UTF8_NAME = 0x1, 0x800
+# What reading a damaged archive ends in, whichever part of it is damaged.
+DAMAGE = (
+    zipfile.BadZipFile,
+    *(zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
+    *(NotImplementedError, OverflowError, ValueError),
+)
 
 
 class SourceError(Exception):
@@ -23,35 +33,36 @@ class SourceError(Exception):
 
 @dataclass(frozen=True)
 class File:
-    """A file on disk, or a member of an archive.
+    """A file on disk, or a member of an archive there.
 
     `name` is relative to SOURCE, NFC, with "/" between folders and after an archive's own name.
+    An archive stays open as long as one of its members is there to be read.
     """
 
     name: str
     disk: Path
-    members: tuple[int, ...] = ()
+    archive: zipfile.ZipFile | None = None
+    member: zipfile.ZipInfo | None = None
 
     @property
     def suffix(self) -> str:
         """`.csv`, `.xlsx`, ... in lower case."""
         return PurePosixPath(self.name).suffix.lower()
 
-    def head(self, size: int) -> bytes:
-        """The first `size` bytes."""
-        if self.members:
-            return self.read()[:size]
-        with self.disk.open("rb") as file:
-            return file.read(size)
-
-    def read(self) -> bytes:
-        """The whole content."""
-        data = self.disk.read_bytes()
-        for depth, index in enumerate(self.members):
-            where = self.name if depth else str(self.disk)
-            with open_zip(data, where) as archive:
-                data = _member(archive, archive.infolist()[index], self.name)
-        return data
+    def read(self, most: int = -1) -> bytes:
+        """The content, or the first `most` bytes of it."""
+        if self.archive is None or self.member is None:
+            with self.disk.open("rb") as file:
+                return file.read(most)
+        if self.member.flag_bits & ENCRYPTED:
+            raise SourceError(f"{self.name}: encrypted; unpack the archive with its password first")
+        try:
+            with self.archive.open(self.member) as file:
+                return file.read(most)
+        except DAMAGE as error:
+            raise SourceError(
+                f"{self.name}: damaged in its archive ({error}); download it again"
+            ) from None
 
 
 def walk(source: Path, leave_out: Path | None = None) -> list[File]:
@@ -91,27 +102,19 @@ def legible(raw: bytes) -> str:
     return raw.decode("ascii", "backslashreplace")
 
 
-def open_zip(data: bytes | Path, where: str) -> zipfile.ZipFile:
-    """The archive; raises SourceError naming `where` if it is none."""
-    try:
-        return zipfile.ZipFile(io.BytesIO(data) if isinstance(data, bytes) else data)
-    except (zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError, EOFError) as error:
-        raise SourceError(
-            f"{where}: not a whole zip archive ({error}); download it again"
-        ) from None
-
-
 def sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def content_hash(source: Path) -> str:
-    """Hex digest of every file's name and bytes under `source`."""
+def content_hash(source: Path, suffixes: Collection[str]) -> str:
+    """Hex digest of the name and bytes of every file under `source` of one of these kinds."""
     digest = hashlib.sha256()
     seen: set[Path] = set()
     for file in walk(source):
+        if file.suffix not in suffixes:
+            continue
         digest.update(file.name.encode() + b"\0")
         if file.disk not in seen:
             seen.add(file.disk)
@@ -119,17 +122,25 @@ def content_hash(source: Path) -> str:
     return digest.hexdigest()
 
 
-def _open(file: File) -> Iterator[File]:
+def _open(file: File, depth: int = 0) -> Iterator[File]:
     """The file itself, or the members of an archive."""
-    if file.suffix != ".zip" or len(file.members) == DEEPEST:
+    if file.suffix != ".zip" or depth == DEEPEST:
         yield file
         return
-    with open_zip(file.read() if file.members else file.disk, file.name) as archive:
-        for index, info in enumerate(archive.infolist()):
-            name = _member_name(info)
-            if not info.is_dir() and not any(_hidden(part) for part in name.split("/")):
-                member = File(f"{file.name}/{name}", file.disk, (*file.members, index))
-                yield from _open(member)
+    if file.member is not None and file.member.file_size > LARGEST_INNER:
+        raise SourceError(f"{file.name}: too large inside another archive; unpack that one first")
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(file.read()) if file.archive else file.disk)
+    except PermissionError:
+        raise
+    except DAMAGE as error:
+        raise SourceError(
+            f"{file.name}: not a whole zip archive ({error}); download it again"
+        ) from None
+    for info in archive.infolist():
+        name = _member_name(info)
+        if not info.is_dir() and not any(_hidden(part) for part in name.split("/")):
+            yield from _open(File(f"{file.name}/{name}", file.disk, archive, info), depth + 1)
 
 
 def _member_name(info: zipfile.ZipInfo) -> str:
@@ -137,15 +148,6 @@ def _member_name(info: zipfile.ZipInfo) -> str:
     if info.flag_bits & UTF8_NAME:
         return unicodedata.normalize("NFC", info.filename)
     return legible(info.filename.encode("cp437", "backslashreplace"))
-
-
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> bytes:
-    if info.flag_bits & 1:
-        raise SourceError(f"{where}: encrypted; unpack the archive with its password first")
-    try:
-        return archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
-        raise SourceError(f"{where}: damaged in its archive ({error}); download it again") from None
 
 
 def _hidden(name: str) -> bool:

@@ -222,6 +222,28 @@ def test_one_source_for_a_split(build, tmp_path: Path, prefer, read: str, said) 
     ]
 
 
+def test_the_final_files_of_2021_go_before_the_raw_ones(build, tmp_path: Path) -> None:
+    files = {
+        "Training/(원천데이터).zip": archive({"감성대화말뭉치(원시데이터).json": records(TEST)}),
+        "Training/(최종데이터).zip": archive(
+            {"감성대화말뭉치(최종데이터).xlsx": xlsx(rows("2021-final", TRAIN))}
+        ),
+    }
+    assert build(tree(tmp_path / "source", files)).said("train") == SAID
+
+
+def test_thousands_of_other_files_are_one_line(build, tmp_path: Path) -> None:
+    members = {f"음성/{i}.txt": "안녕하세요".encode() for i in range(1000)}
+    files = {"train.csv": text(rows("2022", TRAIN)), "speech.zip": archive(members)}
+    built = build(tree(tmp_path / "source", files))
+    assert built.report["left"] == [
+        {
+            "file": "speech.zip/음성 (1,000 files)",
+            "why": "its first line has not the corpus's columns",
+        }
+    ]
+
+
 def test_two_files_that_could_both_be_meant(build, refused, tmp_path: Path) -> None:
     files = {"a/train.csv": text(rows("2022", TRAIN)), "b/train.csv": text(rows("2022", TEST))}
     source = tree(tmp_path / "source", files)
@@ -335,7 +357,11 @@ def test_damaged_containers(refused, tmp_path: Path) -> None:
     flipped = bytearray(whole)
     flipped[60] ^= 0xFF
     book = xlsx(rows("2022", TRAIN))
+    locked = bytearray(whole)
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        locked[locked.index(mark) + flags] |= 1
     cases = {
+        "locked.zip": (bytes(locked), "locked.zip/train.csv: encrypted; unpack the archive with"),
         "cut.zip": (whole[:-30], "cut.zip: not a whole zip archive"),
         "flipped.zip": (bytes(flipped), "flipped.zip/train.csv: damaged in its archive"),
         "cut.xlsx": (book[:-30], "cut.xlsx: not a whole workbook"),
