@@ -32,7 +32,8 @@ Train a LoRA adapter on the assistant's turns of a chat dataset.
   --output_dir DIR          the run folder; on an unfinished one the same command goes on
   --inspect N               print N samples, what is learned in [[ ]], and stop
   --push_to_hub true --hub_model_id ORG/NAME [--hub_private_repo false]
-                            push adapter, tokenizer, records and card when done (private)
+                            push adapter, tokenizer, records and card when done (private);
+                            --push_merged true: the merged weights too, to ORG/NAME-merged
 
 Every other field of TRL's ScriptArguments, SFTConfig and ModelConfig is a flag too; `trl sft
 --help` lists them. A flag overrides the recipe, the recipe overrides TRL's default.
@@ -100,6 +101,8 @@ def train(argv: Sequence[str]) -> None:
         return
     if "validation" not in samples:
         args.eval_strategy, args.eval_on_start = "no", False
+    if args.report_to and "tensorboard" not in args.report_to:
+        args.report_to = [*args.report_to, "tensorboard"]
     # Scores of the validation split come from the loss; whole logits would fill the memory.
     args.prediction_loss_only = True
 
@@ -204,15 +207,18 @@ def _report(split: str, counts: Counts, max_length: int | None) -> None:
 def _conclude(folder: Path, push: Push | None) -> None:
     """Push if asked, and say where everything is and what comes next."""
     from kosent_hub.push import push as push_run
+    from kosent_hub.push import push_merged
 
     print(folder)
     if push is None:
         _say(f"trained; score it: kosent-eval --model {shlex.quote(str(folder))} --dataset DATASET")
         return
     again = f"python -m kosent_hub.push {shlex.quote(str(folder))} --repo-id {push.repo_id}"
-    again += "" if push.private else " --public"
+    again += ("" if push.private else " --public") + (" --merged" if push.merged else "")
     try:
         print(push_run(folder, push.repo_id, private=push.private))
+        if push.merged:
+            print(push_merged(folder, f"{push.repo_id}-merged", private=push.private))
     except BaseException:
         _say(f"the run is whole in {folder}; only the push failed. To repeat just that: {again}")
         raise

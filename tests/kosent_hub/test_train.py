@@ -139,7 +139,7 @@ def test_killed_and_interrupted_it_ends_where_an_undisturbed_run_does(
         [*TRAIN, "--output_dir", "stormy", "--learning_rate", "3e-4"], cwd=workplace, env=offline
     )
     assert changed.returncode == 2
-    assert "learning_rate 0.001 -> 0.0003" in changed.stderr.splitlines()[-1]
+    assert "learning_rate 0.002 -> 0.0003" in changed.stderr.splitlines()[-1]
 
     done = run([*TRAIN, "--output_dir", "stormy"], cwd=workplace, env=offline)
     assert done.returncode == 0, done.stderr
@@ -227,8 +227,11 @@ def test_qlora_on_a_cpu_is_pushed_at_the_end_and_reloads_the_same(
     assert f"To repeat just that: {again}" in failed.stderr
     hub.clear_faults()
 
-    pushed = run(again.split(), cwd=tmp_path, env=hub.env())
+    pushed = run([*again.split(), "--merged"], cwd=tmp_path, env=hub.env())
     assert pushed.returncode == 0, pushed.stderr
+    merged = hub.files("kosent/tiny-KoSent-merged")
+    assert {"model.safetensors", "config.json", "tokenizer.json", "kosent/run.json"} < merged.keys()
+    assert not {name for name in merged if "adapter" in name}
     titles = [title for _, title, _ in hub.commits("kosent/tiny-KoSent")]
     assert [title for title in titles if title != "initial commit"] == ["Train with KoSent Hub"]
     assert hub.is_private("kosent/tiny-KoSent")
