@@ -65,7 +65,9 @@ def begin(folder: Path, facts: Facts) -> None:
         )
     before = unfinished(folder)
     if before is not None:
-        _refuse_other_facts(folder, before, facts)
+        # One that saved nothing yet has nothing to go on from, and nothing to lose.
+        if last_checkpoint(folder) is not None:
+            _refuse_other_facts(folder, before, facts)
     elif folder.exists() and any(folder.iterdir()):
         raise KoSentError(
             f"{folder}: exists and holds something else; name a new folder with --output_dir"
