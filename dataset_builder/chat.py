@@ -100,7 +100,7 @@ def dialogues(
     """The source's dialogues; what is dropped or trimmed on the way is noted in `findings`."""
     count = len(raw.table)
     names = [f"{stem}{n}" for n in range(1, raw.turns + 1) for stem in ("user", "reply")]
-    cells = [raw.table[name].combine_chunks() for name in names]
+    cells = [chunk for name in names for chunk in raw.table[name].chunks]
     said = trimmed(pa.concat_arrays([arrays.texts([system_prompt]), *cells]))
     there = arrays.mask(are_something(said.slice(1))).reshape(len(names), count).T
     run = np.logical_and.accumulate(there[:, 0::2] & there[:, 1::2], axis=1)

@@ -26,7 +26,8 @@ HANGUL, NOT_ASCII = re.compile("[가-힣]"), re.compile(r"[^\x00-\x7f]")
 SAMPLE = 10_000
 FIRST_LINE = re.compile(rb"[^\r\n]*")
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-MOST_BYTES = 1 << 30
+# Large blocks are given back to the system after use, and asked for again at some cost.
+BLOCK_BYTES = 1 << 22
 TOO_MANY_CELLS = "too_many_cells"
 
 
@@ -37,7 +38,7 @@ class Rows:
     `faults` are rows that could not be taken: (reason, line).
     """
 
-    columns: list[pa.Array]
+    columns: list[pa.Array] | list[pa.ChunkedArray]
     lines: np.ndarray
     faults: list[tuple[str, int]] = field(default_factory=list)
 
@@ -176,14 +177,17 @@ def _decode_cp949(data: bytes, utf8: UnicodeDecodeError, where: str) -> str:
 
 
 def _plain(data: bytes, delimiter: str) -> bool:
-    """Whether every quote opens or closes a cell, or is half of a doubled one inside.
+    """Whether every quoted cell opens, closes and ends within one line.
 
-    Every second one closes, so what precedes an opening quote and follows a closing one must be a
-    cell's edge (or the other half of `""`).
+    With an even number of quotes in each line, every second one closes: what precedes an opening
+    quote and follows a closing one must then be a cell's edge (or the other half of `""`).
     """
     codes = np.frombuffer(data, np.uint8)
     quotes = np.flatnonzero(codes == ord('"'))
-    if len(quotes) % 2:
+    if not len(quotes):
+        return True
+    newlines = np.flatnonzero(codes == ord("\n"))
+    if np.any(np.bincount(np.searchsorted(newlines, quotes)) % 2):
         return False
     opening, closing = quotes[0::2], quotes[1::2]
     before, after = codes[opening - 1], codes[np.minimum(closing + 1, len(codes) - 1)]
@@ -193,18 +197,16 @@ def _plain(data: bytes, delimiter: str) -> bool:
     return bool(starts.all() and ends.all())
 
 
-def _read_plain(data: bytes, delimiter: str, width: int) -> list[pa.Array] | None:
+def _read_plain(data: bytes, delimiter: str, width: int) -> list[pa.ChunkedArray] | None:
     """Columns of text in which each line is one row of `width` cells, None if some line is not."""
     lines = data.count(b"\n") + (not data.endswith(b"\n")) - 1
     names = [str(i) for i in range(width)]
-    # In one block: the reader looks for line ends at a block's end, and may find a cell's.
-    block_size = len(data) + 1
-    if not lines or block_size > MOST_BYTES or data.count(b"\r") != data.count(b"\r\n"):
+    if not lines or data.count(b"\r") != data.count(b"\r\n"):
         return None
     try:
         table = pa.csv.read_csv(
             pa.py_buffer(data),
-            pa.csv.ReadOptions(column_names=names, skip_rows=1, block_size=block_size),
+            pa.csv.ReadOptions(column_names=names, skip_rows=1, block_size=BLOCK_BYTES),
             pa.csv.ParseOptions(delimiter=delimiter, ignore_empty_lines=False),
             pa.csv.ConvertOptions(
                 check_utf8=False,
@@ -214,8 +216,7 @@ def _read_plain(data: bytes, delimiter: str, width: int) -> list[pa.Array] | Non
         )
     except pa.ArrowInvalid:
         return None
-    # A cell of several lines leaves fewer rows than lines.
-    return [column.combine_chunks() for column in table.columns] if len(table) == lines else None
+    return table.columns if len(table) == lines else None
 
 
 def _read_quoted(text: str, delimiter: str, width: int, where: str) -> Rows:
