@@ -10,6 +10,7 @@ from typing import Any
 from model_card.markdown import HUB, HUB_ID, plain
 from model_card.metadata import OUR_TASK, dump
 from model_card.records import Results, eval_path
+from model_card.view import SAFETY
 from model_card.words import EN, metric_label
 
 EVAL_RESULTS_PATH = ".eval_results/kosent.yaml"
@@ -26,6 +27,7 @@ def eval_results(results: Sequence[Results], repo_id: str) -> bytes | None:
     """`.eval_results/kosent.yaml`: a task id per metric; None if no dataset is on the Hub.
 
     A task holds one value, so where a dataset was evaluated on several splits, test counts.
+    Safety figures are left out: their prompts are ours, not the dataset's.
     """
     chosen: dict[str, Results] = {}
     for r in sorted(results, key=lambda r: r.dataset.split != "test"):
@@ -47,7 +49,7 @@ def eval_results(results: Sequence[Results], repo_id: str) -> bytes | None:
         }
         for r in chosen.values()
         for name, metric in r.metrics.items()
-        if math.isfinite(metric.value)
+        if math.isfinite(metric.value) and not name.startswith(SAFETY)
     ]
     return dump(entries).encode() if entries else None
 
