@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "kosent", deadline=None, derandomize=os.environ.get("CI") == "true"
     )
     hypothesis.settings.load_profile("kosent")
+    # A shell starts background jobs with Ctrl-C ignored, and what they start inherits that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     home = tempfile.TemporaryDirectory(prefix="kosent-tests-")
     config.add_cleanup(home.cleanup)
     for name in list(os.environ):
