@@ -56,6 +56,13 @@ def name(use_cpu: bool) -> str:
     return f"{processor} ({cores} core{'s' if cores > 1 else ''})"
 
 
+def free_memory() -> int:
+    """Bytes of this machine's memory that a new program could have."""
+    import psutil
+
+    return psutil.virtual_memory().available
+
+
 def peak_memory_gib(use_cpu: bool) -> float:
     """The most memory held so far, in GiB: on a card by PyTorch, else by this process."""
     import torch

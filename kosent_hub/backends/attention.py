@@ -1,8 +1,8 @@
-"""Attention for bfloat16 on a CPU, several times as fast there as PyTorch's own for few queries.
+"""Attention on a CPU, several times as fast there as PyTorch's own for few queries.
 
 PyTorch's CPU kernel for scaled dot product attention is made for long queries; a decode step has
-one query a row. Two batched matrix products over the key-value heads use the processor's bfloat16
-instructions, and heads that share keys become one longer query instead of copies of the keys.
+one query a row. Here heads that share keys become one longer query instead of copies of the keys,
+and two batched matrix products over the key-value heads use the processor's widest instructions.
 """
 
 from __future__ import annotations

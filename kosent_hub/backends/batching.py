@@ -18,9 +18,12 @@ from transformers import Cache, PreTrainedModel
 
 # Attention reads the cache up to the longest row; rounding keeps its shapes few.
 LENGTH_STEP = 32
-# On a CPU more rows than some dozens bring nothing but memory.
-CPU_BUDGET = 16_384
+# On a CPU a step reads all weights once, however many rows share it; beyond a hundred or two
+# they bring nothing but memory.
+CPU_BYTES = 2**31
 GPU_SHARE = 0.8
+# Tokens of prompts that are computed at a time: fewer leave a GPU idle, more bring only padding.
+TOGETHER = 1024
 
 
 Tokens = array  # of "i": a list of ints would take ten times the memory
@@ -155,13 +158,13 @@ def plan(prompts: Sequence[Tokens], indices: Iterable[int]) -> list[Trunk]:
 
 
 def token_budget(model: PreTrainedModel) -> int:
-    """Tokens that the cache may hold: what a GPU has free, a fixed number on a CPU."""
-    if model.device.type != "cuda":
-        return CPU_BUDGET
+    """Tokens that the cache may hold: what a GPU has free, a fixed size on a CPU."""
     config = model.config.get_text_config()
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     a_token = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize
+    if model.device.type != "cuda":
+        return CPU_BYTES // a_token
     free, _ = torch.cuda.mem_get_info(model.device)
     # A batch's trunks are held twice for a moment: as computed, and in their rows.
     return max(1, int(free * GPU_SHARE / 2 / a_token))
@@ -254,16 +257,18 @@ class Batcher:
                 trunk = Trunk(trunk.tokens, trunk.samples[:free])
             chosen.append(trunk)
             free -= len(trunk.samples)
-        cut = len(self.shared)
-        computed = self._forward([trunk.tokens[cut:] for trunk in chosen], self.prefix)
         for trunk in chosen:
             for index in trunk.samples:
                 prompt = self.prompts[index]
                 self.rows.append(Row(index, len(prompt) - 1, prompt[-1], []))
-        if self.cache is None:
-            self.cache = RowCache(computed)
-        self.cache.resize(len(self.rows), self._needed())
-        self.cache.append(computed, [i for i, trunk in enumerate(chosen) for _ in trunk.samples])
+        cut = len(self.shared)
+        for group in _of_a_length(chosen, cut):
+            computed = self._forward([trunk.tokens[cut:] for trunk in group], self.prefix)
+            if self.cache is None:
+                self.cache = RowCache(computed)
+            if group[0] is chosen[0]:
+                self.cache.resize(len(self.rows), self._needed())
+            self.cache.append(computed, [i for i, trunk in enumerate(group) for _ in trunk.samples])
 
     def _needed(self) -> int:
         """Cache length for the next step, rounded up so that it grows once in many steps."""
@@ -303,6 +308,19 @@ class Batcher:
                     self.rows[place] = last
                 cache.leave(place)
         return ended
+
+
+def _of_a_length(trunks: Sequence[Trunk], cut: int) -> Iterator[list[Trunk]]:
+    """The trunks, longest first, in groups that are computed together: enough tokens to keep a
+    processor busy, and little padding."""
+    group: list[Trunk] = []
+    for trunk in trunks:
+        group.append(trunk)
+        if len(group) * (len(group[0].tokens) - cut) >= TOGETHER:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _common_prefix(sequences: Sequence[Tokens]) -> Tokens:

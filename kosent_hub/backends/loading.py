@@ -42,7 +42,22 @@ def load_model(request: Request) -> Loaded:
 
     model = _with_adapter(load_base, located) if located.adapter else load_base()
     method = quantization(model)
-    return Loaded(model.eval(), located, f"{dtype}, {method}" if method else dtype)
+    told = f"{dtype}, {method}" if method else dtype
+    if _is_emulated(model) and 8 * model.num_parameters() < device.free_memory():
+        # The weights stay as they were rounded; PyTorch's stand-in for the missing instructions
+        # takes many times as long as float32.
+        model, told = model.float(), f"{told}, computed in float32"
+    return Loaded(model.eval(), located, told)
+
+
+def _is_emulated(model: PreTrainedModel) -> bool:
+    """Whether the model is in bfloat16 on a CPU that has no instructions for it."""
+    return (
+        model.device.type == "cpu"
+        and model.dtype == torch.bfloat16
+        and quantization(model) is None
+        and device.compute_dtype(use_cpu=True) != "bfloat16"
+    )
 
 
 def _load_base(located: Located, dtype: str, trust_remote_code: bool) -> PreTrainedModel:

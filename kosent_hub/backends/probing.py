@@ -34,7 +34,7 @@ def fast_path(model: PreTrainedModel) -> FastPath | None:
     """
     usual = model.config._attn_implementation
     choices = [usual]
-    if model.device.type == "cpu" and model.dtype == torch.bfloat16 and usual == "sdpa":
+    if model.device.type == "cpu" and usual == "sdpa":
         choices.insert(0, GROUPED)
     for name in choices:
         if _agrees(model, name):
