@@ -45,7 +45,7 @@ def run_command(name: str, command: Callable[[Sequence[str] | None], None]) -> i
 
 @contextmanager
 def next_step(step: str) -> Iterator[None]:
-    """Where work has been done already: what the user can mend comes with `step`, not with AGAIN."""
+    """Where work was done already: what the user can mend ends with `step`, not with AGAIN."""
     try:
         yield
     except Exception as error:

@@ -26,9 +26,10 @@ from model_card.errors import AGAIN, KoSentError, repo_page
 
 # Seconds for which a fault is waited out before the command ends.
 SETTING, DEFAULT_SECONDS = "KOSENT_HUB_PATIENCE", 30.0
+# Pauses double, from this share of it to that.
+SHORTEST, LONGEST = 1 / 60, 1 / 4
 # Seconds of silence after which a connection counts as lost. A large commit takes the Hub a while.
 SILENCE = 120.0
-LONGEST_PAUSE = 8.0
 # A wait of this many seconds is announced.
 NOTICEABLE = 2.0
 
@@ -47,7 +48,7 @@ class Patience:
     """The waits between the tries of one request, as long as they last."""
 
     def __init__(self) -> None:
-        self.tries = 0
+        self._seconds, self._pauses = _seconds(), 0
         self._end: float | None = None
 
     def wait(self, line: str, asked: str = "") -> bool:
@@ -57,9 +58,10 @@ class Patience:
         """
         now = time.monotonic()
         if self._end is None:
-            self._end = now + _seconds()
-        pause = min(0.5 * 2**self.tries, LONGEST_PAUSE) * random.uniform(0.5, 1.5)
-        self.tries += 1
+            self._end = now + self._seconds
+        share = min(SHORTEST * 2**self._pauses, LONGEST)
+        pause = share * self._seconds * random.uniform(0.5, 1.5)
+        self._pauses += 1
         if asked.isdigit():
             pause = float(asked)
         if now + pause > self._end:
