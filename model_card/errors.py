@@ -18,6 +18,10 @@ class KoSentError(Exception):
     """Something the user can mend: the message says where, what, and what to do next."""
 
 
+class HubUnavailable(KoSentError):
+    """The Hub, or the way to it, is out of order: nothing is wrong with what was asked."""
+
+
 def run_command(name: str, command: Callable[[Sequence[str] | None], None]) -> int:
     """Exit status of `command`: 0 done, 2 the user can mend it (one line), 1 a bug (traceback).
 
@@ -104,7 +108,7 @@ def _explain_hub(error: BaseException) -> str | None:
                 f"{_page(error)}: your token may not do this ({said}); use a token with write "
                 "permission for it"
             )
-        return f"{_page(error)}: the Hub answered {status} ({said}); {AGAIN} later"
+        return f"{_page(error)}: the Hub answered {status} ({said}); wait a while, then {AGAIN}"
     if isinstance(error, errors.LocalEntryNotFoundError):
         cause = error.__cause__
         return (_explain_hub(cause) if cause is not None else None) or (
@@ -119,7 +123,7 @@ def _explain_hub(error: BaseException) -> str | None:
         )
     if isinstance(error, ValueError) and str(error).startswith("LFS batch API returned errors"):
         said = str(error).partition("\n")[2]
-        return f"{constants.ENDPOINT}: storage refuses a file ({said}); {AGAIN} later"
+        return f"{constants.ENDPOINT}: storage refuses a file ({said}); wait a while, then {AGAIN}"
     if isinstance(error, OSError) and str(error).startswith("Consistency check failed"):
         return f"{constants.ENDPOINT}: a download arrived with another size; {AGAIN}"
     if isinstance(error, errors.HTTPError):

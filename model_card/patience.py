@@ -3,7 +3,7 @@
 huggingface_hub, datasets, transformers and peft all send their requests with
 `huggingface_hub.get_session()`, and each repeats some of them, in its own way, and others never.
 With `install()` that session repeats whatever only asks, while a fault may pass. What stays is
-one KoSentError, which no library takes for a fault of its own to be waited out again. Commits are
+one HubUnavailable, which no library takes for a fault of its own to be waited out again. Commits are
 not repeated here: see commit.py, which looks first whether they landed.
 """
 
@@ -22,7 +22,7 @@ from huggingface_hub import set_client_factory
 from huggingface_hub.errors import HTTPError
 from huggingface_hub.utils._http import default_client_factory
 
-from model_card.errors import AGAIN, KoSentError, repo_page
+from model_card.errors import AGAIN, HubUnavailable, KoSentError, repo_page
 
 # Seconds for which a fault is waited out before the command ends.
 SETTING, DEFAULT_SECONDS = "KOSENT_HUB_PATIENCE", 30.0
@@ -115,7 +115,7 @@ def _send(send: Callable[..., Any], request: Any, *, stream: bool = False, **opt
         except _BROKEN as error:
             fault = f"not reachable ({_said(error)}); check the network and {AGAIN}"
         if not patience.wait(f"{place}: {fault}", asked):
-            raise KoSentError(f"{place}: {fault}")
+            raise HubUnavailable(f"{place}: {fault}")
 
 
 def _repeatable(request: Any, stream: bool) -> bool:
@@ -143,8 +143,8 @@ def _fault(response: Any) -> str | None:
         return None
     said = headers.get("X-Error-Message") or response.reason_phrase
     asked = headers.get("Retry-After", "")
-    when = f"in {asked} s" if asked.isdigit() and asked != "0" else "later"
-    return f"the Hub answered {status} ({said}); {AGAIN} {when}"
+    span = f"{asked} s" if asked.isdigit() and asked != "0" else "a while"
+    return f"the Hub answered {status} ({said}); wait {span}, then {AGAIN}"
 
 
 def _said(error: Exception) -> str:

@@ -44,6 +44,7 @@ def outcomes(
     )
     assert kosent_data(["build", str(source), str(folder / "dataset")]) == 0
     base: Files = {p.name: p.read_bytes() for p in tiny_llama.iterdir() if p.is_file()}
+    base["README.md"] = b"---\nlicense: mit\n---\n# Tiny\n"
     first = Place(folder / "place-0")
     goods = stock(first, folder, base, folder / "dataset")
     asked = [

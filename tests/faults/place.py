@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,11 +24,11 @@ PROGRESS = re.compile(
     r"trying again in|Retrying in|Rate limited|thrown while requesting|Error while downloading"
     r"|Trying to resume|Max retries exceeded|it/s\]|s/it\]|%\|| samples|^\s*$|^results: |^next: "
     r"|: transformers, |its licence could not be read there|^train: |^validation: |dialogues"
-    r"|^card: |to consider$|^pushed; |^in the model's card: |Loading weights|Generating|Map"
+    r"|^card: |to consider$|^pushed; |^in the model's card: |Loading weights|Generating|Map|^scoring$"
 )
 NEXT = re.compile(
-    r"run the same command again|python -m kosent_hub\.push |`hf auth login`|use a token with write"
-    r"|run the same command with --create-pr"
+    r"run the same command|python -m kosent_hub\.push |`hf auth login`|use a token with write"
+    r"|make one that may write|unset it|check the name"
 )
 
 Files = dict[str, bytes]
@@ -193,14 +193,13 @@ def attempt(place: Place, command: Command, row: Row, goods: Goods, fresh: Files
     _one_commit(place, command, fresh)
     if row.ends[command.name] == DONE:
         assert ended.status == 0, shown
-        assert _whole(place.files(command), fresh), shown
+        assert _differences(place.files(command), fresh) == [], shown
         return
     line = _the_line(command, ended)
     assert re.search(row.says, line), line
-    assert _whole(place.files(command), before) or place.files(command) in (
-        None,
-        {".gitattributes": (place.files(command) or {}).get(".gitattributes", b"")},
-    ), shown
+    # As it was; gone, where the fault took it; or created, with nothing in it yet.
+    after = place.files(command)
+    assert after is None or after.keys() == {".gitattributes"} or not _differences(after, before)
     _resume(place, command, row, goods, fresh, line)
 
 
@@ -211,10 +210,8 @@ def _resume(
     place.hub.clear_faults()
     work = place.folder / "work"
     local = tree(work)
-    missing = row.change is not None or not all(
-        place.hub.exists(*repo) for repo in ([command.writes] if command.writes else [])
-    )
-    if (missing and command is not TRAINING) or row.change is not None:
+    gone = command.writes and command is not TRAINING and not place.hub.exists(*command.writes)
+    if gone or row.change is not None:
         place.lay_out(command, goods)
     program, arguments = command.program, command.arguments
     push = re.search(r"python -m (kosent_hub\.push) (.*)$", line)
@@ -222,7 +219,7 @@ def _resume(
         program, arguments = push[1], tuple(shlex.split(push[2]))
     ended = place.run(program, arguments)
     assert ended.status == 0, f"after: {line}\n{ended.err}"
-    assert _whole(place.files(command), fresh), ended.err
+    assert _differences(place.files(command), fresh) == [], ended.err
     _keeps_work(work, local)
 
 
@@ -255,20 +252,23 @@ def _one_commit(place: Place, command: Command, fresh: Files | None) -> None:
     ]
     assert len(written) <= 1, "more than one commit"
     for sha in written:
-        assert _whole(place.hub.files(*command.writes, revision=sha), fresh)
+        assert _differences(place.hub.files(*command.writes, revision=sha), fresh) == []
 
 
-def _whole(files: Files | None, wanted: Files | None) -> bool:
-    """Whether a repo holds what it should, beside what others put there."""
+def _differences(files: Files | None, wanted: Files | None) -> list[str]:
+    """Paths at which a repo does not hold what it should, beside what others put there."""
     if files is None or wanted is None:
-        return files == wanted
-    ours = {path: data for path, data in files.items() if path != "foreign.txt"}
-    volatile = {"kosent/run.json", "README.md", ".gitattributes", "kosent/log_history.jsonl"}
-    if "kosent/run.json" not in wanted:
-        volatile = {".gitattributes"}
-    return ours.keys() == wanted.keys() and all(
-        ours[path] == data for path, data in wanted.items() if path not in volatile
-    )
+        return [] if files == wanted else ["the repo"]
+    # A training run tells how long it took.
+    told = {"kosent/run.json", "kosent/log_history.jsonl", "README.md"}
+    volatile = {".gitattributes"} | (told if "kosent/run.json" in wanted else set())
+    paths = (files.keys() | wanted.keys()) - {"foreign.txt"}
+    return [
+        path
+        for path in sorted(paths)
+        if (path in files) != (path in wanted)
+        or (path not in volatile and files[path] != wanted[path])
+    ]
 
 
 def _the_line(command: Command, ended: Ended) -> str:
@@ -276,11 +276,11 @@ def _the_line(command: Command, ended: Ended) -> str:
     shown = f"{ended.status}\n{ended.out}\n{ended.err}"
     assert ended.status == 2, shown
     lines = [line for line in re.split(r"[\r\n]+", ended.err) if not PROGRESS.search(line)]
-    assert len(lines) == 1, f"{lines}\n{shown}"
-    assert lines[0].startswith(f"{command.program}: "), shown
-    assert re.search(r"https?://|HF_HUB_OFFLINE|alice/|bob/|token", lines[0]), lines[0]
-    assert NEXT.search(lines[0]), lines[0]
-    return lines[0]
-
-
-Attempt = Callable[[Place], None]
+    assert lines[-1].startswith(f"{command.program}: "), shown
+    # Training checks all it needs at once, and lists several problems above its line.
+    listed = [line for line in lines if re.match(r"\d+\. ", line)]
+    assert len(lines) == 1 + len(listed), f"{lines}\n{shown}"
+    said = " ".join(lines)
+    assert re.search(r"https?://|HF_HUB_OFFLINE|alice/|bob/|token", said), said
+    assert NEXT.search(said), said
+    return said

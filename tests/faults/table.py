@@ -15,7 +15,7 @@ from tests.hub import Hub
 
 DONE, LINE, NOT_MET = "done", "line", "-"
 
-BASE, DATA, MODEL = "bob/tiny-llama", "alice/emotions", "alice/tiny-KoSent"
+BASE, DATA, MODEL = "bob/tiny-base", "alice/emotions", "alice/tiny-KoSent"
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _for_ever() -> Iterator[Row]:
 
     yield row("429 with Retry-After", "status", "429", CHEAP, code=429, retry_after=0)
     yield row(
-        "429 that asks for ten minutes", "status", "in 600 s", CHEAP, code=429, retry_after=600
+        "429 that asks for ten minutes", "status", "wait 600 s", CHEAP, code=429, retry_after=600
     )
     for code in (500, 502, 503, 504):
         yield row(str(code), "status", str(code), COMMANDS if code == 503 else (), code=code)
@@ -173,7 +173,7 @@ def _commits() -> Iterator[Row]:
     at = "POST .*/commit/"
     ever = "at the commit, for ever"
     yield row("503", LINE, "503", hit(at, "status", code=503), where=ever)
-    yield row("429 that asks for ten minutes", LINE, "in 600 s",
+    yield row("429 that asks for ten minutes", LINE, "wait 600 s",
               hit(at, "status", code=429, retry_after=600), where=ever, quick=MOST)  # fmt: skip
     yield row("reset instead of an answer", LINE, "not reachable",
               hit(at, "reset", when="unanswered"), where=ever, quick=CHEAP)  # fmt: skip
