@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 DONE, BUG, MENDABLE = 0, 1, 2
@@ -108,7 +108,10 @@ def _explain_hub(error: BaseException) -> str | None:
                 f"{_page(error)}: your token may not do this ({said}); use a token with write "
                 "permission for it"
             )
-        return f"{_page(error)}: the Hub answered {status} ({said}); wait a while, then {AGAIN}"
+        return (
+            f"{_page(error)}: the Hub answered {status} ({said}); "
+            f"{wait_for(error.response.headers)}, then {AGAIN}"
+        )
     if isinstance(error, errors.LocalEntryNotFoundError):
         cause = error.__cause__
         return (_explain_hub(cause) if cause is not None else None) or (
@@ -123,7 +126,9 @@ def _explain_hub(error: BaseException) -> str | None:
         )
     if isinstance(error, ValueError) and str(error).startswith("LFS batch API returned errors"):
         said = str(error).partition("\n")[2]
-        return f"{constants.ENDPOINT}: storage refuses a file ({said}); wait a while, then {AGAIN}"
+        return f"{constants.ENDPOINT}: storage refuses a file ({said}); "
+            f"{wait_for(error.response.headers)}, then {AGAIN}"
+        )
     if isinstance(error, OSError) and str(error).startswith("Consistency check failed"):
         return f"{constants.ENDPOINT}: a download arrived with another size; {AGAIN}"
     if isinstance(error, errors.HTTPError):
@@ -136,6 +141,12 @@ def _page(error: BaseException) -> str:
     """Address of the page the error is about."""
     request = getattr(getattr(error, "response", None), "request", None)
     return repo_page(str(getattr(request, "url", ""))) or "the Hub"
+
+
+def wait_for(headers: Mapping[str, str]) -> str:
+    """How long the Hub wants not to be asked, in words."""
+    asked = headers.get("Retry-After", "")
+    return f"wait {asked} s" if asked.isdigit() and asked != "0" else "wait a while"
 
 
 def repo_page(url: str) -> str:

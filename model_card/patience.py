@@ -22,7 +22,7 @@ from huggingface_hub import set_client_factory
 from huggingface_hub.errors import HTTPError
 from huggingface_hub.utils._http import default_client_factory
 
-from model_card.errors import AGAIN, HubUnavailable, KoSentError, repo_page
+from model_card.errors import AGAIN, HubUnavailable, KoSentError, repo_page, wait_for
 
 # Seconds for which a fault is waited out before the command ends.
 SETTING, DEFAULT_SECONDS = "KOSENT_HUB_PATIENCE", 30.0
@@ -63,7 +63,7 @@ class Patience:
         pause = share * self._seconds * random.uniform(0.5, 1.5)
         self._pauses += 1
         if asked.isdigit():
-            pause = float(asked)
+            pause = max(pause, float(asked))
         if now + pause > self._end:
             return False
         if pause >= NOTICEABLE:
@@ -142,9 +142,7 @@ def _fault(response: Any) -> str | None:
     if not busy and not passing(status):
         return None
     said = headers.get("X-Error-Message") or response.reason_phrase
-    asked = headers.get("Retry-After", "")
-    span = f"{asked} s" if asked.isdigit() and asked != "0" else "a while"
-    return f"the Hub answered {status} ({said}); wait {span}, then {AGAIN}"
+    return f"the Hub answered {status} ({said}); {wait_for(headers)}, then {AGAIN}"
 
 
 def _said(error: Exception) -> str:

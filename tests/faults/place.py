@@ -12,19 +12,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.faults.table import BASE, DATA, DONE, MODEL, TRAINING, Command, Row
+from tests.faults.table import (
+    BASE,
+    DATA,
+    DONE,
+    EVALUATE,
+    MODEL,
+    PUSH_DATA,
+    TRAINING,
+    Command,
+    Row,
+)
+from tests.faults.worker import PROGRAMS
 from tests.hub import Hub
 
 ROOT = Path(__file__).resolve().parents[2]
 NOWHERE = "http://127.0.0.1:9"  # the discard port: refused at once
-OLD = "---\nlicense: mit\n---\n# Mine\n\nMy own words.\n"
+OLD = {
+    "old data": {"data/train-00000-of-00002.parquet": b"of an older build"},
+    "old model": {"README.md": b"---\nlicense: mit\n---\n# Mine\n\nMy own words.\n"},
+}
 
 # Lines on stderr that say how it goes: bars, waits (ours and the client's), what was found.
 PROGRESS = re.compile(
     r"trying again in|Retrying in|Rate limited|thrown while requesting|Error while downloading"
     r"|Trying to resume|Max retries exceeded|it/s\]|s/it\]|%\|| samples|^\s*$|^results: |^next: "
     r"|: transformers, |its licence could not be read there|^train: |^validation: |dialogues"
-    r"|^card: |to consider$|^pushed; |^in the model's card: |Loading weights|Generating|Map|^scoring$"
+    r"|^card: |to consider$|^pushed; |^in the model's card: |Loading weights|Generating|Map"
+    r"|^scoring$"
 )
 NEXT = re.compile(
     r"run the same command|python -m kosent_hub\.push |`hf auth login`|use a token with write"
@@ -53,20 +68,20 @@ class Ended:
 
 @dataclass
 class Place:
-    """One Hub and the processes that talk to it; one case at a time."""
+    """One Hub and the process that talks to it; one case at a time."""
 
     folder: Path
     hub: Hub = field(init=False)
-    workers: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+    worker: subprocess.Popen[str] | None = None
 
     def __post_init__(self) -> None:
         self.folder.mkdir()
         self.hub = Hub(self.folder / "home").__enter__()
 
     def close(self) -> None:
-        """End the processes and the Hub."""
-        for worker in self.workers.values():
-            worker.communicate()
+        """End the process and the Hub."""
+        if self.worker is not None:
+            self.worker.communicate()
         self.hub.close()
 
     def lay_out(self, command: Command, goods: Goods) -> Path:
@@ -75,8 +90,7 @@ class Place:
         contents = {"base": (BASE, "model"), "data": (DATA, "dataset"), "model": (MODEL, "model")}
         for name in command.hub:
             repo_id, kind = contents[name.removeprefix("old ")]
-            old = {"README.md": OLD.encode()}
-            files = old if name.startswith("old ") else goods.repos[name]
+            files = OLD[name] if name.startswith("old ") else goods.repos[name]
             self.hub.create(repo_id, kind, private=kind == "dataset", files=files)
         work = self.folder / "work"
         shutil.rmtree(work, ignore_errors=True)
@@ -95,37 +109,43 @@ class Place:
         network: str = "hub",
     ) -> Ended:
         """Run a command in the working folder, with a cache that holds nothing."""
-        worker = self.workers.get(network) or self._start(network)
         shutil.rmtree(self.folder / "home", ignore_errors=True)
+        env = self.hub.env(user, read_only) | {"OMP_NUM_THREADS": "1"}
+        work = self.folder / "work"
+        if network != "hub":
+            # What is read when the libraries are imported needs a process of its own.
+            there = {"HF_ENDPOINT": NOWHERE} if network == "none" else {"HF_HUB_OFFLINE": "1"}
+            done = subprocess.run(
+                [sys.executable, "-m", PROGRAMS[program], *arguments],
+                env=env | there,
+                cwd=work,
+                capture_output=True,
+                text=True,
+            )
+            return Ended(done.returncode, done.stdout, done.stderr)
+        if self.worker is None:
+            self.worker = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.worker"],
+                env=env,
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
         out, err = self.folder / "out", self.folder / "err"
         job = {
             "program": program,
             "arguments": arguments,
-            "cwd": str(self.folder / "work"),
-            "env": {"HF_TOKEN": self.hub.token(user, read_only)},
+            "cwd": str(work),
+            "env": env,
             "out": str(out),
             "err": str(err),
         }
-        assert worker.stdin is not None and worker.stdout is not None
-        worker.stdin.write(json.dumps(job) + "\n")
-        worker.stdin.flush()
-        status = int(worker.stdout.readline())
+        assert self.worker.stdin is not None and self.worker.stdout is not None
+        self.worker.stdin.write(json.dumps(job) + "\n")
+        self.worker.stdin.flush()
+        status = int(self.worker.stdout.readline())
         return Ended(status, out.read_text("utf-8"), err.read_text("utf-8"))
-
-    def _start(self, network: str) -> subprocess.Popen[str]:
-        env = self.hub.env(user=None) | {"OMP_NUM_THREADS": "1"}
-        env |= {"none": {"HF_ENDPOINT": NOWHERE}, "offline": {"HF_HUB_OFFLINE": "1"}}.get(
-            network, {}
-        )
-        self.workers[network] = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.worker"],
-            env=env,
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        return self.workers[network]
 
     def files(self, command: Command) -> Files | None:
         """What the repo that the command writes holds, None if there is none."""
@@ -145,8 +165,6 @@ def stock(place: Place, folder: Path, base: Files, dataset: Path) -> Goods:
         assert ended.status == 0, ended.err
         if name is not None:
             shutil.copytree(work / name, folder / name)
-
-    from tests.faults.table import EVALUATE, PUSH_DATA
 
     make(PUSH_DATA)
     repos["data"] = _without_attributes(place.hub.files(DATA, "dataset"))
@@ -208,6 +226,7 @@ def _resume(
 ) -> None:
     """What the line says to do next, once the fault is gone, brings what was missing."""
     place.hub.clear_faults()
+    place.hub.accounts.tokens.clear()  # a new token
     work = place.folder / "work"
     local = tree(work)
     gone = command.writes and command is not TRAINING and not place.hub.exists(*command.writes)
