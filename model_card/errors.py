@@ -126,9 +126,7 @@ def _explain_hub(error: BaseException) -> str | None:
         )
     if isinstance(error, ValueError) and str(error).startswith("LFS batch API returned errors"):
         said = str(error).partition("\n")[2]
-        return f"{constants.ENDPOINT}: storage refuses a file ({said}); "
-            f"{wait_for(error.response.headers)}, then {AGAIN}"
-        )
+        return f"{constants.ENDPOINT}: storage refuses a file ({said}); wait a while, then {AGAIN}"
     if isinstance(error, OSError) and str(error).startswith("Consistency check failed"):
         return f"{constants.ENDPOINT}: a download arrived with another size; {AGAIN}"
     if isinstance(error, errors.HTTPError):

@@ -3,8 +3,8 @@
 huggingface_hub, datasets, transformers and peft all send their requests with
 `huggingface_hub.get_session()`, and each repeats some of them, in its own way, and others never.
 With `install()` that session repeats whatever only asks, while a fault may pass. What stays is
-one HubUnavailable, which no library takes for a fault of its own to be waited out again. Commits are
-not repeated here: see commit.py, which looks first whether they landed.
+one HubUnavailable, which no library takes for a fault of its own to be waited out again. Commits
+are not repeated here: see commit.py, which looks first whether they landed.
 """
 
 from __future__ import annotations
