@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from kosent_hub import processes, safety
+from kosent_hub import preflight, processes, safety
 from kosent_hub.backends import Request
 from kosent_hub.collect import collect
 from kosent_hub.completions import Completions
@@ -27,9 +27,7 @@ def evaluate(args: argparse.Namespace) -> None:
     """Do what the command line asks for; print the table or the JSON, and where the rest is."""
     _silence()
     if args.push or args.create_pr:
-        from huggingface_hub import HfApi
-
-        HfApi().whoami()  # a missing token is better found now than hours later
+        preflight.writer(args.model)  # a token is better missed now than hours later
     requests = _requests(args)
     samples, dataset = load_samples(
         args.dataset, args.split, revision=args.dataset_revision, limit=args.limit

@@ -79,8 +79,8 @@ def _explain_hub(error: BaseException) -> str | None:
 
     if isinstance(error, errors.GatedRepoError):
         return (
-            f"{_page(error)}: gated repository; accept its terms on that page, "
-            "then run `hf auth login` with a token that may read it"
+            f"{_page(error)}: gated repository; accept its terms on that page, run `hf auth login` "
+            f"with a token that may read it, then {AGAIN}"
         )
     if isinstance(error, errors.RepositoryNotFoundError):
         return (

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.faults.table import (
@@ -171,7 +171,7 @@ def stock(place: Place, folder: Path, base: Files, dataset: Path) -> Goods:
     make(TRAINING, "run")
     repos["model"] = _without_attributes(place.hub.files(MODEL))
     goods = Goods({**goods.folders, "run": folder / "run"}, repos)
-    make(Command(**{**vars(EVALUATE), "local": ()}), "scores")
+    make(replace(EVALUATE, local=()), "scores")
     return Goods({**goods.folders, "scores": folder / "scores"}, repos)
 
 
@@ -199,7 +199,8 @@ def attempt(place: Place, command: Command, row: Row, goods: Goods, fresh: Files
     faults = [place.hub.fault(**hit) for hit in row.hits]
     before, local = place.files(command), tree(work)
     ended = place.run(
-        *(command.program, command.arguments),
+        command.program,
+        command.arguments,
         user=row.user,
         read_only=row.read_only,
         network=row.network,

@@ -8,7 +8,7 @@ The tests are made from these tables, and so is docs/faults.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.hub import Hub
@@ -40,29 +40,49 @@ TRAIN += ("--max_steps", "2", "--warmup_steps", "0", "--eval_strategy", "no", "-
 TRAIN += ("--push_to_hub", "true", "--hub_model_id", MODEL)
 
 PUSH_DATA = Command(
-    *("kosent-data push", "kosent-data", ("push", "dataset", "--repo-id", DATA)),
-    *(("dataset",), ("old data",), (DATA, "dataset")),
+    "kosent-data push",
+    "kosent-data",
+    ("push", "dataset", "--repo-id", DATA),
+    local=("dataset",),
+    hub=("old data",),
+    writes=(DATA, "dataset"),
 )
 TRAINING = Command(
-    *("training and its push", "kosent_hub.train", TRAIN),
-    *((), ("base", "data"), (MODEL, "model")),
+    "training and its push",
+    "kosent_hub.train",
+    TRAIN,
+    local=(),
+    hub=("base", "data"),
+    writes=(MODEL, "model"),
 )
 PUSH_RUN = Command(
-    *("kosent_hub.push", "kosent_hub.push", ("run", "--repo-id", MODEL)),
-    *(("run",), ("base", "old model"), (MODEL, "model")),
+    "kosent_hub.push",
+    "kosent_hub.push",
+    ("run", "--repo-id", MODEL),
+    local=("run",),
+    hub=("base", "old model"),
+    writes=(MODEL, "model"),
 )
-EVALUATE = Command("kosent-eval", "kosent-eval", EVAL, ("scores",), ("base", "data", "model"))
-PUSH_SCORES = Command(
-    *("kosent-eval --push", "kosent-eval", (*EVAL, "--push")),
-    *(("scores",), ("base", "data", "model"), (MODEL, "model")),
+EVALUATE = Command(
+    "kosent-eval", "kosent-eval", EVAL, local=("scores",), hub=("base", "data", "model")
 )
-PUSH_CARD = Command(
-    *("kosent-card push", "kosent-card", ("push", "run", "--repo-id", MODEL)),
-    *(("run",), ("base", "old model"), (MODEL, "model")),
+PUSH_SCORES = replace(
+    EVALUATE, name="kosent-eval --push", arguments=(*EVAL, "--push"), writes=(MODEL, "model")
 )
-CHECK_CARD = Command("kosent-card check", "kosent-card", ("check", MODEL), (), ("base", "model"))
+PUSH_CARD = replace(
+    PUSH_RUN,
+    name="kosent-card push",
+    program="kosent-card",
+    arguments=("push", "run", "--repo-id", MODEL),
+)
+CHECK_CARD = Command(
+    "kosent-card check", "kosent-card", ("check", MODEL), local=(), hub=("base", "model")
+)
 COMMANDS = (PUSH_DATA, TRAINING, PUSH_RUN, EVALUATE, PUSH_SCORES, PUSH_CARD, CHECK_CARD)
 WRITING = tuple(command for command in COMMANDS if command.writes)
+READING = tuple(command for command in COMMANDS if not command.writes)
+LOADING = (TRAINING, EVALUATE, PUSH_SCORES)
+WITH_BASE = tuple(command for command in COMMANDS if command is not PUSH_DATA)
 
 
 @dataclass(frozen=True)
@@ -83,15 +103,16 @@ class Row:
     network: str = "hub"
     change: Callable[[Hub], None] | None = None
     quick: tuple[Command, ...] = COMMANDS
-    key: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "key", f"{self.fault}, {self.where}")
+    @property
+    def key(self) -> str:
+        """What no other row is called."""
+        return f"{self.fault}, {self.where}"
 
 
-def ends(default: str, *columns: Command, **others: str) -> dict[str, str]:
-    """How a fault ends in each column: `default` in `columns`, not met in the others."""
-    return {c.name: default if c in (columns or COMMANDS) else NOT_MET for c in COMMANDS}
+def ends(how: str, *columns: Command) -> dict[str, str]:
+    """How a fault ends: so in `columns` (all), not met in the others."""
+    return {c.name: how if c in (columns or COMMANDS) else NOT_MET for c in COMMANDS}
 
 
 def hit(match: str, kind: str, times: int | None = None, **options: Any) -> dict[str, Any]:
@@ -158,8 +179,11 @@ def _downloads() -> Iterator[Row]:
     yield row("answer cut short", "truncate", (CHECK_CARD,))
     yield row("a web page for an answer", "html", (EVALUATE,))
     yield Row(
-        *("repo deleted", "at a download", ends(LINE, EVALUATE, PUSH_SCORES)),
-        *((hit("HEAD .*KoSent/resolve/", "delete_repo", 1),), "no such repository"),
+        "repo deleted",
+        "at a download",
+        ends(LINE, EVALUATE, PUSH_SCORES),
+        (hit("HEAD .*KoSent/resolve/", "delete_repo", 1),),
+        "no such repository",
     )
 
 
@@ -208,49 +232,31 @@ def _uploads() -> Iterator[Row]:
 
 def _standing() -> Iterator[Row]:
     """Not a fault of the moment: who asks, what for, and from where."""
-    yield Row(
-        *("token expired", "from the start", ends(LINE)),
-        *((hit(".", "expire_token", 1),), "token was refused.*hf auth login"),
-    )
-    yield Row(
-        *("read-only token", "from the start", ends(LINE, *WRITING) | ends(DONE, *READING)),
-        read_only=True,
-        says="token",
-    )
-    yield Row(
-        *("gated base model", "from the start"),
-        ends(DONE) | {PUSH_DATA.name: NOT_MET} | dict.fromkeys(LOADING, LINE),
-        says="gated repository; accept its terms",
-        change=lambda hub: _gate(hub, BASE),
-    )
-    yield Row(
-        *("private base model", "from the start"),
-        ends(DONE) | {PUSH_DATA.name: NOT_MET} | dict.fromkeys(LOADING, LINE),
-        says="no such repository, or it is private",
-        change=lambda hub: _hide(hub, BASE),
-    )
-    yield Row(
-        *("somebody else's private repo", "from the start", ends(LINE)),
-        user="carol",
-        change=lambda hub: _hide(hub, MODEL),
-        says="token may not",
-    )
-    yield Row(
-        *("a repo of another type by that name", "from the start"),
-        ends(LINE) | {c.name: DONE for c in (PUSH_DATA, PUSH_RUN, PUSH_CARD)},
-        says="no such repository",
-        change=_swap,
-    )
-    yield Row("no network", "from the start", ends(LINE), says="not reachable", network="none")
-    yield Row(
-        *("HF_HUB_OFFLINE=1", "from the start", ends(LINE)),
-        says="HF_HUB_OFFLINE=1 is set",
-        network="offline",
-    )
+
+    def row(fault: str, how: Mapping[str, str], says: str, **options: Any) -> Row:
+        return Row(fault, "from the start", how, says=says, **options)
+
+    yield row("token expired", ends(LINE), "token was refused.*hf auth login",
+              hits=(hit(".", "expire_token", 1),))  # fmt: skip
+    how = ends(DONE) | _named(WRITING, LINE)
+    yield row("read-only token", how, "token", read_only=True)
+    how = ends(DONE, *WITH_BASE) | _named(LOADING, LINE)
+    yield row("gated base model", how, "gated repository; accept its terms",
+              change=lambda hub: _gate(hub, BASE))  # fmt: skip
+    yield row("private base model", how, "no such repository, or it is private",
+              change=lambda hub: _hide(hub, BASE))  # fmt: skip
+    yield row("somebody else's private repo", ends(LINE), "token may not", user="carol",
+              change=lambda hub: _hide(hub, MODEL))  # fmt: skip
+    how = ends(LINE) | _named((PUSH_DATA, PUSH_RUN, PUSH_CARD), DONE)
+    yield row("a repo of another type by that name", how, "no such repository", change=_swap)
+    alone = (*CHEAP, EVALUATE)
+    yield row("no network", ends(LINE), "not reachable", network="none", quick=alone)
+    yield row("HF_HUB_OFFLINE=1", ends(LINE), "HF_HUB_OFFLINE=1 is set", network="offline",
+              quick=alone)  # fmt: skip
 
 
-READING = tuple(command for command in COMMANDS if not command.writes)
-LOADING = tuple(command.name for command in (TRAINING, EVALUATE, PUSH_SCORES))
+def _named(columns: tuple[Command, ...], how: str) -> dict[str, str]:
+    return {command.name: how for command in columns}
 
 
 def _gate(hub: Hub, repo_id: str) -> None:
