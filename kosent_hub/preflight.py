@@ -193,7 +193,7 @@ def writer(repo_id: str) -> dict[str, Any]:
     from huggingface_hub import HfApi
 
     user = HfApi().whoami()
-    if user["auth"]["accessToken"]["role"] == "read":
+    if user["auth"].get("accessToken", {}).get("role") == "read":
         raise KoSentError(
             f"{repo_id}: your token may only read; make one that may write, then `hf auth login`"
         )

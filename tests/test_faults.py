@@ -16,7 +16,8 @@ import pytest
 from dataset_builder.cli import main as kosent_data
 from tests.dataset_builder.corpora import TEST, TRAIN, records
 from tests.dataset_builder.corpora import tree as write_files
-from tests.faults.place import Files, Place, attempt, stock
+from tests.faults.page import page
+from tests.faults.place import ROOT, Files, Place, attempt, stock
 from tests.faults.table import COMMANDS, NOT_MET, ROWS, Command, Row
 
 PLACES = 4
@@ -83,3 +84,8 @@ def outcomes(
 @pytest.mark.parametrize(("command", "row"), CASES)
 def test_the_matrix(outcomes: dict, command: Command, row: Row) -> None:
     outcomes[command.name, row.key].result()
+
+
+def test_the_page_says_what_the_tables_say() -> None:
+    written = (ROOT / "docs" / "faults.md").read_text("utf-8")
+    assert written == page(), "run: python -m tests.faults.page > docs/faults.md"

@@ -38,8 +38,9 @@ def page() -> str:
     done = sum(row.ends[command.name] == DONE for row, command in cells)
     lines = [
         HEAD,
-        f"Tried: {len(cells)} cases, all of them survived: {done} end well, {len(cells) - done} "
-        f"in a line. `make test` tries {quick} of them (**bold**), `make test-slow` the others.",
+        f"Tried: {len(cells)} cases. Survived: {len(cells)}, of which {done} end well and "
+        f"{len(cells) - done} in a line.\n`make test` tries {quick} of them (in bold), "
+        "`make test-slow` the others.",
         "",
     ]
     for where, rows in groupby(ROWS, key=lambda row: row.where):
