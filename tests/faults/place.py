@@ -41,6 +41,8 @@ PROGRESS = re.compile(
     r"|^card: |to consider$|^pushed; |^in the model's card: |Loading weights|Generating|Map"
     r"|^scoring$"
 )
+# When scores were made, as their records say it.
+MOMENT = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
 NEXT = re.compile(
     r"run the same command|python -m kosent_hub\.push |`hf auth login`|use a token with write"
     r"|make one that may write|unset it|check the name"
@@ -287,7 +289,7 @@ def _differences(files: Files | None, wanted: Files | None) -> list[str]:
         path
         for path in sorted(paths)
         if (path in files) != (path in wanted)
-        or (path not in volatile and files[path] != wanted[path])
+        or (path not in volatile and MOMENT.sub(b"", files[path]) != MOMENT.sub(b"", wanted[path]))
     ]
 
 
