@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from kosent_hub import processes, safety
+from kosent_hub import preflight, processes, safety
 from kosent_hub.backends import Request
 from kosent_hub.collect import collect
 from kosent_hub.completions import Completions
@@ -19,6 +19,7 @@ from kosent_hub.results import Columns, compute
 from kosent_hub.samples import Sample, load_samples, system_prompt
 from kosent_hub.written import Written
 from model_card import conversations, records
+from model_card.errors import AGAIN, next_step
 from model_card.local import write_whole
 
 
@@ -26,9 +27,7 @@ def evaluate(args: argparse.Namespace) -> None:
     """Do what the command line asks for; print the table or the JSON, and where the rest is."""
     _silence()
     if args.push or args.create_pr:
-        from huggingface_hub import HfApi
-
-        HfApi().whoami()  # a missing token is better found now than hours later
+        preflight.writer(args.model)  # a token is better missed now than hours later
     requests = _requests(args)
     samples, dataset = load_samples(
         args.dataset, args.split, revision=args.dataset_revision, limit=args.limit
@@ -131,7 +130,8 @@ def _hand_on(args: argparse.Namespace, results: records.Results, talk: bytes) ->
         from model_card.publish import publish
 
         where = f"{results.dataset.id}, {results.dataset.split}"
-        url = publish(args.model, files, message=f"Scores on {where}", create_pr=args.create_pr)
+        with next_step(f"{AGAIN}: the replies are kept, none is generated again"):
+            url = publish(args.model, files, message=f"Scores on {where}", create_pr=args.create_pr)
         print(f"in the model's card: {url}", file=sys.stderr)
     elif (run / records.RUN_PATH).is_file():
         for name, data in files.items():

@@ -8,12 +8,12 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kosent_hub.errors import KoSentError
 from kosent_hub.memory import GIB
 from kosent_hub.model import resolve
-from model_card.errors import explain
+from model_card.errors import HubUnavailable, explain
 
 if TYPE_CHECKING:
     from kosent_hub.data import Counts
@@ -142,6 +142,8 @@ def _said(check: Callable[[], None], where: str) -> Iterator[str]:
     """The line for what `check` raises, if it is something the user can mend."""
     try:
         check()
+    except HubUnavailable:
+        raise  # the other checks would say the same
     except Exception as error:
         line = explain(error)
         if line is None:
@@ -186,18 +188,23 @@ def _columns(dataset: str, settings: Settings) -> None:
         )
 
 
-def _writable(repo_id: str) -> None:
-    """Raise KoSentError when the token may not write there, as far as the Hub tells beforehand."""
+def writer(repo_id: str) -> dict[str, Any]:
+    """Who the token belongs to; raises KoSentError if it may not write, be it to `repo_id`."""
     from huggingface_hub import HfApi
 
-    if not HUB_ID.fullmatch(repo_id):
-        raise KoSentError(f"{repo_id}: not a repo name; write --hub_model_id ORG/NAME")
     user = HfApi().whoami()
-    owner, role = repo_id.split("/")[0], user["auth"]["accessToken"]["role"]
-    if role == "read":
+    if user["auth"].get("accessToken", {}).get("role") == "read":
         raise KoSentError(
             f"{repo_id}: your token may only read; make one that may write, then `hf auth login`"
         )
+    return user
+
+
+def _writable(repo_id: str) -> None:
+    """Raise KoSentError when the token may not write there, as far as the Hub tells beforehand."""
+    if not HUB_ID.fullmatch(repo_id):
+        raise KoSentError(f"{repo_id}: not a repo name; write --hub_model_id ORG/NAME")
+    user, owner = writer(repo_id), repo_id.split("/")[0]
     roles = {org["name"]: org.get("roleInOrg") for org in user["orgs"]} | {user["name"]: "admin"}
     if roles.get(owner, "none") in ("none", "read"):
         raise KoSentError(

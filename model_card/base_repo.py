@@ -24,8 +24,7 @@ class BaseRepo:
 
     def license(self, base_model: str, revision: str | None) -> str | None:
         """The licence that the base model's own card states; None if there is no way to know."""
-        head = self._head(base_model, revision)
-        card = head.read("README.md") if head is not None else None
+        card = self._read(base_model, revision, "README.md")
         if card is None:
             return None
         stated = metadata.read(card.decode("utf-8", "replace")).get("license")
@@ -37,23 +36,26 @@ class BaseRepo:
         if terms is None or facts.run is None:
             return {}
         base = facts.run.base_model
-        head = self._head(base.id, None if base.local else base.revision)
-        texts = {path: head.read(path) for path in LLAMA_FILES} if head is not None else {}
+        revision = None if base.local else base.revision
+        texts = {path: self._read(base.id, revision, path) for path in LLAMA_FILES}
         found = {path: data for path, data in texts.items() if data is not None}
         return found | {NOTICE_PATH: f"{terms.notice}\n".encode()}
 
-    def _head(self, base_model: str, revision: str | None) -> Head | None:
-        if base_model not in self._heads:
-            try:
-                head = read_head(base_model, revision=revision, api=self._api)
-            except Exception as error:
-                # A card does not depend on its base model's repo; `check` says what is missing.
-                line = explain(error)
-                if line is None:
-                    raise
-                print(
-                    f"{base_model}: its licence could not be read there ({line})", file=sys.stderr
-                )
-                head = None
-            self._heads[base_model] = head
-        return self._heads[base_model]
+    def _read(self, base_model: str, revision: str | None, path: str) -> bytes | None:
+        """A file of the repo; None if it has none, or cannot be read: then it is not tried again.
+
+        A gate is open to who asks what the repo holds, and shut to who reads it.
+        """
+        try:
+            if base_model not in self._heads:
+                self._heads[base_model] = read_head(base_model, revision=revision, api=self._api)
+            head = self._heads[base_model]
+            return head.read(path) if head is not None else None
+        except Exception as error:
+            # A card does not depend on its base model's repo; `check` says what is missing.
+            line = explain(error)
+            if line is None:
+                raise
+            print(f"{base_model}: its licence could not be read there ({line})", file=sys.stderr)
+            self._heads[base_model] = None
+            return None

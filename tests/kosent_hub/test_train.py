@@ -224,7 +224,9 @@ def test_qlora_on_a_cpu_is_pushed_at_the_end_and_reloads_the_same(
     failed = run(["python", "-m", "kosent_hub.train", *flags], cwd=tmp_path, env=hub.env())
     assert failed.returncode == 2
     again = "python -m kosent_hub.push qlora --repo-id kosent/tiny-KoSent"
-    assert f"To repeat just that: {again}" in failed.stderr
+    assert failed.stderr.splitlines()[-1].endswith(
+        f"push the run, which is whole in qlora: {again}"
+    )
     hub.clear_faults()
 
     pushed = run([*again.split(), "--merged"], cwd=tmp_path, env=hub.env())

@@ -1,0 +1,71 @@
+"""docs/faults.md from the tables: `python -m tests.faults.page > docs/faults.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+
+from tests.faults.table import COMMANDS, DONE, LINE, NOT_MET, ROWS, Command, Row
+
+HEAD = """\
+# What happens when the Hub is out of order
+
+Every command that talks to the Hub, against everything that may go wrong on the way. This page is
+made from the tables that the tests are made from (`tests/faults/table.py`), by
+`python -m tests.faults.page > docs/faults.md`; a test fails when it is not what the tables say.
+
+- **done**: after bounded retries the command ends well (exit status 0), and the repo holds what it
+  should, in one commit.
+- **line**: the command ends with one line (exit status 2) that says where, what, and what to do
+  next. The repo is as it was, or created and empty; what is on your disk is untouched; and what
+  the line says to do, done once the fault is gone, ends well. After a training that is
+  `python -m kosent_hub.push`, never the training; after an evaluation the same command, which
+  generates no reply again.
+- **-**: this command cannot meet this fault.
+
+In every case nothing on the screen is a traceback, a token or a sentence of the corpus.
+
+Whatever only asks is repeated for `KOSENT_HUB_PATIENCE` seconds (30 unless you set it), with
+pauses that double, or for as long as `Retry-After` asks within that time. A commit is repeated
+only after looking whether it landed.
+"""
+
+
+def page() -> str:
+    """The page's text."""
+    cells = [(row, command) for row in ROWS for command in COMMANDS if _met(row, command)]
+    quick = sum(command in row.quick for row, command in cells)
+    done = sum(row.ends[command.name] == DONE for row, command in cells)
+    lines = [
+        HEAD,
+        f"Tried: {len(cells)} cases. Survived: {len(cells)}, of which {done} end well and "
+        f"{len(cells) - done} in a line.\n`make test` tries {quick} of them (in bold), "
+        "`make test-slow` the others.",
+        "",
+    ]
+    for where, rows in groupby(ROWS, key=lambda row: row.where):
+        lines += [f"## {where[0].upper()}{where[1:]}", "", *_table(rows), ""]
+    return "\n".join(lines)
+
+
+def _table(rows: Iterable[Row]) -> list[str]:
+    names = ["fault", *(f"`{command.name}`" for command in COMMANDS)]
+    return [
+        f"| {' | '.join(names)} |",
+        f"|{'---|' * len(names)}",
+        *(f"| {row.fault} | {' | '.join(_cell(row, c) for c in COMMANDS)} |" for row in rows),
+    ]
+
+
+def _cell(row: Row, command: Command) -> str:
+    end = row.ends[command.name]
+    assert end in (DONE, LINE, NOT_MET)
+    return f"**{end}**" if _met(row, command) and command in row.quick else end
+
+
+def _met(row: Row, command: Command) -> bool:
+    return row.ends[command.name] != NOT_MET
+
+
+if __name__ == "__main__":
+    print(page(), end="")
