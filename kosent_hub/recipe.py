@@ -42,6 +42,7 @@ class Push:
     repo_id: str
     private: bool
     merged: bool
+    checkpoints: bool
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def parse(argv: Sequence[str]) -> Settings:
     except (ValueError, TypeError) as error:
         raise KoSentError(f"{name}: {error}") from None
     script, training, model, extra = parsed
-    push = _take_push(training, extra)
+    push = _take_push(training, extra, checkpoints="hub_strategy" in asked)
     return Settings(title(name), script, training, model, extra, frozenset(asked), push)
 
 
@@ -180,8 +181,12 @@ def _for_device(values: dict[str, Any], flags: Sequence[str]) -> list[str]:
     return added
 
 
-def _take_push(training: SFTConfig, extra: ExtraArguments) -> Push | None:
-    """The push that was asked of the Trainer, which is told nothing of it."""
+def _take_push(training: SFTConfig, extra: ExtraArguments, checkpoints: bool) -> Push | None:
+    """The push that was asked of the Trainer, which is told nothing of it.
+
+    Its `hub_strategy` counts only where somebody set it: pushing every save is transformers'
+    default, not ours.
+    """
     wanted, repo_id = training.push_to_hub, training.hub_model_id
     if training.hub_token:
         os.environ["HF_TOKEN"] = training.hub_token
@@ -190,7 +195,10 @@ def _take_push(training: SFTConfig, extra: ExtraArguments) -> Push | None:
         return None
     if not repo_id:
         raise KoSentError("--push_to_hub needs a name: add --hub_model_id ORG/NAME")
-    return Push(repo_id, training.hub_private_repo is not False, extra.push_merged)
+    from transformers.trainer_utils import HubStrategy
+
+    checkpoints &= training.hub_strategy != HubStrategy.END
+    return Push(repo_id, training.hub_private_repo is not False, extra.push_merged, checkpoints)
 
 
 def _split_config(argv: Sequence[str]) -> tuple[str, list[str]]:

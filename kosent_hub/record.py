@@ -35,9 +35,9 @@ TOLD = (
 
 # Where things lie on one machine, secrets, and what the record says elsewhere.
 UNTOLD = frozenset({
-    "dataset_name", "hub_model_id", "hub_private_repo", "hub_token", "inspect", "logging_dir",
-    "model_name_or_path", "model_revision", "output_dir", "push_merged", "push_to_hub",
-    "resume_from_checkpoint", "run_name", "seed",
+    "dataset_name", "hub_model_id", "hub_private_repo", "hub_strategy", "hub_token", "inspect",
+    "logging_dir", "model_name_or_path", "model_revision", "output_dir", "push_merged",
+    "push_to_hub", "resume_from_checkpoint", "run_name", "seed",
 })  # fmt: skip
 
 FINAL = ("loss", "mean_token_accuracy", "eval_loss", "eval_mean_token_accuracy")

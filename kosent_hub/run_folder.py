@@ -114,10 +114,14 @@ def finish(folder: Path, run: records.Run, log_history: list[dict[str, Any]]) ->
 
 def name_base(folder: Path, base: str, revision: str | None) -> None:
     """Make the adapter's config name its base as the user did, at the commit it was trained on."""
-    path = folder / "adapter_config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
+    write(folder / "adapter_config.json", config_naming(folder, base, revision))
+
+
+def config_naming(folder: Path, base: str, revision: str | None) -> bytes:
+    """The adapter's config with this base in it."""
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     config |= {"base_model_name_or_path": base, "revision": revision}
-    write(path, json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True).encode() + b"\n")
+    return json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True).encode() + b"\n"
 
 
 def to_push(folder: Path) -> dict[str, Path | bytes]:

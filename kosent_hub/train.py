@@ -34,7 +34,9 @@ Train a LoRA adapter on the assistant's turns of a chat dataset.
   --inspect N               print N samples, what is learned in [[ ]], and stop
   --push_to_hub true --hub_model_id ORG/NAME [--hub_private_repo false]
                             push adapter, tokenizer, records and card when done (private);
-                            --push_merged true: the merged weights too, to ORG/NAME-merged
+                            --push_merged true: the merged weights too, to ORG/NAME-merged;
+                            --hub_strategy checkpoint: each checkpoint's adapter while it
+                            trains, to the branch `checkpoints`
 
 Every other field of TRL's ScriptArguments, SFTConfig and ModelConfig is a flag too; `trl sft
 --help` lists them. A flag overrides the recipe, the recipe overrides TRL's default.
@@ -44,9 +46,9 @@ What a recipe needs: kosent-plan RECIPE --gpu NAME"""
 # Base and dataset are told apart by their revisions and the samples' digest.
 FREE = frozenset({
     "dataset_name", "disable_tqdm", "eval_on_start", "eval_steps", "eval_strategy", "hub_model_id",
-    "hub_private_repo", "hub_token", "inspect", "logging_steps", "model_name_or_path",
-    "model_revision", "output_dir", "push_merged", "push_to_hub", "report_to", "run_name",
-    "save_steps", "save_strategy", "save_total_limit",
+    "hub_private_repo", "hub_strategy", "hub_token", "inspect", "logging_steps",
+    "model_name_or_path", "model_revision", "output_dir", "push_merged", "push_to_hub",
+    "report_to", "run_name", "save_steps", "save_strategy", "save_total_limit",
 })  # fmt: skip
 
 
@@ -72,6 +74,7 @@ def train(argv: Sequence[str]) -> None:
     from trl import get_peft_config, get_quantization_config
 
     from kosent_hub import data, device, preflight, run_folder
+    from kosent_hub.checkpoints import PushCheckpoints
     from kosent_hub.model import load_base, load_tokenizer, resolve
     from kosent_hub.record import record
     from kosent_hub.trainer import AssistantTrainer
@@ -144,6 +147,8 @@ def train(argv: Sequence[str]) -> None:
     if checkpoint is not None:
         _say(f"going on from {checkpoint}")
         trainer.resume(checkpoint)
+    if settings.push is not None and settings.push.checkpoints:
+        trainer.add_callback(PushCheckpoints(settings.push, _typed(model_id), base.revision))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.stop.asked:
         raise KoSentError(

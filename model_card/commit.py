@@ -22,6 +22,7 @@ from huggingface_hub.errors import (
     HfHubHTTPError,
     HTTPError,
     RepositoryNotFoundError,
+    RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils.sha import git_hash
@@ -103,6 +104,7 @@ def commit(
     repo_type: str = "model",
     private: bool | None = None,
     create_pr: bool = False,
+    branch: str | None = None,
     api: HfApi | None = None,
 ) -> str:
     """URL of the commit, or of the pull request, that brings the repo to what `build` asks for.
@@ -111,8 +113,9 @@ def commit(
     that head which has nothing to do on its own result. If nothing changes there is no commit, and
     the URL is the head's (or that of your open pull request with the same title and content).
 
-    A missing repo is created, private unless `private=False`. `private=True` promises that what
-    is written stays unseen, so a public repo is refused.
+    A missing `branch` (main if None) is begun at main's head. A missing repo is created, private
+    unless `private=False`. `private=True` promises that what is written stays unseen, so a public
+    repo is refused.
 
     Raises:
         KoSentError: no permission to write, a refused card, a public repo where a private one
@@ -123,7 +126,7 @@ def commit(
         raise KoSentError(f"{repo_id}: not a full repo id; write it as OWNER/NAME")
     races, patience = 0, Patience()
     while True:
-        head = _head_or_new(api, repo_id, repo_type, private, create_pr)
+        head = _head_or_new(api, repo_id, repo_type, private, create_pr, branch)
         if private and not head.private:
             raise KoSentError(
                 f"{repo_id}: this repo is public, and what you are pushing must stay private; "
@@ -142,6 +145,7 @@ def commit(
                 repo_type=repo_type,
                 parent_commit=head.sha,
                 create_pr=create_pr,
+                revision=branch,
             )
             return str(info.pr_url if create_pr else info.commit_url)
         except (HTTPError, ConnectionError, RuntimeError, ValueError) as error:
@@ -190,23 +194,32 @@ def read_head(
 
 
 def _head_or_new(
-    api: HfApi, repo_id: str, repo_type: str, private: bool | None, create_pr: bool
+    api: HfApi,
+    repo_id: str,
+    repo_type: str,
+    private: bool | None,
+    create_pr: bool,
+    branch: str | None,
 ) -> Head:
     try:
-        return read_head(repo_id, repo_type=repo_type, api=api)
+        return read_head(repo_id, repo_type=repo_type, revision=branch, api=api)
     except GatedRepoError:
         raise
+    except RevisionNotFoundError:
+        pass
     except RepositoryNotFoundError as error:
         # 401 is the Hub's answer to a bad token, and to none; creating would not go better.
         if create_pr or error.response.status_code == 401:
             raise
     try:
         api.create_repo(repo_id, repo_type=repo_type, private=private is not False, exist_ok=True)
+        if branch is not None:
+            api.create_branch(repo_id, branch=branch, repo_type=repo_type, exist_ok=True)
     except HfHubHTTPError as error:
         if _forbidden(error):
             raise _refusal(repo_id, error, create_pr) from error
         raise
-    return read_head(repo_id, repo_type=repo_type, api=api)
+    return read_head(repo_id, repo_type=repo_type, revision=branch, api=api)
 
 
 def _same_pull_request(

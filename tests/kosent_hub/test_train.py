@@ -259,6 +259,58 @@ def test_qlora_on_a_cpu_is_pushed_at_the_end_and_reloads_the_same(
     assert told.stdout == f"{BASE}\n", told.stderr
 
 
+def test_checkpoints_are_pushed_to_a_branch_while_it_trains(
+    run, hub, tiny_llama: Path, tmp_path: Path
+):
+    from tests.kosent_hub.conftest import write_dataset
+
+    hub.create(BASE, files={p.name: p for p in tiny_llama.iterdir() if p.is_file()})
+    write_dataset(tmp_path / "dataset")
+    # The first checkpoint does not get through, which is no reason to stop.
+    hub.fault(r"POST /api/models/kosent/tiny-KoSent/commit/checkpoints", "status", code=400)
+    flags = (
+        f"{' '.join(FLAGS)} --max_steps 3 --save_steps 1 --output_dir out --save_total_limit 1 "
+        "--push_to_hub true --hub_model_id kosent/tiny-KoSent --hub_strategy checkpoint"
+    ).split()
+    done = run(["python", "-m", "kosent_hub.train", *flags], cwd=tmp_path, env=hub.env())
+    assert done.returncode == 0, done.stderr
+    assert "step 1 not pushed" in done.stderr and "training goes on" in done.stderr
+    titles = [title for _, title, _ in hub.commits("kosent/tiny-KoSent", revision="checkpoints")]
+    # One that is saved while another is on its way may be left out.
+    assert set(titles) <= {"initial commit", "Checkpoint after step 2", "Checkpoint after step 3"}
+    assert len(titles) > 1
+    files = hub.files("kosent/tiny-KoSent", revision="checkpoints")
+    assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json"} <= files.keys()
+    assert not {name for name in files if name.endswith((".bin", ".pt", ".pth", ".md"))}
+    config = json.loads(files["adapter_config.json"])
+    assert (config["base_model_name_or_path"], config["revision"]) == (BASE, hub.head(BASE))
+    main = [title for _, title, _ in hub.commits("kosent/tiny-KoSent")]
+    assert main == ["Train with KoSent Hub", "initial commit"]
+    run_record = records.read(records.Run, tmp_path / "out" / records.RUN_PATH)
+    assert "hub_strategy" not in run_record.config
+
+
+def test_packed_dialogues_are_learned_as_apart(run, workplace: Path, offline: dict[str, str]):
+    """One row of several dialogues gives the loss that the same dialogues give in rows."""
+    flags = (
+        f"{' '.join(FLAGS)} --lora_dropout 0 --max_steps 1 --report_to none --eval_strategy no "
+        "--gradient_accumulation_steps 1 --train_sampling_strategy sequential --max_length 1024"
+    ).split()
+    found = {}
+    for name, more in (
+        ("rows", ["--per_device_train_batch_size", "20"]),
+        ("packed", ["--per_device_train_batch_size", "20", "--packing", "true"]),
+    ):
+        done = run(
+            ["python", "-m", "kosent_hub.train", *flags, *more, "--output_dir", name],
+            cwd=workplace, env=offline,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found[name] = records.read(records.Run, workplace / name / records.RUN_PATH).training
+    assert found["packed"].learned_tokens == found["rows"].learned_tokens
+    assert found["packed"].final["loss"] == pytest.approx(found["rows"].final["loss"], abs=1e-4)
+
+
 def test_inspect_shows_what_is_learned_and_stops(run, workplace: Path, offline: dict[str, str]):
     done = run([*TRAIN, "--inspect", "1", "--output_dir", "unmade"], cwd=workplace, env=offline)
     assert done.stdout == (

@@ -1,0 +1,65 @@
+"""Checkpoints on a branch of the run's repo while it trains, for trying the model meanwhile."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import CommitOperationAdd
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from kosent_hub.run_folder import ADAPTER, TOKENIZER, config_naming
+from model_card.commit import commit
+from model_card.errors import explain
+
+if TYPE_CHECKING:
+    from kosent_hub.recipe import Push
+
+BRANCH = "checkpoints"
+
+
+class PushCheckpoints(TrainerCallback):
+    """Pushes the adapter and tokenizer of each checkpoint beside the training, one at a time.
+
+    One that is saved while another is on its way is left out. What goes wrong is said and stops
+    nothing: the run is on the disk, and is pushed at its end.
+    """
+
+    def __init__(self, push: Push, base: str, revision: str | None) -> None:
+        self._push, self._base, self._revision = push, base, revision
+        self._thread = ThreadPoolExecutor(1)
+        self._sending: Future[None] | None = None
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Send what was just saved; read here, since an old checkpoint may go at any time."""
+        if not state.is_world_process_zero or (self._sending and not self._sending.done()):
+            return
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        names = [name for name in (*ADAPTER, *TOKENIZER) if (folder / name).is_file()]
+        files = {name: (folder / name).read_bytes() for name in names}
+        files["adapter_config.json"] = config_naming(folder, self._base, self._revision)
+        self._sending = self._thread.submit(self._send, files, state.global_step)
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        """Wait for what is on its way."""
+        self._thread.shutdown()
+
+    def _send(self, files: Mapping[str, bytes], step: int) -> None:
+        try:
+            url = commit(
+                self._push.repo_id,
+                lambda _: [CommitOperationAdd(name, data) for name, data in files.items()],
+                message=f"Checkpoint after step {step}",
+                # A model may be public: this only says how a missing repo is created.
+                private=None if self._push.private else False,
+                branch=BRANCH,
+            )
+            print(f"\nstep {step} pushed: {url}", file=sys.stderr)
+        except Exception as error:
+            why = explain(error) or repr(error)
+            print(f"\nstep {step} not pushed ({why}); training goes on", file=sys.stderr)
