@@ -4,7 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 VENV_VLLM := .venv-vllm
 BIN_VLLM := $(VENV_VLLM)/bin
-TORCH_CPU := https://download.pytorch.org/whl/cpu
 
 .PHONY: setup demo test test-vllm lint bench clean
 .DEFAULT_GOAL := test
@@ -33,8 +32,7 @@ test-vllm: $(VENV_VLLM)/.ready
 # vLLM's CPU build wants other versions than the rest, so it has an environment of its own.
 $(VENV_VLLM)/.ready: requirements-vllm.lock requirements-no-deps.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV_VLLM)
-	$(BIN_VLLM)/pip install --quiet --disable-pip-version-check --no-deps \
-		--extra-index-url $(TORCH_CPU) --constraint requirements-vllm.lock torch
+	$(BIN_VLLM)/pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN_VLLM)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-vllm.lock
 	$(BIN_VLLM)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-no-deps.lock
 	$(BIN_VLLM)/pip install --quiet --disable-pip-version-check --no-deps --editable .

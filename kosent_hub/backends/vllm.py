@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -89,7 +90,18 @@ class VllmBackend:
             yield Reply(index, str(text).strip(), len(tokens))
 
     def fits(self, samples: Sequence[Sample]) -> Iterator[Fit]:
-        """How the true replies fit the model, tokenised and counted as in training."""
+        """How the true replies fit the model, tokenised and counted as in training.
+
+        Nothing for an adapter: vLLM applies LoRA to the scores of one position per request, so
+        those of a whole prompt end its engine.
+        """
+        if self.lora is not None:
+            print(
+                f"{self.model.id}: vLLM cannot score true replies under an adapter, so perplexity "
+                "and token accuracy are left out",
+                file=sys.stderr,
+            )
+            return
         texts = ([*s.messages, {"role": "assistant", "content": s.target}] for s in samples)
         rows = list(encoder(self.tokenizer).encode(texts))
         asked = [row["input_ids"] for row in rows]
