@@ -2,8 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VENV_VLLM := .venv-vllm
+BIN_VLLM := $(VENV_VLLM)/bin
 
+<<<<<<< HEAD
 .PHONY: setup demo test test-slow lint bench clean
+=======
+.PHONY: setup demo test test-vllm lint bench clean
+>>>>>>> vllm
 .DEFAULT_GOAL := test
 
 setup: $(VENV)/.ready
@@ -24,8 +30,22 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
+<<<<<<< HEAD
 test-slow: setup
 	$(BIN)/python -m pytest --slow -m slow
+=======
+test-vllm: $(VENV_VLLM)/.ready
+	$(BIN_VLLM)/python -m pytest tests/kosent_hub/test_vllm.py
+
+# vLLM's CPU build wants other versions than the rest, so it has an environment of its own.
+$(VENV_VLLM)/.ready: requirements-vllm.lock requirements-no-deps.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV_VLLM)
+	$(BIN_VLLM)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN_VLLM)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-vllm.lock
+	$(BIN_VLLM)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-no-deps.lock
+	$(BIN_VLLM)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+>>>>>>> vllm
 
 lint: setup
 	$(BIN)/ruff check .
@@ -36,4 +56,4 @@ bench: setup
 	$(BIN)/python -m pytest tests/benchmarks --benchmarks
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(VENV_VLLM) build dist *.egg-info

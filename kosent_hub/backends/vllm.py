@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from kosent_hub import device
@@ -28,6 +31,9 @@ class VllmBackend:
     """Replies and fits of one model, an adapter through vLLM's own LoRA support."""
 
     def __init__(self, request: Request) -> None:
+        # Its log is read when it is imported, and goes to stdout, where the results go.
+        os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         try:
             import vllm
         except ImportError as error:
@@ -43,20 +49,24 @@ class VllmBackend:
         self.model = located.record(dtype)
         self.template_sha256 = template_sha256(self.tokenizer)
         self.template_example: str | None = prompts.render(self.tokenizer, prompts.EXAMPLE)
-        self.engine = vllm.LLM(
-            **{
-                "model": located.base_id,
-                "revision": located.base.revision,
-                "dtype": dtype,
-                "trust_remote_code": request.trust_remote_code,
-                "load_format": "safetensors",
-                "disable_log_stats": True,
-                **_lora_settings(located),
-                **dict(request.engine_args),
-            }
-        ).llm_engine
+        with _starting(located.model_id):
+            self.engine = vllm.LLM(
+                **{
+                    "model": located.base_id,
+                    "revision": located.base.revision,
+                    "dtype": dtype,
+                    "trust_remote_code": request.trust_remote_code,
+                    "load_format": "safetensors",
+                    "disable_log_stats": True,
+                    **_lora_settings(located),
+                    **dict(request.engine_args),
+                }
+            ).llm_engine
+            self.lora = _lora(located)
+            if self.lora is not None:
+                # Here what is wrong with it is said; in a request it would end the engine.
+                self.engine.add_lora(self.lora)
         self.identity = located.identity
-        self.lora = _lora(located)
         self.stop = prompts.stop_ids(self.tokenizer, _generation_config(located))
         self.generation: dict[str, Any] = {
             "do_sample": False,
@@ -68,21 +78,34 @@ class VllmBackend:
 
     def replies(self, samples: Sequence[Sample]) -> Iterator[Reply]:
         """The samples' replies as they end."""
-        asked = (list(ids) for ids in prompts.encode(self.tokenizer, samples))
+        asked = list(prompts.encode(self.tokenizer, samples))
         settings = {
             "max_tokens": self.generation["max_new_tokens"],
             "stop_token_ids": sorted(self.stop),
         }
+        self._assert_room(asked, settings["max_tokens"], samples)
         for index, output in self._run(asked, settings):
             tokens = list(output.outputs[0].token_ids)
             text = self.tokenizer.decode(tokens, skip_special_tokens=True)
             yield Reply(index, str(text).strip(), len(tokens))
 
     def fits(self, samples: Sequence[Sample]) -> Iterator[Fit]:
-        """How the true replies fit the model, tokenised and counted as in training."""
+        """How the true replies fit the model, tokenised and counted as in training.
+
+        Nothing for an adapter: vLLM applies LoRA to the scores of one position per request, so
+        those of a whole prompt end its engine.
+        """
+        if self.lora is not None:
+            print(
+                f"{self.model.id}: vLLM cannot score true replies under an adapter, so perplexity "
+                "and token accuracy are left out",
+                file=sys.stderr,
+            )
+            return
         texts = ([*s.messages, {"role": "assistant", "content": s.target}] for s in samples)
         rows = list(encoder(self.tokenizer).encode(texts))
-        asked = (row["input_ids"] for row in rows)
+        asked = [row["input_ids"] for row in rows]
+        self._assert_room(asked, 1, samples)
         for index, output in self._run(asked, {"max_tokens": 1, "prompt_logprobs": 1}):
             ids = rows[index]["input_ids"]
             begin, end = spans(rows[index]["labels"])[-1]
@@ -95,7 +118,7 @@ class VllmBackend:
             )
 
     def _run(
-        self, prompts_ids: Iterable[list[int]], settings: dict[str, Any], lora: bool = True
+        self, prompts_ids: Iterable[Sequence[int]], settings: dict[str, Any], lora: bool = True
     ) -> Iterator[tuple[int, Any]]:
         """Index and output of each prompt, as they end."""
         from vllm import SamplingParams
@@ -109,15 +132,39 @@ class VllmBackend:
                 if more:
                     self.engine.add_request(
                         str(index),
-                        {"prompt_token_ids": ids},
+                        {"prompt_token_ids": list(ids)},
                         SamplingParams(temperature=0, detokenize=False, **settings),
                         lora_request=self.lora if lora else None,
                     )
                     open_requests += 1
-            for output in self.engine.step() if open_requests else ():
+            for output in self._step() if open_requests else ():
                 if output.finished:
                     open_requests -= 1
                     yield int(output.request_id), output
+
+    def _step(self) -> list[Any]:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            return self.engine.step()
+        except EngineDeadError as error:
+            raise KoSentError(
+                f"{self.model.id}: vLLM's engine died (its own messages are above); the replies it "
+                "gave are kept, and the same command goes on from there"
+            ) from error
+
+    def _assert_room(
+        self, asked: Sequence[Sequence[int]], new_tokens: int, samples: Sequence[Sample]
+    ) -> None:
+        """Raise KoSentError if a reply would be cut short by the engine's context."""
+        most = self.engine.model_config.max_model_len
+        for ids, sample in zip(asked, samples, strict=True):
+            if len(ids) + new_tokens > most:
+                raise KoSentError(
+                    f"{self.model.id}: sample {sample.id} takes {len(ids)} tokens and {new_tokens} "
+                    f"new ones, more than vLLM's context of {most}; raise it with --engine-arg "
+                    "max_model_len=N, or lower --max-new-tokens"
+                )
 
     def _assert_active(self, model_id: str) -> None:
         """Raise KoSentError if the adapter changes nothing of what the model says."""
@@ -133,6 +180,24 @@ class VllmBackend:
                 f"{model_id}: with the adapter the model answers exactly as without it; "
                 "its weights are all zero or fit no layer of the base model"
             )
+
+
+@contextmanager
+def _starting(model_id: str) -> Iterator[None]:
+    """Raise what vLLM says of a model, an option or a machine as one line.
+
+    It says it with any exception there is; a process of its own that could not start has said it
+    on stderr.
+    """
+    try:
+        yield
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise KoSentError(
+            f"{model_id}: vLLM did not start with it ({said[:300]}); mend what it names with "
+            "--engine-arg, such as gpu_memory_utilization=0.5 or max_model_len=2048 where memory "
+            "is short, or leave --backend out"
+        ) from error
 
 
 def _lora_settings(located: Located) -> dict[str, Any]:

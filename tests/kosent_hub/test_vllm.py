@@ -1,7 +1,7 @@
 """The vLLM backend, run by `make test-vllm` in an environment of its own."""
 
 import json
-import os
+import re
 import subprocess
 import sys
 
@@ -12,19 +12,26 @@ pytest.importorskip("vllm")
 from tests.kosent_hub.adapters import write_adapter
 from tests.kosent_hub.dialogues import write_dataset
 
-ENGINE = ("--engine-arg", "gpu_memory_utilization=0.15", "--engine-arg", "enforce_eager=true")
+ENGINE = {"kv_cache_memory_bytes": 2**28, "max_model_len": 512, "enforce_eager": "true"}
 QUICK = ("--embedder", "none", "--max-new-tokens", "8", "--no-safety", "--dtype", "float32")
 
 
-def evaluate(backend, model, dataset, out, *more):
-    """Ends with the results; in a process of its own, for vLLM does not let go of memory."""
-    engine = (*ENGINE, "--engine-arg", "max_model_len=512") if backend == "vllm" else ()
-    command = [
-        *(sys.executable, "-m", "kosent_hub.evaluate", "--backend", backend, *QUICK, *engine),
+def command(backend, model, dataset, out, *more, **engine):
+    arguments = ENGINE | engine if backend == "vllm" else {}
+    return [
+        *(sys.executable, "-m", "kosent_hub.evaluate", "--backend", backend, *QUICK),
+        *(
+            part
+            for name, value in arguments.items()
+            for part in ("--engine-arg", f"{name}={value}")
+        ),
         *("--model", str(model), "--dataset", str(dataset), "--output", str(out), "--json", *more),
     ]
-    env = os.environ | {"VLLM_LOGGING_LEVEL": "ERROR"}
-    done = subprocess.run(command, capture_output=True, text=True, env=env)
+
+
+def evaluate(*arguments, **engine):
+    """Exit status, stdout, stderr of a process of its own."""
+    done = subprocess.run(command(*arguments, **engine), capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -33,10 +40,14 @@ def dataset(tmp_path):
     return write_dataset(tmp_path / "chat", 5)
 
 
-def close(ours, theirs):
+FITS = ("perplexity", "token_accuracy")
+
+
+def close(ours, theirs, without=()):
     """The same replies, and fits that differ by rounding only."""
-    for name, metric in ours["metrics"].items():
-        tolerance = 1e-3 if name in ("perplexity", "token_accuracy") else 1e-9
+    assert theirs["metrics"].keys() == ours["metrics"].keys() - set(without)
+    for name in theirs["metrics"]:
+        metric, tolerance = ours["metrics"][name], 1e-3 if name in FITS else 1e-9
         assert theirs["metrics"][name]["value"] == pytest.approx(metric["value"], rel=tolerance)
 
 
@@ -54,7 +65,8 @@ def test_an_adapter_is_active_in_vllm(smollm2, dataset, tmp_path):
     status, found, said = evaluate("vllm", tuned, dataset, tmp_path / "vllm")
     assert status == 0, said
     _, expected, _ = evaluate("transformers", tuned, dataset, tmp_path / "here")
-    close(json.loads(expected), json.loads(found))
+    close(json.loads(expected), json.loads(found), without=FITS)
+    assert "perplexity and token accuracy are left out" in said
     assert json.loads(found)["model"]["adapter"] is True
 
 
@@ -63,3 +75,52 @@ def test_an_adapter_that_does_nothing_is_refused(smollm2, dataset, tmp_path):
     status, _, said = evaluate("vllm", idle, dataset, tmp_path / "vllm")
     assert status == 2
     assert "answers exactly as without it" in said
+
+
+def test_a_reply_is_refused_that_the_context_would_cut_short(tiny_llama, dataset, tmp_path):
+    status, _, said = evaluate("vllm", tiny_llama, dataset, tmp_path / "vllm", max_model_len=64)
+    assert status == 2
+    assert "and 8 new ones, more than vLLM's context of 64; raise it with" in said.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["max_model_length", "tensor_parallel_size"])
+def test_what_vllm_cannot_take_is_one_line(name, tiny_llama, dataset, tmp_path):
+    status, _, said = evaluate("vllm", tiny_llama, dataset, tmp_path / "vllm", **{name: -1})
+    assert status == 2
+    assert f"{tiny_llama}: vLLM did not start with it (" in said.splitlines()[-1]
+    assert name in said.splitlines()[-1]
+    assert "Traceback" not in said
+
+
+def test_a_run_goes_on_where_the_engine_died(smollm2, tmp_path):
+    arguments = ("vllm", smollm2, write_dataset(tmp_path / "many", 30), tmp_path / "out")
+    process = subprocess.Popen(
+        command(*arguments, max_num_seqs=2),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if re.search(r"reply: .* [1-9]\d*/60 ", line):
+            break
+    engine = next(p for p in children(process.pid) if "EngineCore" in " ".join(p.cmdline()))
+    engine.kill()
+    _, rest = process.communicate()
+    said = "".join(said) + rest
+    assert process.returncode == 2, said
+    assert "vLLM's engine died" in said.splitlines()[-1]
+
+    status, found, said = evaluate(*arguments)
+    assert status == 0, said
+    assert json.loads(found)["dataset"]["samples"] == 60
+    stored = (tmp_path / "out" / "completions-0.jsonl").read_text("utf-8").strip().splitlines()
+    keys = [json.loads(line)["key"] for line in stored]
+    assert len(keys) == len(set(keys)) == 120
+
+
+def children(pid):
+    import psutil
+
+    return psutil.Process(pid).children(recursive=True)
