@@ -8,6 +8,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kosent_hub import metrics, safety, score
 from kosent_hub.collect import Outcome
@@ -48,11 +49,12 @@ def compute(
     *,
     embedder: str,
     seed: int,
+    settings: dict[str, Any],
 ) -> tuple[records.Results, Columns]:
     """The record of the evaluation, and each sample's own replies and scores.
 
     `outcomes` are the model's and, if there is one, the baseline's. `embedder` names the sentence
-    encoder of the cosine, `none` leaves it out.
+    encoder of the cosine, `none` leaves it out. `settings` go into the record as they are.
     """
     print("scoring", file=sys.stderr)
     targets = [sample.target for sample in samples]
@@ -94,6 +96,7 @@ def compute(
             for name in points
         },
         baseline=_baseline(outcomes[1], ours, scores[1], seed) if len(scores) > 1 else None,
+        settings=settings,
     )
     columns: Columns = {"prediction": first.replies}
     columns |= {"baseline": outcomes[1].replies} if len(outcomes) > 1 else {}

@@ -14,6 +14,7 @@ its kind, and how many requests it hits (None: all of them, until cleared). Kind
 | `corrupt` | as many bytes as promised, some of them others | |
 | `trickle` | the answer's body slowly | `chunk` bytes (1) every `pause` seconds (0.05) |
 | `delay` | the answer late | `seconds` |
+| `gather` | an answer only once all `times` requests are there | |
 | `commit` | somebody else's commit lands just before | `files`, `author` ("bob"), `title` |
 | `delete_repo` | the repository deleted just before | |
 | `expire_token` | the caller's token expired just before | |
@@ -40,10 +41,13 @@ KINDS = {
     "corrupt": set(),
     "trickle": {"chunk", "pause"},
     "delay": {"seconds"},
+    "gather": set(),
     "commit": {"files", "author", "title"},
     "delete_repo": set(),
     "expire_token": set(),
 }
+# A request that waits for others ends as a bug of the test when they do not come.
+GATHER_SECONDS = 240
 RESETS = ("before", "reading", "unanswered", "during", "after")
 
 
@@ -54,6 +58,7 @@ class Fault:
     left: int | None = 1
     options: dict[str, Any] = field(default_factory=dict)
     hits: int = 0
+    gathered: threading.Barrier | None = None
 
     def __post_init__(self) -> None:
         # A misspelt fault would be a test that cannot fail.
@@ -65,6 +70,8 @@ class Fault:
         if self.kind == "reset" and self.options.get("when", "before") not in RESETS:
             raise ValueError(f"a reset is one of {', '.join(RESETS)}")
         re.compile(self.match)
+        if self.kind == "gather":
+            self.gathered = threading.Barrier(self.left or 1, timeout=GATHER_SECONDS)
 
     @property
     def needs_body(self) -> bool:
