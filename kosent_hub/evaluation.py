@@ -13,7 +13,7 @@ from typing import Any
 
 from kosent_hub import processes, safety
 from kosent_hub.backends import Request
-from kosent_hub.collect import collect
+from kosent_hub.collect import Outcome, collect
 from kosent_hub.completions import Completions
 from kosent_hub.model import resolve
 from kosent_hub.report import table
@@ -49,11 +49,7 @@ def evaluate(args: argparse.Namespace, settings: dict[str, Any]) -> None:
     # Other settings may have had the same replies made, as with another embedder.
     others = [] if args.fresh or args.output else place.parent.glob(f"{escape(place.name)}*")
     beside = [other for other in others if other != folder]
-    store = Completions(folder, processes.rank(), beside)
-    if args.fresh:
-        _forget(store)
-    found = [collect(args.backend, r, samples, written.samples, store) for r in requests]
-    outcomes = [outcome for outcome in found if outcome is not None]
+    outcomes = _outcomes(args, requests, samples, written, folder, beside)
     if not outcomes:
         return  # another process scores
     results, columns = compute(
@@ -73,6 +69,22 @@ def evaluate(args: argparse.Namespace, settings: dict[str, Any]) -> None:
     print(f"results: {folder / 'results.json'}", file=sys.stderr)
     _tell_replaced(before, results)
     _hand_on(args, results, conversations.dumps(written.conversations(outcomes)).encode())
+
+
+def _outcomes(
+    args: argparse.Namespace,
+    requests: Sequence[Request],
+    samples: Sequence[Sample],
+    written: Written,
+    folder: Path,
+    beside: Sequence[Path],
+) -> list[Outcome]:
+    """What each model did; nothing in any process but the first."""
+    store = Completions(folder, processes.rank(), beside)
+    if args.fresh:
+        _forget(store)
+    found = [collect(args.backend, r, samples, written.samples, store) for r in requests]
+    return [outcome for outcome in found if outcome is not None]
 
 
 def _silence() -> None:

@@ -63,13 +63,8 @@ def compute(
         "shuffled": score.shuffled(targets, seed),
         "copy_user": [sample.user for sample in samples],
     }
-    cosines: score.Measures = {}
-    if embedder != "none":
-        cosines = score.cosines(texts | points, targets, load_embedder(embedder))
-    measures = {
-        name: score.measure(replies, targets, cosines.get(name))
-        for name, replies in (texts | points).items()
-    }
+    encoder = None if embedder == "none" else load_embedder(embedder)
+    measures = score.measure_all(texts | points, targets, encoder)
     scores = [
         _scores(outcome, measures[name], samples, written, seed)
         for name, outcome in zip(texts, outcomes, strict=True)
