@@ -22,6 +22,7 @@ from kosent_hub.samples import Sample, load_samples, system_prompt
 from kosent_hub.settings import with_baseline
 from kosent_hub.written import Written
 from model_card import conversations, records
+from model_card.errors import AGAIN, next_step
 from model_card.local import write_whole
 from model_card.view import written as written_settings
 
@@ -186,7 +187,8 @@ def _hand_on(args: argparse.Namespace, results: records.Results, talk: bytes) ->
         from model_card.publish import publish
 
         message = f"Scores on {_named(results)}"
-        url = publish(args.model, files, message=message, create_pr=args.create_pr)
+        with next_step(f"{AGAIN}: the replies are kept, none is generated again"):
+            url = publish(args.model, files, message=message, create_pr=args.create_pr)
         print(f"in the model's card: {url}", file=sys.stderr)
     elif (run / records.RUN_PATH).is_file():
         for name, data in files.items():

@@ -72,6 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
         "HF_UPDATE_DOWNLOAD_COUNTS": "0",
         "TOKENIZERS_PARALLELISM": "false",
+        "KOSENT_HUB_PATIENCE": "1",
     }
 
 
@@ -89,6 +90,19 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
 
     with Hub(tmp_path_factory.mktemp("hf-home")) as running:
         yield running
+
+
+@pytest.fixture
+def patient() -> Iterator[None]:
+    """The patient client of our commands, for a test that calls what they call."""
+    from huggingface_hub import set_client_factory
+    from huggingface_hub.utils._http import default_client_factory
+
+    from model_card import patience
+
+    patience.install()
+    yield
+    set_client_factory(default_client_factory)
 
 
 @pytest.fixture(scope="session")
