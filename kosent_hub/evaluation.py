@@ -19,7 +19,7 @@ from kosent_hub.model import resolve
 from kosent_hub.report import table
 from kosent_hub.results import Columns, compute
 from kosent_hub.samples import Sample, load_samples, system_prompt
-from kosent_hub.settings import with_baseline
+from kosent_hub.settings import for_record
 from kosent_hub.written import Written
 from model_card import conversations, records
 from model_card.errors import AGAIN, next_step
@@ -60,7 +60,7 @@ def evaluate(args: argparse.Namespace, settings: dict[str, Any]) -> None:
         outcomes,
         embedder=args.embedder,
         seed=args.seed,
-        settings=with_baseline(settings, outcomes),
+        settings=for_record(settings, outcomes),
     )
     write_whole(folder / "results.json", records.dumps(results).encode())
     _write_samples(folder / "samples.parquet", samples, columns)

@@ -1,7 +1,6 @@
 """What tells one evaluation of a model on a split from another: options not left at their defaults.
 
 The commits that are read are no settings: the same command, given again, is the same evaluation.
-Nor is what it is compared with, where that is the model's own base.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from kosent_hub.embedder import PACKAGED
 from kosent_hub.model import resolve
 
 OPTIONS = (
-    "revision", "dataset_revision", "limit", "safety", "backend", "engine_arg", "embedder",
+    "revision", "baseline", "dataset_revision", "limit", "safety", "backend", "engine_arg", "embedder",
     "max_new_tokens", "dtype", "chat_template", "seed",
 )  # fmt: skip
 
@@ -28,8 +27,10 @@ def settings(args: argparse.Namespace, default: Callable[[str], Any]) -> dict[st
     found = {name: given[name] for name in OPTIONS if given[name] != default(name)}
     if args.safety == (args.limit is None):
         found.pop("safety", None)  # what was asked for would have happened anyway
+    if args.baseline:
+        found["baseline"] = _name(args.baseline)
     if args.embedder not in ("none", PACKAGED) and "embedder" in found:
-        found["embedder"] = resolve(args.embedder).id
+        found["embedder"] = _name(args.embedder)
     if "chat_template" in found:
         text = Path(args.chat_template).read_bytes()
         found["chat_template"] = hashlib.sha256(text).hexdigest()[:12]
@@ -38,8 +39,13 @@ def settings(args: argparse.Namespace, default: Callable[[str], Any]) -> dict[st
     return found
 
 
-def with_baseline(given: dict[str, Any], outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The settings, and the baseline if it is another than the model's own base."""
-    if len(outcomes) < 2 or outcomes[1].model.id == outcomes[0].model.base_model:
+def _name(model: str) -> str:
+    """A model's Hub id, or its folder's name without the path to it."""
+    return resolve(model).id if Path(model).is_dir() else model
+
+
+def for_record(given: dict[str, Any], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The settings without a baseline that is the model's own base: that is the usual one."""
+    if len(outcomes) < 2 or outcomes[1].model.id != outcomes[0].model.base_model:
         return given
-    return given | {"baseline": outcomes[1].model.id}
+    return {name: value for name, value in given.items() if name != "baseline"}
