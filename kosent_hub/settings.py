@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from kosent_hub.collect import Outcome
-from kosent_hub.embedder import PACKAGED
 from kosent_hub.model import resolve
 
 OPTIONS = (
-    "revision", "baseline", "dataset_revision", "limit", "safety", "backend", "engine_arg", "embedder",
-    "max_new_tokens", "dtype", "chat_template", "seed",
+    "revision", "baseline", "dataset_revision", "limit", "safety", "backend", "engine_arg",
+    "embedder", "max_new_tokens", "dtype", "chat_template", "seed",
 )  # fmt: skip
 
 
@@ -27,10 +26,8 @@ def settings(args: argparse.Namespace, default: Callable[[str], Any]) -> dict[st
     found = {name: given[name] for name in OPTIONS if given[name] != default(name)}
     if args.safety == (args.limit is None):
         found.pop("safety", None)  # what was asked for would have happened anyway
-    if args.baseline:
-        found["baseline"] = _name(args.baseline)
-    if args.embedder not in ("none", PACKAGED) and "embedder" in found:
-        found["embedder"] = _name(args.embedder)
+    for name in {"baseline", "embedder"} & found.keys():
+        found[name] = _name(found[name])
     if "chat_template" in found:
         text = Path(args.chat_template).read_bytes()
         found["chat_template"] = hashlib.sha256(text).hexdigest()[:12]
