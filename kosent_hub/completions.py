@@ -16,18 +16,24 @@ from kosent_hub.samples import Sample
 class Completions:
     """The records of one output folder, found again by what they were made from.
 
-    Every process appends to a file of its own and reads those of all.
+    Every process appends to a file of its own and reads those of all. Records in the folders
+    `beside` count too, but are not looked for again.
     """
 
-    def __init__(self, folder: Path, rank: int = 0) -> None:
+    def __init__(self, folder: Path, rank: int = 0, beside: Iterable[Path] = ()) -> None:
         self.folder, self.rank = folder, rank
         self.found: dict[str, dict[str, Any]] = {}
         folder.mkdir(parents=True, exist_ok=True)
+        for other in beside:
+            self._take(other)
         self.read()
 
     def read(self) -> None:
         """Take up what all processes have written."""
-        for path in sorted(self.folder.glob("completions-*.jsonl")):
+        self._take(self.folder)
+
+    def _take(self, folder: Path) -> None:
+        for path in sorted(folder.glob("completions-*.jsonl")):
             for line in path.read_bytes().splitlines():
                 try:
                     record = json.loads(line)

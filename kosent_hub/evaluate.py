@@ -21,13 +21,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(argv: Sequence[str] | None) -> None:
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
     _check(args)
     from kosent_hub.evaluation import evaluate
+    from kosent_hub.settings import settings
     from model_card import patience
 
     patience.install()
-    evaluate(args)
+    evaluate(args, settings(args, parser.get_default))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,24 +7,31 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from glob import escape
 from pathlib import Path
+from typing import Any
 
 from kosent_hub import preflight, processes, safety
 from kosent_hub.backends import Request
-from kosent_hub.collect import collect
+from kosent_hub.collect import Outcome, collect
 from kosent_hub.completions import Completions
 from kosent_hub.model import resolve
 from kosent_hub.report import table
 from kosent_hub.results import Columns, compute
 from kosent_hub.samples import Sample, load_samples, system_prompt
+from kosent_hub.settings import for_record
 from kosent_hub.written import Written
 from model_card import conversations, records
 from model_card.errors import AGAIN, next_step
 from model_card.local import write_whole
+from model_card.view import written as written_settings
 
 
-def evaluate(args: argparse.Namespace) -> None:
-    """Do what the command line asks for; print the table or the JSON, and where the rest is."""
+def evaluate(args: argparse.Namespace, settings: dict[str, Any]) -> None:
+    """Do what the command line asks for; print the table or the JSON, and where the rest is.
+
+    `settings` are those of the options that tell this evaluation from others.
+    """
     _silence()
     if args.push or args.create_pr:
         preflight.writer(args.model)  # a token is better missed now than hours later
@@ -34,17 +41,24 @@ def evaluate(args: argparse.Namespace) -> None:
     )
     with_safety = args.limit is None if args.safety is None else args.safety
     written = Written(system_prompt(samples), safety.load() if with_safety else [])
-    folder = args.output or _folder(args.model, dataset)
+    place = _place(args.model, dataset)
+    folder = args.output or place.with_name(place.name + records.suffix(settings))
+    before = _results_in(folder)
     processes.begin()
-    store = Completions(folder, processes.rank())
-    if args.fresh:
-        _forget(store)
-    found = [collect(args.backend, r, samples, written.samples, store) for r in requests]
-    outcomes = [outcome for outcome in found if outcome is not None]
+    # Other settings may have had the same replies made, as with another embedder.
+    others = [] if args.fresh or args.output else place.parent.glob(f"{escape(place.name)}*")
+    beside = [other for other in others if other != folder]
+    outcomes = _outcomes(args, requests, samples, written, folder, beside)
     if not outcomes:
         return  # another process scores
     results, columns = compute(
-        samples, dataset, written, outcomes, embedder=args.embedder, seed=args.seed
+        samples,
+        dataset,
+        written,
+        outcomes,
+        embedder=args.embedder,
+        seed=args.seed,
+        settings=for_record(settings, outcomes),
     )
     write_whole(folder / "results.json", records.dumps(results).encode())
     _write_samples(folder / "samples.parquet", samples, columns)
@@ -52,7 +66,24 @@ def evaluate(args: argparse.Namespace) -> None:
         write_whole(folder / "safety.jsonl", written.safety_lines(outcomes).encode())
     print(records.dumps(results) if args.json else table(results) + "\n", end="", flush=True)
     print(f"results: {folder / 'results.json'}", file=sys.stderr)
+    _tell_replaced(before, results)
     _hand_on(args, results, conversations.dumps(written.conversations(outcomes)).encode())
+
+
+def _outcomes(
+    args: argparse.Namespace,
+    requests: Sequence[Request],
+    samples: Sequence[Sample],
+    written: Written,
+    folder: Path,
+    beside: Sequence[Path],
+) -> list[Outcome]:
+    """What each model did; nothing in any process but the first."""
+    store = Completions(folder, processes.rank(), beside)
+    if args.fresh:
+        _forget(store)
+    found = [collect(args.backend, r, samples, written.samples, store) for r in requests]
+    return [outcome for outcome in found if outcome is not None]
 
 
 def _silence() -> None:
@@ -86,11 +117,35 @@ def _requests(args: argparse.Namespace) -> list[Request]:
     ]
 
 
-def _folder(model: str, dataset: records.EvaluatedDataset) -> Path:
+def _place(model: str, dataset: records.EvaluatedDataset) -> Path:
     """`kosent-eval/<model>--<dataset>--<split>`, by the names that the record uses."""
     repo = resolve(model) if Path(model).is_dir() else records.Repo(model)
     parts = (repo.id, dataset.id, dataset.split)
     return Path("kosent-eval") / "--".join(part.replace("/", "--") for part in parts)
+
+
+def _results_in(folder: Path) -> records.Results | None:
+    """What an earlier command left there; raises KoSentError for what cannot be told."""
+    path = folder / "results.json"
+    return records.read(records.Results, path) if path.is_file() else None
+
+
+def _tell_replaced(before: records.Results | None, results: records.Results) -> None:
+    if before is None:
+        return
+    old, new = (f"{r.model.id} on {_named(r)}" for r in (before, results))
+    if old != new:
+        print(
+            f"they replace those of {old}, whose replies are kept: its command gives them again",
+            file=sys.stderr,
+        )
+
+
+def _named(results: records.Results) -> str:
+    """What a model was evaluated on, in words: `ORG/DATASET, test, limit 5`."""
+    settings = written_settings(results.settings)
+    parts = [results.dataset.id, results.dataset.split, *([settings] if settings else [])]
+    return ", ".join(parts)
 
 
 def _forget(store: Completions) -> None:
@@ -129,9 +184,9 @@ def _hand_on(args: argparse.Namespace, results: records.Results, talk: bytes) ->
     if args.push or args.create_pr:
         from model_card.publish import publish
 
-        where = f"{results.dataset.id}, {results.dataset.split}"
+        message = f"Scores on {_named(results)}"
         with next_step(f"{AGAIN}: the replies are kept, none is generated again"):
-            url = publish(args.model, files, message=f"Scores on {where}", create_pr=args.create_pr)
+            url = publish(args.model, files, message=message, create_pr=args.create_pr)
         print(f"in the model's card: {url}", file=sys.stderr)
     elif (run / records.RUN_PATH).is_file():
         for name, data in files.items():

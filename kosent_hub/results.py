@@ -8,6 +8,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kosent_hub import metrics, safety, score
 from kosent_hub.collect import Outcome
@@ -48,11 +49,12 @@ def compute(
     *,
     embedder: str,
     seed: int,
+    settings: dict[str, Any],
 ) -> tuple[records.Results, Columns]:
     """The record of the evaluation, and each sample's own replies and scores.
 
     `outcomes` are the model's and, if there is one, the baseline's. `embedder` names the sentence
-    encoder of the cosine, `none` leaves it out.
+    encoder of the cosine, `none` leaves it out. `settings` go into the record as they are.
     """
     print("scoring", file=sys.stderr)
     targets = [sample.target for sample in samples]
@@ -61,13 +63,8 @@ def compute(
         "shuffled": score.shuffled(targets, seed),
         "copy_user": [sample.user for sample in samples],
     }
-    cosines: score.Measures = {}
-    if embedder != "none":
-        cosines = score.cosines(texts | points, targets, load_embedder(embedder))
-    measures = {
-        name: score.measure(replies, targets, cosines.get(name))
-        for name, replies in (texts | points).items()
-    }
+    encoder = None if embedder == "none" else load_embedder(embedder)
+    measures = score.measure_all(texts | points, targets, encoder)
     scores = [
         _scores(outcome, measures[name], samples, written, seed)
         for name, outcome in zip(texts, outcomes, strict=True)
@@ -94,6 +91,7 @@ def compute(
             for name in points
         },
         baseline=_baseline(outcomes[1], ours, scores[1], seed) if len(scores) > 1 else None,
+        settings=settings,
     )
     columns: Columns = {"prediction": first.replies}
     columns |= {"baseline": outcomes[1].replies} if len(outcomes) > 1 else {}

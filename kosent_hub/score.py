@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +18,42 @@ from model_card.records import Comparison, Metric
 Measures = dict[str, Measure]
 
 CHUNK = 512
+
+
+def measure_all(
+    columns: Mapping[str, Sequence[str]], references: Sequence[str], embedder: Embedder | None
+) -> dict[str, Measures]:
+    """The measures of each column of texts; the cosine among them if there is an `embedder`.
+
+    A chunk of samples at a time: vectors and counts of all of them need not be in memory.
+    """
+    parts: dict[str, list[Measures]] = {name: [] for name in columns}
+    for start in range(0, len(references), CHUNK):
+        part = slice(start, start + CHUNK)
+        truth = references[part]
+        true_vectors = _vectors(truth, embedder) if embedder else None
+        for name, texts in columns.items():
+            cosines = None
+            if embedder and true_vectors is not None:
+                values = np.einsum("ij,ij->i", _vectors(texts[part], embedder), true_vectors)
+                cosines = metrics.mean_of(
+                    values.tolist(), unit="cosine", signature=embedder.signature
+                )
+            parts[name].append(measure(texts[part], truth, cosines))
+        metrics.forget_texts()
+    return {
+        name: {metric: _joined([part[metric] for part in found]) for metric in found[0]}
+        for name, found in parts.items()
+    }
+
+
+def _vectors(texts: Sequence[str], embedder: Embedder) -> np.ndarray:
+    return metrics.unit_vectors(embedder.encode(metrics.nfc(texts)))
+
+
+def _joined(parts: Sequence[Measure]) -> Measure:
+    """One measure of what several are of a part each."""
+    return replace(parts[0], rows=np.concatenate([part.rows for part in parts]))
 
 
 def measure(
@@ -53,26 +90,6 @@ def measure_fits(fits: Sequence[Fit]) -> Measures:
         "token_accuracy": Measure(
             correct, lambda total: float(total[0] / total[1]), "0-1", signature
         ),
-    }
-
-
-def cosines(
-    columns: Mapping[str, Sequence[str]], references: Sequence[str], embedder: Embedder
-) -> Measures:
-    """The cosine measure of each column of texts with the references.
-
-    A chunk of samples at a time: the vectors of all of them need not be in memory.
-    """
-    found: dict[str, list[float]] = {name: [] for name in columns}
-    for start in range(0, len(references), CHUNK):
-        part = slice(start, start + CHUNK)
-        truth = metrics.unit_vectors(embedder.encode(metrics.nfc(references[part])))
-        for name, texts in columns.items():
-            vectors = metrics.unit_vectors(embedder.encode(metrics.nfc(texts[part])))
-            found[name].extend(np.einsum("ij,ij->i", vectors, truth).tolist())
-    return {
-        name: metrics.mean_of(values, unit="cosine", signature=embedder.signature)
-        for name, values in found.items()
     }
 
 

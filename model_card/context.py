@@ -21,6 +21,7 @@ from model_card.tables import (
     emotion_table,
     headline_table,
     meaning_list,
+    overview_table,
     pairs,
     reference_table,
     score_table,
@@ -55,6 +56,7 @@ def context(facts: Facts, repo_id: str | None, lang: str, *, both: bool) -> dict
         "emotions": lambda e: emotion_table(e.emotions, lang),
         "headline": lambda e: headline_table(e, _base_label(facts, e, lang), lang),
         "scores": lambda e, rows: score_table(e, rows, _base_label(facts, e, lang), lang),
+        "overview": partial(overview_table, language=lang),
         "meanings": meaning_list,
         "model_at": _evaluated_model,
         "versions": lambda r: ", ".join(f"{name} {v}" for name, v in sorted(r.versions.items())),
@@ -143,10 +145,14 @@ def name_of(facts: Facts, repo_id: str | None) -> str:
 
 
 def _best(evaluations: list[Evaluation]) -> Evaluation | None:
-    """The evaluation for the head: the largest, one with a baseline before any without."""
+    """The evaluation for the head: with a baseline, at the default settings, the largest."""
     return max(
         evaluations,
-        key=lambda e: (e.record.baseline is not None, e.record.dataset.samples),
+        key=lambda e: (
+            e.record.baseline is not None,
+            not e.record.settings,
+            e.record.dataset.samples,
+        ),
         default=None,
     )
 

@@ -92,7 +92,7 @@ def _joined_index(theirs: Any, ours: list[dict[str, Any]]) -> Any:
         return ours
     first, *others = theirs
     new = ours[0]["results"]
-    replaced = {_key(result) for result in new}
+    replaced = [_key(result) for result in new]
     kept = [
         result
         for result in first.get("results") or []
@@ -105,10 +105,10 @@ def _is_ours(result: Any) -> bool:
     return isinstance(result, dict) and (result.get("task") or {}).get("name") == OUR_TASK
 
 
-def _key(result: dict[str, Any]) -> tuple[Any, Any]:
-    """What makes a result of ours the same one again: dataset and split, whatever the revision."""
+def _key(result: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """What makes a result of ours the same one again, at any commit; settings are in the name."""
     dataset = result.get("dataset") or {}
-    return dataset.get("type"), dataset.get("split")
+    return dataset.get("type"), dataset.get("name"), dataset.get("split")
 
 
 def _put(block: str, key: str, lines: str) -> str:

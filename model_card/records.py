@@ -7,9 +7,11 @@ fields, so that a card never shows half of a record.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -184,7 +186,12 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Results:
-    """`results.json`: one evaluation of one model on one split."""
+    """`results.json`: one evaluation of one model on one split.
+
+    `settings` are the options that were not left at their defaults: by them a model's evaluations
+    on one split are told apart. The same evaluation again, whatever the commits it reads, has the
+    same ones.
+    """
 
     model: EvaluatedModel
     dataset: EvaluatedDataset
@@ -196,6 +203,7 @@ class Results:
     by_emotion: dict[str, dict[str, float]] = field(default_factory=dict)
     references: dict[str, dict[str, float]] = field(default_factory=dict)
     baseline: Baseline | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
 
@@ -234,9 +242,21 @@ def read(kind: type[Record], path: Path) -> Record:
 
 
 def eval_path(results: Results) -> str:
-    """Where a model repo keeps these results: `kosent/eval/<dataset>--<split>.json`."""
+    """Where a model repo keeps these results: `kosent/eval/<dataset>--<split>.json`.
+
+    With other settings than the defaults `<dataset>--<split>--<hash>.json`, so that they stand
+    beside each other, and a repetition replaces its like.
+    """
     slug = results.dataset.id.replace("/", "--")
-    return f"{EVAL_FOLDER}/{slug}--{results.dataset.split}.json"
+    return f"{EVAL_FOLDER}/{slug}--{results.dataset.split}{suffix(results.settings)}.json"
+
+
+def suffix(settings: Mapping[str, Any]) -> str:
+    """`--` and eight hex digits by which names tell these settings from others; "" for none."""
+    if not settings:
+        return ""
+    text = json.dumps(settings, sort_keys=True)
+    return f"--{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:

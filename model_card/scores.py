@@ -9,8 +9,8 @@ from typing import Any
 
 from model_card.markdown import HUB, HUB_ID, plain
 from model_card.metadata import OUR_TASK, dump
-from model_card.records import Results, eval_path
-from model_card.view import SAFETY
+from model_card.records import Metric, Results, eval_path
+from model_card.view import SAFETY, written
 from model_card.words import EN, metric_label
 
 EVAL_RESULTS_PATH = ".eval_results/kosent.yaml"
@@ -19,18 +19,20 @@ _DATASET = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
 
 def model_index(results: Sequence[Results], name: str, repo_id: str | None) -> list[dict[str, Any]]:
-    """The `model-index` of these results: an entry per dataset and split, every metric in it."""
+    """The `model-index` of these results: an entry for each, every metric in it."""
     return [{"name": plain(name), "results": [_result(r, repo_id) for r in results]}]
 
 
 def eval_results(results: Sequence[Results], repo_id: str) -> bytes | None:
     """`.eval_results/kosent.yaml`: a task id per metric; None if no dataset is on the Hub.
 
-    A task holds one value, so where a dataset was evaluated on several splits, test counts.
-    Safety figures are left out: their prompts are ours, not the dataset's.
+    A task holds one value, so of several evaluations on a dataset one counts: of the test split
+    before any other, with the default settings before any other, then the one of most samples,
+    then the newest. Safety figures are left out: their prompts are ours, not the dataset's.
     """
     chosen: dict[str, Results] = {}
-    for r in sorted(results, key=lambda r: r.dataset.split != "test"):
+    newest = sorted(results, key=lambda r: r.created, reverse=True)
+    for r in sorted(newest, key=_rank):
         if not r.dataset.local and HUB_ID.fullmatch(r.dataset.id):
             chosen.setdefault(r.dataset.id, r)
     entries = [
@@ -43,9 +45,7 @@ def eval_results(results: Sequence[Results], repo_id: str) -> bytes | None:
             "value": metric.value,
             "date": r.created,
             "source": {"url": _url(r, repo_id), "name": SOURCE},
-            "notes": plain(
-                f"{r.dataset.split} split, {r.dataset.samples} samples, {metric.signature}"
-            ),
+            "notes": plain(_notes(r, metric)),
         }
         for r in chosen.values()
         for name, metric in r.metrics.items()
@@ -54,12 +54,24 @@ def eval_results(results: Sequence[Results], repo_id: str) -> bytes | None:
     return dump(entries).encode() if entries else None
 
 
+def _rank(results: Results) -> tuple[bool, bool, int]:
+    data = results.dataset
+    return data.split != "test", bool(results.settings), -data.samples
+
+
+def _notes(results: Results, metric: Metric) -> str:
+    data, settings = results.dataset, written(results.settings)
+    facts = [f"{data.split} split", f"{data.samples} samples", *([settings] if settings else [])]
+    return ", ".join([*facts, metric.signature])
+
+
 def _result(results: Results, repo_id: str | None) -> dict[str, Any]:
     # The Hub takes ids only; a folder's name may be anything.
     is_id = _DATASET.fullmatch(results.dataset.id)
+    name, settings = results.dataset.id.split("/")[-1], written(results.settings)
     dataset = {
         "type": results.dataset.id if is_id else "local-dataset",
-        "name": plain(results.dataset.id.split("/")[-1]),
+        "name": plain(f"{name} ({settings})" if settings else name),
         "split": plain(results.dataset.split),
     }
     if results.dataset.revision:

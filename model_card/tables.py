@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from model_card.conversations import Conversation
 from model_card.markdown import Markdown, code, escape, html_text
 from model_card.view import Evaluation, Score, Table
-from model_card.words import EN, KO
+from model_card.words import EN, KO, count
 
 WORDS = {
     "metric": ("지표", "Metric"),
@@ -19,6 +19,8 @@ WORDS = {
     "better": ("나아짐", "better"),
     "worse": ("나빠짐", "worse"),
     "unclear": ("뚜렷하지 않음", "not clear"),
+    "evaluation": ("평가", "Evaluation"),
+    "samples": ("표본 수", "Samples"),
     "emotion": ("감정", "Emotion"),
     "item": ("항목", "Item"),
     "value": ("값", "Value"),
@@ -41,6 +43,18 @@ def table(header: Sequence[object], rows: Iterable[Sequence[object]], align: str
 def pairs(rows: Iterable[tuple[object, object]], language: str) -> Markdown:
     """A two-column table of facts."""
     return table([word("item", language), word("value", language)], rows)
+
+
+def overview_table(evaluations: Sequence[Evaluation], language: str) -> Markdown:
+    """A row per evaluation, a column per figure that matters in any of them."""
+    labels = {row.name: row.label.text for e in evaluations for row in e.headline}
+    lines = []
+    for e in evaluations:
+        values = {row.name: row.value for row in e.headline}
+        cells = [values.get(name, "–") for name in labels]
+        lines.append([e.title, count(e.record.dataset.samples), *cells])
+    header = [word("evaluation", language), word("samples", language), *labels.values()]
+    return table(header, lines, "l" + "r" * (len(header) - 1))
 
 
 def headline_table(evaluation: Evaluation, base: str, language: str) -> Markdown:

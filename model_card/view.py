@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from model_card.plots import emotion_metrics
 from model_card.records import PLOTS_FOLDER, Metric, Results, eval_path
@@ -50,9 +52,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation as the card shows it."""
+    """One evaluation as the card shows it; its `title` tells it from the card's others."""
 
     record: Results
+    title: str
+    settings: str
     headline: list[Score]
     main: list[Score]
     other: list[Score]
@@ -75,8 +79,12 @@ def evaluation(results: Results, language: str) -> Evaluation:
     if not main:
         main, other = other, []
     headline = [name for name in HEADLINE if name in results.metrics] or main[:3]
+    settings = written(results.settings)
+    title = [results.dataset.id, results.dataset.split, *([settings] if settings else [])]
     return Evaluation(
         record=results,
+        title=" · ".join(title),
+        settings=settings,
         headline=[score(results, name, language) for name in headline],
         main=[score(results, name, language) for name in main],
         other=[score(results, name, language) for name in other],
@@ -84,6 +92,14 @@ def evaluation(results: Results, language: str) -> Evaluation:
         references=_references(results, main, language),
         emotions=_emotions(results, language),
         picture=emotion_picture(results) if emotion_metrics(results) else None,
+    )
+
+
+def written(settings: Mapping[str, Any]) -> str:
+    """Settings in a line of text: `limit 5, max_new_tokens 64`."""
+    return ", ".join(
+        f"{name} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in sorted(settings.items())
     )
 
 

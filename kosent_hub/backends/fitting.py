@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PreTrainedModel
@@ -16,44 +19,66 @@ from kosent_hub.samples import Sample
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Logits are the largest thing here: tokens of a batch times the vocabulary.
-LOGITS_BUDGET = 2**27
+# Logits are the largest thing here: the replies' tokens in a batch times the vocabulary.
+LOGITS_BUDGET = 2**25
+TOKENS_BUDGET = 2**12
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """A dialogue's tokens, and the samples whose replies stand in it: (index, begin, end)."""
+
+    tokens: array
+    replies: list[tuple[int, int, int]]
+
+    @property
+    def asked(self) -> int:
+        """How many of its tokens have to be predicted."""
+        return sum(end - begin for _, begin, end in self.replies)
 
 
 def fits(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, samples: Sequence[Sample]
 ) -> Iterator[Fit]:
     """One Fit per sample, from one pass over each dialogue, whose tokens are those of training."""
-    dialogues = _dialogues(samples)
-    longest = [samples[indices[-1]] for indices in dialogues]
-    texts = (
-        [*sample.messages, {"role": "assistant", "content": sample.target}] for sample in longest
-    )
-    encoded = [(row["input_ids"], spans(row["labels"])) for row in encoder(tokenizer).encode(texts)]
-    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i][0]), reverse=True)
     vocabulary = model.get_output_embeddings().weight.shape[0]
-    while order:
-        width = len(encoded[order[0]][0])
-        size = max(1, LOGITS_BUDGET // vocabulary // width)
-        chosen, order = order[:size], order[size:]
-        rows = [encoded[i][0] for i in chosen]
-        for place, right in zip(chosen, _token_scores(model, rows), strict=True):
-            nll, hits = right
-            found = encoded[place][1]
-            for index in dialogues[place]:
-                begin, end = found[_turn(samples[index])]
-                yield Fit(
-                    index,
-                    nll=float(nll[begin - 1 : end - 1].sum()),
-                    correct=int(hits[begin - 1 : end - 1].sum()),
-                    tokens=end - begin,
-                )
+    for batch in _batches(_dialogues(tokenizer, samples), LOGITS_BUDGET // vocabulary):
+        nll, hits = _token_scores(model, batch)
+        at = 0
+        for dialogue in batch:
+            for index, begin, end in dialogue.replies:
+                own = slice(at, at + end - begin)
+                at = own.stop
+                yield Fit(index, float(nll[own].sum()), int(hits[own].sum()), end - begin)
 
 
-def _dialogues(samples: Sequence[Sample]) -> list[list[int]]:
-    """Indices of the samples of each dialogue, by growing history."""
+def _dialogues(tokenizer: PreTrainedTokenizerBase, samples: Sequence[Sample]) -> list[Dialogue]:
+    """The dialogues that the samples are turns of, longest first."""
     order = sorted(range(len(samples)), key=lambda i: (samples[i].dialogue_id, _turn(samples[i])))
-    return [list(group) for _, group in groupby(order, lambda i: samples[i].dialogue_id)]
+    turns = [list(group) for _, group in groupby(order, lambda i: samples[i].dialogue_id)]
+    longest = (samples[indices[-1]] for indices in turns)
+    texts = ([*s.messages, {"role": "assistant", "content": s.target}] for s in longest)
+    dialogues = []
+    for row, indices in zip(encoder(tokenizer).encode(texts), turns, strict=True):
+        found = spans(row["labels"])
+        replies = [(i, *found[_turn(samples[i])]) for i in indices]
+        dialogues.append(Dialogue(array("i", row["input_ids"]), replies))
+    return sorted(dialogues, key=lambda dialogue: len(dialogue.tokens), reverse=True)
+
+
+def _batches(dialogues: Sequence[Dialogue], most_asked: int) -> Iterator[list[Dialogue]]:
+    """The dialogues, sorted by length, in batches within the budgets or of one."""
+    batch: list[Dialogue] = []
+    asked = 0
+    for dialogue in dialogues:
+        wide = batch and len(batch[0].tokens) * (len(batch) + 1) > TOKENS_BUDGET
+        if batch and (wide or asked + dialogue.asked > most_asked):
+            yield batch
+            batch, asked = [], 0
+        batch.append(dialogue)
+        asked += dialogue.asked
+    if batch:
+        yield batch
 
 
 def _turn(sample: Sample) -> int:
@@ -74,16 +99,36 @@ def spans(labels: Sequence[int]) -> list[tuple[int, int]]:
 
 @torch.inference_mode()
 def _token_scores(
-    model: PreTrainedModel, rows: Sequence[Sequence[int]]
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """For each row, of every token but the first: negative log-likelihood, and if it came first."""
-    width = max(len(row) for row in rows)
-    ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=model.device)
-    shown = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
-    logits = model(input_ids=ids, attention_mask=shown.to(model.device), use_cache=False).logits
-    found = []
-    for row, tokens, scores in zip(rows, ids, logits, strict=True):
-        scores = scores[: len(row) - 1].float()
-        nll = torch.nn.functional.cross_entropy(scores, tokens[1 : len(row)], reduction="none")
-        found.append((nll.cpu(), (scores.argmax(dim=-1) == tokens[1 : len(row)]).cpu()))
-    return found
+    model: PreTrainedModel, batch: Sequence[Dialogue]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the replies' tokens, in order: negative log-likelihood, and whether it came first."""
+    width = max(len(dialogue.tokens) for dialogue in batch)
+    ids = torch.zeros(len(batch), width, dtype=torch.long)
+    shown, asked = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
+    for row, dialogue in enumerate(batch):
+        ids[row, : len(dialogue.tokens)] = torch.tensor(dialogue.tokens)
+        shown[row, : len(dialogue.tokens)] = 1
+        for _, begin, end in dialogue.replies:
+            asked[row, begin:end] = True
+    targets = ids[asked].to(model.device)
+    # A token is predicted from the one before it.
+    with _projecting(model, asked.roll(-1, dims=1)):
+        logits = model(
+            input_ids=ids.to(model.device), attention_mask=shown.to(model.device), use_cache=False
+        ).logits.float()
+    nll = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    return nll.cpu(), (logits.argmax(dim=-1) == targets).cpu()
+
+
+@contextmanager
+def _projecting(model: PreTrainedModel, places: torch.Tensor) -> Iterator[None]:
+    """Have the model's head make logits for these (row, position) only: (places, vocabulary)."""
+
+    def choose(_: torch.nn.Module, args: tuple[Any, ...]) -> tuple[torch.Tensor]:
+        return (args[0][places.to(args[0].device)],)
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(choose)
+    try:
+        yield
+    finally:
+        hook.remove()

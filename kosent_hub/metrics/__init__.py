@@ -9,7 +9,7 @@ from kosent_hub.metrics.kosent_score.form import (
     repetition_rate,
 )
 from kosent_hub.metrics.kosent_score.measure import Measure, mean_of, nfc
-from kosent_hub.metrics.kosent_score.overlap import bleu, chrf, rouge_l, sentence_bleu
+from kosent_hub.metrics.kosent_score.overlap import bleu, chrf, forget_texts, rouge_l, sentence_bleu
 from kosent_hub.metrics.meaning import cosine_similarity, unit_vectors
 from kosent_hub.metrics.resampling import intervals, p_values
 
@@ -20,6 +20,7 @@ __all__ = [
     "cosine_similarity",
     "distinct",
     "empty_rate",
+    "forget_texts",
     "hangul_ratio",
     "intervals",
     "length_ratio",

@@ -7,8 +7,6 @@ Run it on a machine with nothing else to do.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import subprocess
 import sys
@@ -17,11 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.dataset_builder.corpora import tree
+from tests.dataset_builder.corpora import ROWS, large
 
-SAMPLE = Path(__file__).resolve().parents[2] / "dataset_builder" / "sample"
-# Training and Validation of the 2022 edition.
-ROWS = {"train": 51_630, "test": 6_641}
 RUNS = 5
 # The notebooks' time goes by rows and ours by bytes. Turns of real chat have 14 characters on
 # average; the sample's have 37.
@@ -92,29 +87,9 @@ def best(costs: list[Cost]) -> Cost:
     )
 
 
-def corpus(folder: Path, longest: int | None) -> Path:
-    """As many dialogues as AI Hub's, the sample's over and over, each a little different."""
-    sample = (SAMPLE / "Training" / "sample_Training.csv").read_bytes().decode("cp949")
-    names, *rows = csv.reader(io.StringIO(sample, newline=""))
-    first = names.index("사람문장1")
-    files, number = {}, 0
-    for split, count in ROWS.items():
-        out = io.StringIO()
-        writer = csv.writer(out)
-        writer.writerow(names)
-        for row in range(count):
-            cells = list(rows[number % len(rows)])
-            cells[first:] = [cell[:longest] for cell in cells[first:]]
-            cells[0], cells[first] = str(row), f"{cells[first]} {number}"
-            writer.writerow(cells)
-            number += 1
-        files[f"{split}/{split}.CSV"] = out.getvalue().encode("cp949")
-    return tree(folder, files)
-
-
 @pytest.mark.parametrize("longest, times_faster", TIMES_FASTER)
 def test_build_speed(tmp_path: Path, capsys, longest: int | None, times_faster: float) -> None:
-    source = corpus(tmp_path / "source", longest)
+    source = large(tmp_path / "source", ROWS, longest)
     theirs, ours = [], []
     for _ in range(RUNS):
         theirs.append(cost(NOTEBOOK, source, tmp_path / "notebook"))

@@ -9,6 +9,9 @@ import zipfile
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+SAMPLE = Path(__file__).resolve().parents[2] / "dataset_builder" / "sample"
+# Training and Validation of the 2022 edition.
+ROWS = {"train": 51_630, "test": 6_641}
 LABELS = ["연령", "성별", "상황키워드", "신체질환", "감정_대분류", "감정_소분류"]
 EDITIONS = {
     "2021-raw": (["번호", "value"], "시스템응답", 3),
@@ -160,6 +163,29 @@ def archive(members: dict[str, bytes], codec: str = "utf-8") -> bytes:
         for name, data in members.items():
             zipped.writestr(_Unflagged(name, codec) if codec != "utf-8" else name, data)
     return out.getvalue()
+
+
+def large(folder: Path, rows: dict[str, int], longest: int | None) -> Path:
+    """As many dialogues a split, the sample's over and over, each a little different.
+
+    `longest` cuts every turn to so many characters.
+    """
+    sample = (SAMPLE / "Training" / "sample_Training.csv").read_bytes().decode("cp949")
+    names, *lines = csv.reader(io.StringIO(sample, newline=""))
+    first = names.index("사람문장1")
+    files, number = {}, 0
+    for split, count in rows.items():
+        out = io.StringIO()
+        writer = csv.writer(out)
+        writer.writerow(names)
+        for row in range(count):
+            cells = list(lines[number % len(lines)])
+            cells[first:] = [cell[:longest] for cell in cells[first:]]
+            cells[0], cells[first] = str(row), f"{cells[first]} {number}"
+            writer.writerow(cells)
+            number += 1
+        files[f"{split}/{split}.CSV"] = out.getvalue().encode("cp949")
+    return tree(folder, files)
 
 
 def tree(folder: Path, files: dict[str, bytes]) -> Path:

@@ -15,6 +15,7 @@ the first of every address. Kinds:
 | `corrupt` | as many bytes as promised, some of them others | |
 | `trickle` | the answer's body slowly | `chunk` bytes (1) every `pause` seconds (0.05) |
 | `delay` | the answer late | `seconds` |
+| `gather` | an answer only once all `times` requests are there | |
 | `commit` | somebody else's commit lands just before | `files`, `author` ("bob"), `title` |
 | `delete_repo` | the repository deleted just before | |
 | `expire_token` | the caller's token expired just before | |
@@ -41,10 +42,13 @@ KINDS = {
     "corrupt": set(),
     "trickle": {"chunk", "pause"},
     "delay": {"seconds"},
+    "gather": set(),
     "commit": {"files", "author", "title"},
     "delete_repo": set(),
     "expire_token": set(),
 }
+# A request that waits for others ends as a bug of the test when they do not come.
+GATHER_SECONDS = 600
 RESETS = ("before", "reading", "unanswered", "during", "after")
 
 
@@ -57,6 +61,7 @@ class Fault:
     each: bool = False
     hits: int = 0
     seen: set[str] = field(default_factory=set)
+    gathered: threading.Barrier | None = None
 
     def __post_init__(self) -> None:
         # A misspelt fault would be a test that cannot fail.
@@ -68,6 +73,8 @@ class Fault:
         if self.kind == "reset" and self.options.get("when", "before") not in RESETS:
             raise ValueError(f"a reset is one of {', '.join(RESETS)}")
         re.compile(self.match)
+        if self.kind == "gather":
+            self.gathered = threading.Barrier(self.left or 1, timeout=GATHER_SECONDS)
 
     @property
     def needs_body(self) -> bool:

@@ -162,6 +162,8 @@ class _Handler(BaseHTTPRequestHandler):
         options = dict(fault.options)
         if fault.kind == "delay":
             time.sleep(options.get("seconds", 1))
+        elif fault.gathered:
+            fault.gathered.wait()
         elif fault.kind == "expire_token":
             self.hub.expire(request.headers["authorization"].removeprefix("Bearer "))
         elif fault.kind in ("delete_repo", "commit"):

@@ -5,6 +5,7 @@ What is asserted here of the client is what our own code has to be ready for.
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import httpx2
@@ -200,6 +201,18 @@ def test_commits_landing_in_between(hub, repo):
     write(hub, parent_commit=head)
     assert [author for *_, author in hub.commits("alice/m")][:3] == ["alice", "bob", "bob"]
     assert hub.files("alice/m")["foreign.txt"] == b"commit 2\n"
+
+
+def test_gathered_commits_are_handled_once_all_are_there(hub, repo):
+    hub.fault(COMMIT, "gather", times=2)
+    head = hub.head("alice/m")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(write, hub, path="one.txt", parent_commit=head)
+        assert not wait([first], timeout=0.3).done
+        second = pool.submit(write, hub, path="two.txt", parent_commit=head)
+        wait([first, second])
+    (error,) = filter(None, (first.exception(), second.exception()))
+    assert error.response.status_code == 412
 
 
 def test_repo_deleted_and_token_expired_meanwhile(hub, repo):

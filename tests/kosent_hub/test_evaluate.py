@@ -160,6 +160,40 @@ def test_replies_are_kept_and_used_again_until_something_changes(tiny_llama, dat
     assert len(completions(out)) == len(grown)
 
 
+def test_other_settings_have_a_folder_of_their_own_and_share_replies(
+    tiny_llama, dataset, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    arguments = ("--model", tiny_llama, "--dataset", dataset, *QUICK)
+    for more in ((), ("--seed", "1"), ("--max-new-tokens", "9")):
+        assert evaluate(*arguments, *more) == 0
+    found = [*Path("kosent-eval").glob("tiny-llama--chat--test--*")]
+    settings = {
+        (given["max_new_tokens"], given.get("seed")): folder
+        for folder in found
+        for given in [scores(folder)["settings"]]
+    }
+    assert settings.keys() == {(8, None), (8, 1), (9, None)}
+    assert completions(settings[8, 1]) == [], "replies do not depend on the seed"
+    assert len(completions(settings[9, None])) == len(completions(settings[8, None]))
+
+
+def test_results_of_other_settings_in_a_folder_are_not_replaced_in_silence(
+    tiny_llama, dataset, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    arguments = ("--model", tiny_llama, "--dataset", dataset, *QUICK, "--output", out)
+    said = []
+    for limit in ("5", "5", "4"):
+        assert evaluate(*arguments, "--limit", limit) == 0
+        said.append("they replace those of tiny-llama on chat, test" in capsys.readouterr().err)
+    assert said == [False, False, True]
+    (out / "results.json").write_text("{}")
+    assert evaluate(*arguments) == 2
+    assert "results.json: schema_version None" in capsys.readouterr().err
+    assert (out / "results.json").read_text() == "{}"
+
+
 def test_a_killed_run_started_again_ends_with_the_same_scores(tiny_llama, tmp_path):
     dataset = write_dataset(tmp_path / "chat", 40)
     options = ("--embedder", "none", "--max-new-tokens", "160", "--no-safety")
@@ -213,7 +247,7 @@ def test_a_run_folder_gets_its_scores_and_conversations(tiny_llama, dataset, tmp
     out = tmp_path / "out"
     arguments = ("--model", run_folder, "--dataset", dataset, *QUICK, "--output", out)
     assert evaluate(*arguments) == 0
-    copied = run_folder / "kosent" / "eval" / "chat--test.json"
+    (copied,) = (run_folder / "kosent" / "eval").glob("chat--test--*.json")
     assert copied.read_bytes() == (out / "results.json").read_bytes()
     talk = json.loads((run_folder / "kosent" / "conversations.json").read_text(encoding="utf-8"))
     assert talk[0].keys() == {"prompt", "tuned_reply", "base_reply", "system_prompt"}

@@ -99,21 +99,27 @@ def test_scores_go_into_the_card_again_and_again(hub, evaluate, tiny_llama, tmp_
     before = hub.commits("alice/model")
     data = write_dataset(tmp_path / "chat", 4)
     push = ["--model", "alice/model", "--dataset", data, *QUICK, "--push"]
-    first, second = evaluate(push, [*push, "--max-new-tokens", "5"])
-    assert first["status"] == second["status"] == 0, (first["err"], second["err"])
-    assert hub.endpoint in first["err"].splitlines()[-1]
+    ends = evaluate(push, [*push, "--max-new-tokens", "5"], [*push, "--fresh"])
+    assert [end["status"] for end in ends] == [0, 0, 0], ends
+    assert hub.endpoint in ends[0]["err"].splitlines()[-1]
 
-    assert len(hub.commits("alice/model")) == len(before) + 2, "one commit each"
+    assert len(hub.commits("alice/model")) == len(before) + 3, "one commit each"
     now = hub.files("alice/model")
     readme = now["README.md"].decode()
     assert "My own words." in readme
     assert "license: mit" in readme
     front = yaml.safe_load(readme.split("---")[1])
     (entry,) = front["model-index"]
-    assert len(entry["results"]) == 1, "the second run replaces the first"
-    scores = json.loads(now["kosent/eval/chat--test.json"])
-    assert scores["protocol"]["generation"]["max_new_tokens"] == 5
-    assert scores["model"]["revision"] == hub.commits("alice/model")[1][0]
+    assert len(entry["results"]) == 2, "the third run replaces the first, the second stays"
+    scores = {
+        record["settings"]["max_new_tokens"]: record
+        for path, content in now.items()
+        if path.startswith("kosent/eval/chat--test--")
+        for record in [json.loads(content)]
+    }
+    assert scores.keys() == {4, 5}
+    assert scores[4]["model"]["revision"] == hub.commits("alice/model")[1][0]
+    assert scores[5]["protocol"]["generation"]["max_new_tokens"] == 5
     assert "samples.parquet" not in now
     for path, content in now.items():
         if not path.endswith((".json", ".md", ".yaml")) or path.startswith("tokenizer"):
@@ -131,7 +137,7 @@ def test_scores_of_somebody_elses_model_are_a_pull_request(hub, evaluate, tiny_l
     assert proposed["status"] == 0, proposed["err"]
     (request,) = hub.pull_requests("alice/model")
     assert request.author == "bob"
-    assert "kosent/eval/chat--test.json" not in hub.files("alice/model")
+    assert not [path for path in hub.files("alice/model") if path.startswith("kosent/eval/")]
 
 
 def test_pushing_without_a_token_is_refused_before_anything_is_generated(

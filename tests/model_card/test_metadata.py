@@ -29,10 +29,10 @@ Body.
 """
 
 
-def result(dataset="kosent/dialogues", value=1.0, task=OUR_TASK, split="test"):
+def result(dataset="kosent/dialogues", value=1.0, task=OUR_TASK, split="test", name="dialogues"):
     return {
         "task": {"type": "text-generation", "name": task},
-        "dataset": {"type": dataset, "name": dataset, "split": split},
+        "dataset": {"type": dataset, "name": name, "split": split},
         "metrics": [{"type": "bleu", "value": value}],
     }
 
@@ -82,11 +82,12 @@ def test_our_score_replaces_ours_and_other_peoples_stay():
     assert after["model-index"] == index(theirs, result(value=2.0), name="their name")
 
 
-def test_scores_on_another_dataset_or_split_stand_beside():
+def test_scores_on_another_dataset_or_split_or_with_other_settings_stand_beside():
     text = merge("", {"model-index": index(result())})
     text = merge(text, {"model-index": index(result(dataset="other/data"))})
     text = merge(text, {"model-index": index(result(split="validation"))})
-    assert len(read(text)["model-index"][0]["results"]) == 3
+    text = merge(text, {"model-index": index(result(name="dialogues (limit 5)"))})
+    assert len(read(text)["model-index"][0]["results"]) == 4
 
 
 @pytest.mark.parametrize("broken", [None, "text", [], [3], [{"name": "x"}], [{"results": None}]])

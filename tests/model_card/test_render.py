@@ -14,7 +14,15 @@ from model_card.conversations import Conversation
 from model_card.facts import Facts, gather_folder, relation
 from model_card.licenses import LICENSE_NAMES
 from model_card.markdown import HUB_ID, plain
-from model_card.records import Baseline, Comparison, Dataset, EvaluatedDataset, Repo, Results
+from model_card.records import (
+    Baseline,
+    Comparison,
+    Dataset,
+    EvaluatedDataset,
+    Repo,
+    Results,
+    eval_path,
+)
 from model_card.render import card_sections, render, render_facts
 from model_card.sections import find
 from tests.hub.validate import check_card, check_eval_results
@@ -171,8 +179,12 @@ def test_other_peoples_scores_stay_and_ours_are_replaced():
 def test_one_value_for_each_task_of_the_hubs_own_form():
     from model_card.scores import eval_results
 
-    other = replace(LLAMA.results[0], dataset=replace(LLAMA.results[0].dataset, split="validation"))
-    made = eval_results([other, *LLAMA.results], "kosent/Llama-x")
+    (ours,) = LLAMA.results
+    other = replace(ours, dataset=replace(ours.dataset, split="validation"))
+    newer = replace(ours, created="2100-01-01T00:00:00+00:00")
+    limited = replace(newer, settings={"limit": 5})
+    older = replace(ours, created="2000-01-01T00:00:00+00:00", metrics={})
+    made = eval_results([other, limited, older, ours], "kosent/Llama-x")
     assert check_eval_results(made.decode()) == []
     entries = yaml.safe_load(made)
     assert {"split" in entry["notes"] and entry["notes"][:4] for entry in entries} == {"test"}
@@ -182,7 +194,26 @@ def test_one_value_for_each_task_of_the_hubs_own_form():
         "revision": "3f8d1c0b7a6e5d4c3b2a19080706050403020100",
     }
     assert entries[0]["value"] == 2.93
+    assert "limit" not in made.decode()
     assert eval_results(ADAPTER.results, "kosent/x") is None  # its dataset is a folder
+
+
+def test_evaluations_with_other_settings_stand_beside_and_are_told_apart():
+    (ours,) = LLAMA.results
+    limited = replace(ours, settings={"limit": 5, "embedder": "none"}, baseline=None)
+    seeded = replace(ours, settings={"seed": 1})
+    assert eval_path(ours) == "kosent/eval/kosent--emotional-dialogues--test.json"
+    assert len({eval_path(r) for r in (ours, limited, seeded)}) == 3
+    facts = replace(LLAMA, results=[ours, limited, seeded])
+    text = render_facts(facts, repo_id="kosent/Llama-x", language="en")
+    assert [line for line in text.splitlines() if line.startswith("### kosent/")] == [
+        "### kosent/emotional-dialogues · test",
+        "### kosent/emotional-dialogues · test · embedder none, limit 5",
+        "### kosent/emotional-dialogues · test · seed 1",
+    ]
+    assert "with `embedder none, limit 5`" in text
+    overview = [line for line in text.splitlines() if line.startswith("| kosent/emotional")]
+    assert len(overview) == 3
 
 
 def _hostile(facts: Facts, text: str) -> Facts:
@@ -225,6 +256,7 @@ def _hostile(facts: Facts, text: str) -> Facts:
         by_emotion={text: {"bleu": 1.0}},
         references={text: {"bleu": 1.0}},
         baseline=Baseline(model, {"bleu": metric}, {"bleu": Comparison(1.0, 1.0, 0.01)}),
+        settings={text: text},
     )
     talk = [Conversation(text, text, text, text)]
     return replace(facts, run=run, results=[results] * 2, conversations=talk, license=text or None)

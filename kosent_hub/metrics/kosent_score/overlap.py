@@ -70,6 +70,11 @@ def morphemes(text: str) -> list[str]:
     return _bleu().tokenizer(text).split()
 
 
+def forget_texts() -> None:
+    """Let go of the texts cut so far: the tokenizer remembers its last 65,536."""
+    type(_bleu().tokenizer).__call__.cache_clear()  # type: ignore[attr-defined]
+
+
 @functools.cache
 def _bleu() -> BLEU:
     return BLEU(tokenize="ko-mecab")

@@ -1,0 +1,146 @@
+"""Many who write to one model card at once: nobody's results are lost."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import yaml
+
+from tests.hub.validate import check_eval_results
+from tests.kosent_hub.dialogues import write_dataset
+
+MODEL, OTHER, DATASET = "kosent/model", "alice/other", "alice/chat"
+CARD = """---
+license: mit
+language: ko
+library_name: transformers
+pipeline_tag: text-generation
+---
+# Model
+
+My own words.
+"""
+USUAL = ["--dataset", DATASET, "--embedder", "none", "--max-new-tokens", "4", "--no-safety"]
+COMMIT = r"^POST /api/models/kosent/model/commit/main"
+
+
+# Importing torch takes longer than all the rest, so it is done once, and then one process becomes
+# as many as there are commands. Each has its own arguments, token, and messages in a file.
+CROWD = """
+import json, os, sys
+import datasets, matplotlib.figure, peft, sacrebleu, torch, transformers
+import kosent_hub.backends.transformers, kosent_hub.evaluation, kosent_hub.settings
+from kosent_hub.evaluate import main
+children = []
+for number, (token, arguments) in enumerate(json.load(sys.stdin)):
+    child = os.fork()
+    if child == 0:
+        os.environ["HF_TOKEN"] = token
+        said = os.open(f"said-{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(said, 1), os.dup2(said, 2)
+        status = 1
+        try:
+            status = main(arguments)
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    children.append(child)
+print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]))
+"""
+SECONDS = 900
+
+
+@pytest.fixture
+def crowd(hub, run, tmp_path, tiny_llama):
+    """`crowd(*(user, arguments))`: as many `kosent-eval` at once, in one folder."""
+    files = {path.name: path for path in tiny_llama.iterdir()}
+    hub.create(MODEL, files=files | {"README.md": CARD})
+    hub.create(OTHER, files=files)
+    data = write_dataset(tmp_path / "chat", 2) / "data"
+    hub.create(DATASET, "dataset", files={f"data/{p.name}": p for p in data.iterdir()})
+
+    def crowd(*commands):
+        given = [
+            (hub.token(user), ["--model", MODEL, *USUAL, *arguments])
+            for user, arguments in commands
+        ]
+        env = hub.env(None) | {"OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", CROWD]
+        done = run(command, env=env, cwd=tmp_path, input=json.dumps(given), timeout=SECONDS)
+        assert done.returncode == 0, done.stderr
+        said = [(tmp_path / f"said-{i}").read_text("utf-8") for i in range(len(commands))]
+        assert json.loads(done.stdout) == [0] * len(commands), "\n".join(said)
+
+    return crowd
+
+
+def results(files):
+    """The evaluations that a repo holds, as text."""
+    return {
+        path: content.decode()
+        for path, content in files.items()
+        if path.startswith("kosent/eval/") and path.endswith(".json")
+    }
+
+
+def test_eight_evaluations_pushed_at_once_are_all_in_the_card(hub, crowd, run, tmp_path):
+    before = hub.commits(MODEL)
+    settings = [
+        [],
+        ["--limit", "2"],
+        ["--max-new-tokens", "5"],
+        ["--dtype", "bfloat16"],
+        ["--seed", "1"],
+        ["--safety"],
+        ["--baseline", OTHER],
+        ["--revision", before[0][0]],  # as another model in the same repo would be named
+    ]
+    hub.fault(COMMIT, "gather", times=8)
+    crowd(*(("alice", [*more, "--push"]) for more in settings))
+
+    conflicts = [entry for entry in hub.journal if entry.status == 412]
+    assert len(conflicts) >= 7, "all eight saw the same head"
+    made = hub.commits(MODEL)[: -len(before)]
+    assert len(made) == 8, "a commit each"
+    assert len({title for _, title, _ in made}) == 8
+
+    files = hub.files(MODEL)
+    folders = tmp_path.glob("kosent-eval/*/results.json")
+    assert sorted(results(files).values()) == sorted(path.read_text("utf-8") for path in folders)
+    assert len(results(files)) == 8
+
+    card = files["README.md"].decode()
+    assert "My own words." in card
+    (index,) = yaml.safe_load(card.split("---")[1])["model-index"]
+    values = [[metric["value"] for metric in entry["metrics"]] for entry in index["results"]]
+    recorded = [json.loads(text)["metrics"].values() for text in results(files).values()]
+    assert sorted(values) == sorted([m["value"] for m in metrics] for metrics in recorded)
+    headings = [line for line in card.splitlines() if line.startswith("### alice/chat · test")]
+    assert len(set(headings)) == 8
+    assert check_eval_results(files[".eval_results/kosent.yaml"].decode()) == []
+    checked = run(["kosent-card", "check", MODEL], env=hub.env())
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_results_of_different_people_do_not_touch_each_other(hub, crowd, run, tmp_path):
+    own, theirs = ["--limit", "2"], ["--limit", "1"]
+    crowd(("alice", [*own, "--push"]), ("bob", [*theirs, "--create-pr"]))
+    (mine,) = results(hub.files(MODEL)).values()
+    (request,) = hub.pull_requests(MODEL)
+    assert request.author == "bob"
+    proposed = results(hub.files(MODEL, revision=request.ref))
+    samples = {json.loads(text)["dataset"]["samples"] for text in proposed.values()}
+    assert 1 in samples
+    assert json.loads(mine)["dataset"]["samples"] == 2
+
+    # The owner takes bob's in, and evaluates again: hers is replaced, his stays.
+    hub.land(MODEL, {path: text for path, text in proposed.items() if text != mine})
+    crowd(("alice", [*own, "--fresh", "--push"]))
+    files = hub.files(MODEL)
+    assert len(results(files)) == 2
+    assert mine not in results(files).values()
+    (index,) = yaml.safe_load(files["README.md"].decode().split("---")[1])["model-index"]
+    assert {entry["dataset"]["name"].count("limit 1") for entry in index["results"]} == {0, 1}
+    assert len(index["results"]) == 2
