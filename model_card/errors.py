@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 
 DONE, BUG, MENDABLE = 0, 1, 2
+# How Python keeps the bytes of a file's name that are not UTF-8.
+UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 class KoSentError(Exception):
@@ -48,6 +51,8 @@ def explain(error: BaseException) -> str | None:
         return hub
     if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, UnicodeEncodeError) and UNDECODED.search(error.object):
+        return f"{error.object!a}: a name that is not UTF-8; rename that file or folder"
     return None
 
 
