@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint audit bench clean
+.PHONY: setup demo test test-slow lint audit bench clean
 .DEFAULT_GOAL := test
 
 setup: $(VENV)/.ready
@@ -30,6 +30,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest --slow -m slow
 
 lint: setup
 	$(BIN)/ruff check .

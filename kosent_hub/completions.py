@@ -51,10 +51,12 @@ class Completions:
 
 
 def keys(kind: str, backend: Backend, samples: Iterable[Sample]) -> list[str]:
-    """A key per sample: the model's commit or files, template, settings and the sample's text."""
+    """A key per sample: the model and its files, template, settings and the sample's text."""
+    model = dataclasses.asdict(backend.model)
+    # Of its commit counts what that changed: see `identity`.
     made_by = [
         kind,
-        dataclasses.asdict(backend.model),
+        {name: value for name, value in model.items() if not name.endswith("revision")},
         backend.identity,
         backend.template_sha256,
         backend.generation,

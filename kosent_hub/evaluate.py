@@ -24,7 +24,9 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     args = _parser().parse_args(argv)
     _check(args)
     from kosent_hub.evaluation import evaluate
+    from model_card import patience
 
+    patience.install()
     evaluate(args)
 
 

@@ -19,6 +19,7 @@ from kosent_hub.results import Columns, compute
 from kosent_hub.samples import Sample, load_samples, system_prompt
 from kosent_hub.written import Written
 from model_card import conversations, records
+from model_card.errors import AGAIN, next_step
 from model_card.local import write_whole
 
 
@@ -131,7 +132,8 @@ def _hand_on(args: argparse.Namespace, results: records.Results, talk: bytes) ->
         from model_card.publish import publish
 
         where = f"{results.dataset.id}, {results.dataset.split}"
-        url = publish(args.model, files, message=f"Scores on {where}", create_pr=args.create_pr)
+        with next_step(f"{AGAIN}: the replies are kept, none is generated again"):
+            url = publish(args.model, files, message=f"Scores on {where}", create_pr=args.create_pr)
         print(f"in the model's card: {url}", file=sys.stderr)
     elif (run / records.RUN_PATH).is_file():
         for name, data in files.items():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from kosent_hub.errors import KoSentError
 from kosent_hub.memory import GIB
 from kosent_hub.model import resolve
-from model_card.errors import explain
+from model_card.errors import HubUnavailable, explain
 
 if TYPE_CHECKING:
     from kosent_hub.data import Counts
@@ -142,6 +142,8 @@ def _said(check: Callable[[], None], where: str) -> Iterator[str]:
     """The line for what `check` raises, if it is something the user can mend."""
     try:
         check()
+    except HubUnavailable:
+        raise  # the other checks would say the same
     except Exception as error:
         line = explain(error)
         if line is None:

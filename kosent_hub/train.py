@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kosent_hub.errors import KoSentError, run_command
+from model_card.errors import next_step
 
 if TYPE_CHECKING:
     from kosent_hub.data import Counts
@@ -74,8 +75,9 @@ def train(argv: Sequence[str]) -> None:
     from kosent_hub.model import load_base, load_tokenizer, resolve
     from kosent_hub.record import record
     from kosent_hub.trainer import AssistantTrainer
-    from model_card import records
+    from model_card import patience, records
 
+    patience.install()
     process, args = PartialState(), settings.training
     model_id, dataset_id, folder = settings.model_id, settings.dataset_id, settings.folder
     device.use_all_cores()
@@ -216,9 +218,12 @@ def _conclude(folder: Path, push: Push | None) -> None:
     again = f"python -m kosent_hub.push {shlex.quote(str(folder))} --repo-id {push.repo_id}"
     again += ("" if push.private else " --public") + (" --merged" if push.merged else "")
     try:
-        print(push_run(folder, push.repo_id, private=push.private))
-        if push.merged:
-            print(push_merged(folder, f"{push.repo_id}-merged", private=push.private))
+        with next_step(f"push the run, which is whole in {folder}: {again}"):
+            print(push_run(folder, push.repo_id, private=push.private))
+            if push.merged:
+                print(push_merged(folder, f"{push.repo_id}-merged", private=push.private))
+    except KoSentError:
+        raise
     except BaseException:
         _say(f"the run is whole in {folder}; only the push failed. To repeat just that: {again}")
         raise

@@ -17,6 +17,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(argv: Sequence[str] | None) -> None:
     arguments = _parser().parse_args(argv)
+    from model_card import patience
+
+    patience.install()
     arguments.command(arguments)
 
 

@@ -3,7 +3,8 @@
 The Hub's client sends a commit once and leaves the rest to its caller. Here the rest is one
 loop: read the head, let `build` say what should change, send it with `parent_commit`. When
 somebody else was quicker (412), or no answer came, the loop starts over from the new head. A
-commit whose answer was lost is found there, for then nothing is left to change.
+commit whose answer was lost is found there, for then nothing is left to change. What only reads
+is repeated below all this, where patience.py is installed.
 """
 
 from __future__ import annotations
@@ -13,31 +14,25 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     HTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils.sha import git_hash
 
-from model_card.errors import KoSentError
+from model_card.errors import AGAIN, KoSentError, explain
+from model_card.patience import Patience, passing, retry_after
 
 Operation = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
-Result = TypeVar("Result")
 
 # Somebody else's commit is progress, so it may happen often; a fault that stays is not waited out.
 RACES = 20
-FAULTS = 4
-LONGEST_WAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -60,12 +55,11 @@ class Head:
         if path not in self._files:
             return None
         for again in (False, True):
-            data = patiently(partial(self._download, path, again))
+            data = self._download(path, again)
             if self._holds(CommitOperationAdd(path, data)):
                 return data
         raise KoSentError(
-            f"{self.repo_id}/{path}: what arrived is not what the repo holds; "
-            "run the same command again"
+            f"{self.repo_id}/{path}: what arrived is not what the repo holds; {AGAIN}"
         )
 
     def changed_by(self, operation: Operation) -> bool:
@@ -127,7 +121,7 @@ def commit(
     api = api or HfApi()
     if repo_id.count("/") != 1:
         raise KoSentError(f"{repo_id}: not a full repo id; write it as OWNER/NAME")
-    races = faults = 0
+    races, patience = 0, Patience()
     while True:
         head = _head_or_new(api, repo_id, repo_type, private, create_pr)
         if private and not head.private:
@@ -150,30 +144,30 @@ def commit(
                 create_pr=create_pr,
             )
             return str(info.pr_url if create_pr else info.commit_url)
-        except HfHubHTTPError as error:
-            status = error.response.status_code
+        except (HTTPError, ConnectionError, RuntimeError, ValueError) as error:
+            status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
             if status == 412 and races < RACES:
                 races += 1
                 time.sleep(random.uniform(0.02, min(0.05 * 2**races, 0.6)))
-                continue
-            if status == 412:
+            elif status == 412:
                 raise KoSentError(
                     f"{repo_id}: others committed {races + 1} times while this tried to, so "
-                    "nothing was written; run the same command again"
+                    f"nothing was written; {AGAIN}"
                 ) from error
-            if status == 403 and not isinstance(error, GatedRepoError):
+            elif isinstance(error, HfHubHTTPError) and _forbidden(error):
                 raise _refusal(repo_id, error, create_pr) from error
-            faults = _wait_or_raise(error, faults)
-        except (HTTPError, ConnectionError, json.JSONDecodeError) as error:
-            faults = _wait_or_raise(error, faults)
-        except ValueError as error:
-            if "Invalid metadata in README.md" not in str(error):
+            elif "Invalid metadata in README.md" in str(error):
+                raise KoSentError(
+                    f"{repo_id}: the Hub refuses this card's metadata: "
+                    f"{str(error).split('README.md.')[-1].strip()}; "
+                    "mend README.md between its --- lines"
+                ) from None
+            elif _may_pass(error):
+                line = explain(error) or f"{repo_id}: the Hub's answer makes no sense; {AGAIN}"
+                if not patience.wait(line, retry_after(error)):
+                    raise KoSentError(line) from error
+            else:
                 raise
-            raise KoSentError(
-                f"{repo_id}: the Hub refuses this card's metadata: "
-                f"{str(error).split('README.md.')[-1].strip()}; "
-                "mend README.md between its --- lines"
-            ) from None
 
 
 def read_head(
@@ -190,22 +184,9 @@ def read_head(
         entries = api.list_repo_tree(repo_id, recursive=True, repo_type=repo_type, revision=sha)
         return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
 
-    found = patiently(
-        lambda: api.repo_info(repo_id, repo_type=repo_type, revision=revision, timeout=60)
-    )
-    sha = found.sha
-    files = patiently(lambda: tree(sha)) if sha else {}
-    return Head(repo_id, repo_type, sha, bool(found.private), api, files)
-
-
-def patiently(call: Callable[[], Result]) -> Result:
-    """What `call` (a read, safe to repeat) returns, tried again while the fault may pass."""
-    faults = 0
-    while True:
-        try:
-            return call()
-        except (HTTPError, ConnectionError, json.JSONDecodeError, LocalEntryNotFoundError) as error:
-            faults = _wait_or_raise(error, faults)
+    found = api.repo_info(repo_id, repo_type=repo_type, revision=revision)
+    files = tree(found.sha) if found.sha else {}
+    return Head(repo_id, repo_type, found.sha, bool(found.private), api, files)
 
 
 def _head_or_new(
@@ -220,13 +201,9 @@ def _head_or_new(
         if create_pr or error.response.status_code == 401:
             raise
     try:
-        patiently(
-            lambda: api.create_repo(
-                repo_id, repo_type=repo_type, private=private is not False, exist_ok=True
-            )
-        )
+        api.create_repo(repo_id, repo_type=repo_type, private=private is not False, exist_ok=True)
     except HfHubHTTPError as error:
-        if error.response.status_code == 403:
+        if _forbidden(error):
             raise _refusal(repo_id, error, create_pr) from error
         raise
     return read_head(repo_id, repo_type=repo_type, api=api)
@@ -237,20 +214,16 @@ def _same_pull_request(
 ) -> str | None:
     """URL of your open pull request that already says this: pushed before, or its answer lost."""
     mine: str | None = None
-    discussions = patiently(
-        lambda: list(
-            api.get_repo_discussions(
-                head.repo_id,
-                repo_type=head.repo_type,
-                discussion_type="pull_request",
-                discussion_status="open",
-            )
-        )
+    discussions = api.get_repo_discussions(
+        head.repo_id,
+        repo_type=head.repo_type,
+        discussion_type="pull_request",
+        discussion_status="open",
     )
-    for discussion in discussions:
+    for discussion in list(discussions):
         if discussion.title != message:
             continue
-        mine = mine or patiently(api.whoami)["name"]
+        mine = mine or api.whoami()["name"]
         if discussion.author != mine:
             continue
         proposed = read_head(
@@ -264,6 +237,10 @@ def _same_pull_request(
     return None
 
 
+def _forbidden(error: HfHubHTTPError) -> bool:
+    return error.response.status_code == 403 and not isinstance(error, GatedRepoError)
+
+
 def _refusal(repo_id: str, error: HfHubHTTPError, create_pr: bool) -> KoSentError:
     said = (error.server_message or "HTTP 403").strip().rstrip(".")
     way = "" if create_pr else "run the same command with --create-pr to propose it instead, or "
@@ -273,21 +250,14 @@ def _refusal(repo_id: str, error: HfHubHTTPError, create_pr: bool) -> KoSentErro
     )
 
 
-def _wait_or_raise(error: Exception, faults: int) -> int:
-    """The number of faults so far, after the wait that belongs to it; raises one that will stay."""
-    if isinstance(error, OfflineModeIsEnabled) or faults >= FAULTS - 1:
-        raise error
-    pause = min(0.5 * 2**faults, 8.0) * random.uniform(0.5, 1.5)
+def _may_pass(error: Exception) -> bool:
+    """Whether what kept a commit from landing, or its answer from arriving, may pass."""
+    cause = error.__cause__
+    if isinstance(error, RuntimeError) and isinstance(cause, HfHubHTTPError):
+        # An upload: the client waited for storage; a refused address may have grown too old.
+        return not passing(cause.response.status_code)
     if isinstance(error, HfHubHTTPError):
-        status = error.response.status_code
-        if status != 429 and status != 408 and status < 500:
-            raise error
-        asked = error.response.headers.get("Retry-After", "")
-        if asked.isdigit():
-            pause = min(float(asked), LONGEST_WAIT_SECONDS)
-    elif isinstance(error, LocalEntryNotFoundError) and isinstance(
-        error.__cause__, OfflineModeIsEnabled
-    ):
-        raise error
-    time.sleep(pause)
-    return faults + 1
+        return passing(error.response.status_code)
+    if isinstance(error, ValueError) and str(error).startswith("LFS batch API returned errors"):
+        return True
+    return isinstance(error, (HTTPError, ConnectionError, json.JSONDecodeError))

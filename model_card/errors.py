@@ -6,15 +6,23 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 DONE, BUG, MENDABLE = 0, 1, 2
 # How Python keeps the bytes of a file's name that are not UTF-8.
 UNDECODED = re.compile("[\udc80-\udcff]")
 
+# The next step, where `next_step` says no other.
+AGAIN = "run the same command again"
+
 
 class KoSentError(Exception):
     """Something the user can mend: the message says where, what, and what to do next."""
+
+
+class HubUnavailable(KoSentError):
+    """The Hub, or the way to it, is out of order: nothing is wrong with what was asked."""
 
 
 def run_command(name: str, command: Callable[[Sequence[str] | None], None]) -> int:
@@ -42,18 +50,32 @@ def run_command(name: str, command: Callable[[Sequence[str] | None], None]) -> i
     return DONE
 
 
+@contextmanager
+def next_step(step: str) -> Iterator[None]:
+    """Where work was done already: what the user can mend ends with `step`, not with AGAIN."""
+    try:
+        yield
+    except Exception as error:
+        line = explain(error)
+        if line is None:
+            raise
+        line = line.replace(AGAIN, step) if AGAIN in line else f"{line}; then {step}"
+        raise KoSentError(line) from error
+
+
 def explain(error: BaseException) -> str | None:
     """One line for an error the user can mend, None for a bug."""
     if isinstance(error, KoSentError):
         return " ".join(str(error).split())
     hub = _explain_hub(error) if "huggingface_hub" in sys.modules else None
     if hub is not None:
-        return hub
+        return " ".join(hub.split())
     if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, UnicodeEncodeError) and UNDECODED.search(error.object):
         return f"{error.object!a}: a name that is not UTF-8; rename that file or folder"
-    return None
+    # Libraries wrap what the Hub did in errors of their own.
+    return explain(error.__cause__) if error.__cause__ is not None else None
 
 
 def _explain_hub(error: BaseException) -> str | None:
@@ -61,60 +83,74 @@ def _explain_hub(error: BaseException) -> str | None:
     from huggingface_hub import constants, errors
 
     if isinstance(error, errors.GatedRepoError):
-        page = _repo_page(error)
         return (
-            f"{page}: gated repository; accept its terms on that page, "
+            f"{_page(error)}: gated repository; accept its terms on that page, "
             "then run `hf auth login` with a token that may read it"
         )
     if isinstance(error, errors.RepositoryNotFoundError):
         return (
-            f"{_repo_page(error)}: no such repository, or it is private and your token may not "
+            f"{_page(error)}: no such repository, or it is private and your token may not "
             "read it; check the name, or run `hf auth login`"
         )
     if isinstance(error, errors.RevisionNotFoundError):
-        return f"{_repo_page(error)}: no such revision; check --revision"
+        return f"{_page(error)}: no such revision; check --revision"
     if isinstance(error, errors.LocalTokenNotFoundError):
         return "no Hub token on this machine; run `hf auth login` or set HF_TOKEN"
     if isinstance(error, errors.OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE=1 is set, but this needs the Hub; unset it and run again"
+        return f"HF_HUB_OFFLINE=1 is set, but this needs the Hub; unset it and {AGAIN}"
     if isinstance(error, errors.HFValidationError):
-        return " ".join(str(error).split())
+        return str(error)
     if isinstance(error, errors.HfHubHTTPError):
         status = getattr(error.response, "status_code", None)
         said = getattr(error, "server_message", None) or f"HTTP {status}"
         if status == 401:
-            return f"{constants.ENDPOINT}: the token was refused ({said}); run `hf auth login`"
+            return (
+                f"{constants.ENDPOINT}: the token was refused ({said}); run `hf auth login`, "
+                f"then {AGAIN}"
+            )
         if status == 403:
             return (
-                f"{_repo_page(error)}: your token may not do this ({said}); use a token with write "
+                f"{_page(error)}: your token may not do this ({said}); use a token with write "
                 "permission for it"
             )
-        return f"{_repo_page(error)}: the Hub answered {status} ({said}); run it again later"
+        return f"{_page(error)}: the Hub answered {status} ({said}); wait a while, then {AGAIN}"
     if isinstance(error, errors.LocalEntryNotFoundError):
-        return (
+        cause = error.__cause__
+        return (_explain_hub(cause) if cause is not None else None) or (
             f"{constants.ENDPOINT}: not reachable, and the file is not in the local cache; "
-            "check the network and run the same command again"
+            f"check the network and {AGAIN}"
         )
     if isinstance(error, RuntimeError) and str(error).startswith("Error while uploading"):
+        why = getattr(error.__cause__, "server_message", None) or type(error.__cause__).__name__
         return (
-            f"{constants.ENDPOINT}: a file could not be uploaded ({error}); nothing was committed, "
-            "run the same command again"
+            f"{constants.ENDPOINT}: a file could not be uploaded ({error} {why}); "
+            f"nothing was committed, {AGAIN}"
         )
+    if isinstance(error, ValueError) and str(error).startswith("LFS batch API returned errors"):
+        said = str(error).partition("\n")[2]
+        return f"{constants.ENDPOINT}: storage refuses a file ({said}); wait a while, then {AGAIN}"
+    if isinstance(error, OSError) and str(error).startswith("Consistency check failed"):
+        return f"{constants.ENDPOINT}: a download arrived with another size; {AGAIN}"
     if isinstance(error, errors.HTTPError):
-        return (
-            f"{constants.ENDPOINT}: not reachable ({type(error).__name__}); "
-            "check the network and run the same command again"
-        )
+        said = f"{type(error).__name__}: {error}".rstrip(": ")
+        return f"{constants.ENDPOINT}: not reachable ({said}); check the network and {AGAIN}"
     return None
 
 
-def _repo_page(error: BaseException) -> str:
-    """Address of the page the error is about: the request's URL without API parts and query."""
+def _page(error: BaseException) -> str:
+    """Address of the page the error is about."""
     request = getattr(getattr(error, "response", None), "request", None)
-    url = str(getattr(request, "url", "")).split("?")[0]
+    return repo_page(str(getattr(request, "url", ""))) or "the Hub"
+
+
+def repo_page(url: str) -> str:
+    """Address of the page a request is about: its URL without API parts and query."""
+    url = url.split("?")[0]
     for part in ("/api/models/", "/api/datasets/"):
         if part in url:
             host, rest = url.split(part, 1)
             kind = "datasets/" if "datasets" in part else ""
             return f"{host}/{kind}{'/'.join(rest.split('/')[:2])}"
-    return url.split("/resolve/")[0] or "the Hub"
+    for part in ("/resolve/", ".git/", "/api/"):
+        url = url.split(part)[0]
+    return url

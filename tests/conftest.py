@@ -30,6 +30,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--benchmarks", action="store_true", help="collect tests/benchmarks too")
+    parser.addoption("--slow", action="store_true", help="run also the tests marked slow")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -37,6 +38,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path.is_relative_to(benchmarks) and not config.getoption("--benchmarks"):
         return True
     return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -64,6 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
         "HF_UPDATE_DOWNLOAD_COUNTS": "0",
         "TOKENIZERS_PARALLELISM": "false",
+        "KOSENT_HUB_PATIENCE": "1",
     }
 
 
@@ -81,6 +90,19 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
 
     with Hub(tmp_path_factory.mktemp("hf-home")) as running:
         yield running
+
+
+@pytest.fixture
+def patient() -> Iterator[None]:
+    """The patient client of our commands, for a test that calls what they call."""
+    from huggingface_hub import set_client_factory
+    from huggingface_hub.utils._http import default_client_factory
+
+    from model_card import patience
+
+    patience.install()
+    yield
+    set_client_factory(default_client_factory)
 
 
 @pytest.fixture(scope="session")

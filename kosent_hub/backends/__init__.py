@@ -49,7 +49,7 @@ class Fit:
 
 
 class Backend(Protocol):
-    """What evaluation needs of an engine. `identity` tells it from any other model or weights."""
+    """What evaluation needs of an engine. `identity` tells its weights from any others."""
 
     model: EvaluatedModel
     identity: dict[str, Any]

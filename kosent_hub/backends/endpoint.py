@@ -41,7 +41,10 @@ class EndpointBackend:
             dtype="as served",
             local=local,
         )
-        self.identity: dict[str, Any] = {"endpoint": request.endpoint}
+        self.identity: dict[str, Any] = {
+            "endpoint": request.endpoint,
+            "revision": request.revision,
+        }
         self.template_sha256 = "applied by the server"
         self.template_example: str | None = None
         self.generation: dict[str, Any] = {

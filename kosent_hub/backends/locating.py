@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+# The kinds of files that make a model what it is.
+WEIGHTY = (".safetensors", ".json", ".jinja")
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,13 @@ class Located:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells local files apart from others of the same name."""
-        return {name: _stamps(name) for name in sorted({self.model_id, self.base_id})}
+        """What tells these files apart from others of the same name.
+
+        On the Hub, that is what the files hold: a commit that only writes a card, as the scores'
+        own push does, makes no other model.
+        """
+        at = {self.base_id: self.base.revision, self.model_id: self.repo.revision}
+        return {name: _stamps(name) or _blobs(name, at[name]) for name in sorted(at)}
 
 
 def locate(request: Request) -> Located:
@@ -138,10 +145,20 @@ def cached(model_id: str, name: str, revision: str | None) -> Path | None:
     return None if found is None else Path(found)
 
 
+def _blobs(model_id: str, revision: str | None) -> dict[str, str] | str | None:
+    """The hashes of a loaded model's files by their names, or its commit if the cache has none."""
+    config = cached(model_id, ADAPTER_CONFIG, revision) or cached(model_id, "config.json", revision)
+    files = [] if config is None else [p for p in config.parent.iterdir() if p.suffix in WEIGHTY]
+    # The cache names what it holds by its hash and links to it, where the file system has links.
+    blobs = {path.name: path.readlink().name for path in files if path.is_symlink()}
+    whole = len(blobs) == len(files) and any(name.endswith(".safetensors") for name in blobs)
+    return blobs if whole else revision
+
+
 def _stamps(model_id: str) -> list[tuple[str, int, int]] | None:
     """Names, sizes and times of a local folder's files: a retrained model is another one."""
     folder = Path(model_id)
     if not folder.is_dir():
         return None
-    files = [p for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".jinja")]
+    files = [p for p in folder.iterdir() if p.suffix in WEIGHTY]
     return sorted((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files)

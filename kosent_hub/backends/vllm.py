@@ -41,7 +41,6 @@ class VllmBackend:
         dtype = request.dtype or device.compute_dtype(use_cpu=not torch.cuda.is_available())
         self.tokenizer = located.tokenizer
         self.model = located.record(dtype)
-        self.identity = located.identity
         self.template_sha256 = template_sha256(self.tokenizer)
         self.template_example: str | None = prompts.render(self.tokenizer, prompts.EXAMPLE)
         self.engine = vllm.LLM(
@@ -56,6 +55,7 @@ class VllmBackend:
                 **dict(request.engine_args),
             }
         ).llm_engine
+        self.identity = located.identity
         self.lora = _lora(located)
         self.stop = prompts.stop_ids(self.tokenizer, _generation_config(located))
         self.generation: dict[str, Any] = {

@@ -1,7 +1,8 @@
 """What can go wrong on the way to a Hub, switched on while it runs.
 
 A fault names the requests it hits with a regular expression searched in `METHOD /path?query`,
-its kind, and how many requests it hits (None: all of them, until cleared). Kinds:
+its kind, and how many requests it hits (None: all of them, until cleared). With `each`, it hits
+the first of every address. Kinds:
 
 | kind | what the client meets | options |
 |---|---|---|
@@ -53,7 +54,9 @@ class Fault:
     kind: str
     left: int | None = 1
     options: dict[str, Any] = field(default_factory=dict)
+    each: bool = False
     hits: int = 0
+    seen: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         # A misspelt fault would be a test that cannot fail.
@@ -97,6 +100,10 @@ class Faults:
                     continue
                 if method == "HEAD" and fault.needs_body:
                     continue
+                address = f"{method} {target}"
+                if fault.each and address in fault.seen:
+                    continue
+                fault.seen.add(address)
                 if fault.left is not None:
                     fault.left -= 1
                 fault.hits += 1

@@ -153,6 +153,15 @@ class Hub:
         with self.store.lock:
             self.store.repos.pop((repo_type, repo_id), None)
 
+    def empty(self) -> None:
+        """Forget everything: repositories, tokens, faults, the journal."""
+        with self.store.lock:
+            self.store.repos.clear()
+            self.store.large.clear()
+        self.accounts.tokens.clear()
+        self.clear_faults()
+        self.clear_journal()
+
     def exists(self, repo_id: str, repo_type: str = "model") -> bool:
         return (repo_type, repo_id) in self.store.repos
 
@@ -188,9 +197,11 @@ class Hub:
 
     # Faults and the journal
 
-    def fault(self, match: str, kind: str, times: int | None = 1, **options: Any) -> Fault:
+    def fault(
+        self, match: str, kind: str, times: int | None = 1, *, each: bool = False, **options: Any
+    ) -> Fault:
         """Make the next `times` requests that match go wrong; see tests/hub/faults.py."""
-        return self.faults.add(Fault(match, kind, times, options))
+        return self.faults.add(Fault(match, kind, times, options, each))
 
     def clear_faults(self) -> None:
         self.faults.clear()

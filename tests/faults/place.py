@@ -1,0 +1,286 @@
+"""Where the matrix is tried: a Hub, a working folder, the command in it, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.faults.table import BASE, DATA, DONE, MODEL, TRAINING, Command, Row
+from tests.hub import Hub
+
+ROOT = Path(__file__).resolve().parents[2]
+NOWHERE = "http://127.0.0.1:9"  # the discard port: refused at once
+OLD = "---\nlicense: mit\n---\n# Mine\n\nMy own words.\n"
+
+# Lines on stderr that say how it goes: bars, waits (ours and the client's), what was found.
+PROGRESS = re.compile(
+    r"trying again in|Retrying in|Rate limited|thrown while requesting|Error while downloading"
+    r"|Trying to resume|Max retries exceeded|it/s\]|s/it\]|%\|| samples|^\s*$|^results: |^next: "
+    r"|: transformers, |its licence could not be read there|^train: |^validation: |dialogues"
+    r"|^card: |to consider$|^pushed; |^in the model's card: |Loading weights|Generating|Map|^scoring$"
+)
+NEXT = re.compile(
+    r"run the same command|python -m kosent_hub\.push |`hf auth login`|use a token with write"
+    r"|make one that may write|unset it|check the name"
+)
+
+Files = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Goods:
+    """What the commands start from: folders by name, and contents of repos by name."""
+
+    folders: Mapping[str, Path]
+    repos: Mapping[str, Files]
+
+
+@dataclass
+class Ended:
+    """One command's end."""
+
+    status: int
+    out: str
+    err: str
+
+
+@dataclass
+class Place:
+    """One Hub and the processes that talk to it; one case at a time."""
+
+    folder: Path
+    hub: Hub = field(init=False)
+    workers: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir()
+        self.hub = Hub(self.folder / "home").__enter__()
+
+    def close(self) -> None:
+        """End the processes and the Hub."""
+        for worker in self.workers.values():
+            worker.communicate()
+        self.hub.close()
+
+    def lay_out(self, command: Command, goods: Goods) -> Path:
+        """An empty Hub and folder with what the command starts from; the folder."""
+        self.hub.empty()
+        contents = {"base": (BASE, "model"), "data": (DATA, "dataset"), "model": (MODEL, "model")}
+        for name in command.hub:
+            repo_id, kind = contents[name.removeprefix("old ")]
+            old = {"README.md": OLD.encode()}
+            files = old if name.startswith("old ") else goods.repos[name]
+            self.hub.create(repo_id, kind, private=kind == "dataset", files=files)
+        work = self.folder / "work"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        for name in command.local:
+            shutil.copytree(goods.folders[name], work / name)
+        return work
+
+    def run(
+        self,
+        program: str,
+        arguments: tuple[str, ...],
+        *,
+        user: str = "alice",
+        read_only: bool = False,
+        network: str = "hub",
+    ) -> Ended:
+        """Run a command in the working folder, with a cache that holds nothing."""
+        worker = self.workers.get(network) or self._start(network)
+        shutil.rmtree(self.folder / "home", ignore_errors=True)
+        out, err = self.folder / "out", self.folder / "err"
+        job = {
+            "program": program,
+            "arguments": arguments,
+            "cwd": str(self.folder / "work"),
+            "env": {"HF_TOKEN": self.hub.token(user, read_only)},
+            "out": str(out),
+            "err": str(err),
+        }
+        assert worker.stdin is not None and worker.stdout is not None
+        worker.stdin.write(json.dumps(job) + "\n")
+        worker.stdin.flush()
+        status = int(worker.stdout.readline())
+        return Ended(status, out.read_text("utf-8"), err.read_text("utf-8"))
+
+    def _start(self, network: str) -> subprocess.Popen[str]:
+        env = self.hub.env(user=None) | {"OMP_NUM_THREADS": "1"}
+        env |= {"none": {"HF_ENDPOINT": NOWHERE}, "offline": {"HF_HUB_OFFLINE": "1"}}.get(
+            network, {}
+        )
+        self.workers[network] = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.worker"],
+            env=env,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self.workers[network]
+
+    def files(self, command: Command) -> Files | None:
+        """What the repo that the command writes holds, None if there is none."""
+        if command.writes is None or not self.hub.exists(*command.writes):
+            return None
+        return self.hub.files(*command.writes)
+
+
+def stock(place: Place, folder: Path, base: Files, dataset: Path) -> Goods:
+    """What the commands start from, made by the commands themselves while all goes well."""
+    repos: dict[str, Files] = {"base": base}
+    goods = Goods({"dataset": dataset}, repos)
+
+    def make(command: Command, name: str | None = None) -> None:
+        work = place.lay_out(command, goods)
+        ended = place.run(command.program, command.arguments)
+        assert ended.status == 0, ended.err
+        if name is not None:
+            shutil.copytree(work / name, folder / name)
+
+    from tests.faults.table import EVALUATE, PUSH_DATA
+
+    make(PUSH_DATA)
+    repos["data"] = _without_attributes(place.hub.files(DATA, "dataset"))
+    make(TRAINING, "run")
+    repos["model"] = _without_attributes(place.hub.files(MODEL))
+    goods = Goods({**goods.folders, "run": folder / "run"}, repos)
+    make(Command(**{**vars(EVALUATE), "local": ()}), "scores")
+    return Goods({**goods.folders, "scores": folder / "scores"}, repos)
+
+
+def _without_attributes(files: Files) -> Files:
+    return {path: data for path, data in files.items() if path != ".gitattributes"}
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file in a folder, but those that a command makes anew each time."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def attempt(place: Place, command: Command, row: Row, goods: Goods, fresh: Files | None) -> None:
+    """Try one cell of the matrix; AssertionError unless it ends as the table says.
+
+    `fresh` is what the command writes when all goes well.
+    """
+    work = place.lay_out(command, goods)
+    if row.change is not None:
+        row.change(place.hub)
+    faults = [place.hub.fault(**hit) for hit in row.hits]
+    before, local = place.files(command), tree(work)
+    ended = place.run(
+        *(command.program, command.arguments),
+        user=row.user,
+        read_only=row.read_only,
+        network=row.network,
+    )
+    shown = f"{ended.status}\n{ended.out}\n{ended.err}"
+    assert all(fault.hits for fault in faults), f"the fault did not happen\n{shown}"
+    _keeps_secrets(ended)
+    _keeps_work(work, local)
+    _one_commit(place, command, fresh)
+    if row.ends[command.name] == DONE:
+        assert ended.status == 0, shown
+        assert _differences(place.files(command), fresh) == [], shown
+        return
+    line = _the_line(command, ended)
+    assert re.search(row.says, line), line
+    # As it was; gone, where the fault took it; or created, with nothing in it yet.
+    after = place.files(command)
+    assert after is None or after.keys() == {".gitattributes"} or not _differences(after, before)
+    _resume(place, command, row, goods, fresh, line)
+
+
+def _resume(
+    place: Place, command: Command, row: Row, goods: Goods, fresh: Files | None, line: str
+) -> None:
+    """What the line says to do next, once the fault is gone, brings what was missing."""
+    place.hub.clear_faults()
+    work = place.folder / "work"
+    local = tree(work)
+    gone = command.writes and command is not TRAINING and not place.hub.exists(*command.writes)
+    if gone or row.change is not None:
+        place.lay_out(command, goods)
+    program, arguments = command.program, command.arguments
+    push = re.search(r"python -m (kosent_hub\.push) (.*)$", line)
+    if push is not None:
+        program, arguments = push[1], tuple(shlex.split(push[2]))
+    ended = place.run(program, arguments)
+    assert ended.status == 0, f"after: {line}\n{ended.err}"
+    assert _differences(place.files(command), fresh) == [], ended.err
+    _keeps_work(work, local)
+
+
+def _keeps_secrets(ended: Ended) -> None:
+    """No traceback, no token, nothing of the corpus on the screen."""
+    said = ended.out + ended.err
+    assert "Traceback" not in said, said
+    assert not re.search(r"hf_\w{8}", said), said
+    assert "면접이 내일이라" not in said and "떨려" not in said, said
+
+
+def _keeps_work(work: Path, local: Mapping[str, bytes]) -> None:
+    """Whatever lay there still does; replies above all are neither lost nor made again."""
+    now = tree(work)
+    for path, data in local.items():
+        if "/completions-" in path or path.startswith(("dataset/", "run/")):
+            assert now.get(path) == data, f"{path} was changed"
+        else:
+            assert path in now, f"{path} was lost"
+
+
+def _one_commit(place: Place, command: Command, fresh: Files | None) -> None:
+    """Every commit of ours is whole: no reader ever saw half of it."""
+    if command.writes is None or not place.hub.exists(*command.writes):
+        return
+    written = [
+        sha
+        for sha, title, author in place.hub.commits(*command.writes)
+        if author == "alice" and title not in ("initial commit", "Upload files")
+    ]
+    assert len(written) <= 1, "more than one commit"
+    for sha in written:
+        assert _differences(place.hub.files(*command.writes, revision=sha), fresh) == []
+
+
+def _differences(files: Files | None, wanted: Files | None) -> list[str]:
+    """Paths at which a repo does not hold what it should, beside what others put there."""
+    if files is None or wanted is None:
+        return [] if files == wanted else ["the repo"]
+    # A training run tells how long it took.
+    told = {"kosent/run.json", "kosent/log_history.jsonl", "README.md"}
+    volatile = {".gitattributes"} | (told if "kosent/run.json" in wanted else set())
+    paths = (files.keys() | wanted.keys()) - {"foreign.txt"}
+    return [
+        path
+        for path in sorted(paths)
+        if (path in files) != (path in wanted)
+        or (path not in volatile and files[path] != wanted[path])
+    ]
+
+
+def _the_line(command: Command, ended: Ended) -> str:
+    """The one line that says what went wrong, where, and what to do next."""
+    shown = f"{ended.status}\n{ended.out}\n{ended.err}"
+    assert ended.status == 2, shown
+    lines = [line for line in re.split(r"[\r\n]+", ended.err) if not PROGRESS.search(line)]
+    assert lines[-1].startswith(f"{command.program}: "), shown
+    # Training checks all it needs at once, and lists several problems above its line.
+    listed = [line for line in lines if re.match(r"\d+\. ", line)]
+    assert len(lines) == 1 + len(listed), f"{lines}\n{shown}"
+    said = " ".join(lines)
+    assert re.search(r"https?://|HF_HUB_OFFLINE|alice/|bob/|token", said), said
+    assert NEXT.search(said), said
+    return said

@@ -1,0 +1,273 @@
+"""The matrix: every command that talks to the Hub, and everything that may go wrong on the way.
+
+A row is a fault and where it hits; a column is a command; a cell is how that ends: DONE, after
+bounded retries, or LINE, one line with what to do next. `-` is a fault the command cannot meet.
+The tests are made from these tables, and so is docs/faults.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.hub import Hub
+
+DONE, LINE, NOT_MET = "done", "line", "-"
+
+BASE, DATA, MODEL = "bob/tiny-base", "alice/emotions", "alice/tiny-KoSent"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A column. `local` lies in its folder and `hub` on the Hub when it starts (see place.py).
+
+    `writes` is the repo it brings up to date, and that repo's type.
+    """
+
+    name: str
+    program: str
+    arguments: tuple[str, ...]
+    local: tuple[str, ...]
+    hub: tuple[str, ...]
+    writes: tuple[str, str] | None = None
+
+
+EVAL = ("--model", MODEL, "--dataset", DATA, "--embedder", "none", "--max-new-tokens", "4")
+EVAL += ("--no-safety", "--output", "scores")
+TRAIN = ("--config", "smollm2-135m/cpu", "--model_name_or_path", BASE, "--dataset_name", DATA)
+TRAIN += ("--max_steps", "2", "--warmup_steps", "0", "--eval_strategy", "no", "--output_dir", "run")
+TRAIN += ("--push_to_hub", "true", "--hub_model_id", MODEL)
+
+PUSH_DATA = Command(
+    *("kosent-data push", "kosent-data", ("push", "dataset", "--repo-id", DATA)),
+    *(("dataset",), ("old data",), (DATA, "dataset")),
+)
+TRAINING = Command(
+    *("training and its push", "kosent_hub.train", TRAIN),
+    *((), ("base", "data"), (MODEL, "model")),
+)
+PUSH_RUN = Command(
+    *("kosent_hub.push", "kosent_hub.push", ("run", "--repo-id", MODEL)),
+    *(("run",), ("base", "old model"), (MODEL, "model")),
+)
+EVALUATE = Command("kosent-eval", "kosent-eval", EVAL, ("scores",), ("base", "data", "model"))
+PUSH_SCORES = Command(
+    *("kosent-eval --push", "kosent-eval", (*EVAL, "--push")),
+    *(("scores",), ("base", "data", "model"), (MODEL, "model")),
+)
+PUSH_CARD = Command(
+    *("kosent-card push", "kosent-card", ("push", "run", "--repo-id", MODEL)),
+    *(("run",), ("base", "old model"), (MODEL, "model")),
+)
+CHECK_CARD = Command("kosent-card check", "kosent-card", ("check", MODEL), (), ("base", "model"))
+COMMANDS = (PUSH_DATA, TRAINING, PUSH_RUN, EVALUATE, PUSH_SCORES, PUSH_CARD, CHECK_CARD)
+WRITING = tuple(command for command in COMMANDS if command.writes)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A fault: what the test Hub does (`hits`, see tests/hub/faults.py), or how things stand.
+
+    `says` is a pattern that a LINE must show. `quick` are the columns that every test run tries;
+    the others wait for `--slow`.
+    """
+
+    fault: str
+    where: str
+    ends: Mapping[str, str]
+    hits: tuple[Mapping[str, Any], ...] = ()
+    says: str = ""
+    user: str = "alice"
+    read_only: bool = False
+    network: str = "hub"
+    change: Callable[[Hub], None] | None = None
+    quick: tuple[Command, ...] = COMMANDS
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", f"{self.fault}, {self.where}")
+
+
+def ends(default: str, *columns: Command, **others: str) -> dict[str, str]:
+    """How a fault ends in each column: `default` in `columns`, not met in the others."""
+    return {c.name: default if c in (columns or COMMANDS) else NOT_MET for c in COMMANDS}
+
+
+def hit(match: str, kind: str, times: int | None = None, **options: Any) -> dict[str, Any]:
+    """The arguments of one `Hub.fault`."""
+    return {"match": match, "kind": kind, "times": times, **options}
+
+
+CHEAP = (PUSH_DATA, PUSH_CARD, CHECK_CARD)
+MOST = (PUSH_DATA, PUSH_RUN, PUSH_SCORES, PUSH_CARD, CHECK_CARD)
+
+
+def _once() -> Iterator[Row]:
+    """The first request to every address fails, and the next one does not."""
+
+    def row(fault: str, kind: str, quick: tuple[Command, ...], **options: Any) -> Row:
+        hits = (hit(".", kind, each=True, **options),)
+        return Row(fault, "every request, once", ends(DONE), hits, quick=quick)
+
+    yield row("429 with Retry-After", "status", CHEAP, code=429, retry_after=0)
+    for code in (500, 502, 503, 504):
+        quick = COMMANDS if code == 503 else ()
+        yield row(str(code), "status", quick, code=code, retry_after=0)
+    yield row("reset before the request", "reset", (PUSH_DATA,), when="before")
+    yield row("reset in the request", "reset", (PUSH_CARD,), when="reading")
+    yield row("reset instead of an answer", "reset", (CHECK_CARD,), when="unanswered")
+    yield row("reset in the answer", "reset", MOST, when="during")
+    yield row("reset after the answer", "reset", (PUSH_DATA,), when="after")
+    yield row("answer lost, the request carried out", "lost_answer", CHEAP)
+    yield row("answer cut short", "truncate", (PUSH_SCORES, CHECK_CARD))
+    yield row("answer in a trickle", "trickle", (PUSH_DATA, CHECK_CARD), chunk=250_000, pause=0.05)
+    yield row("a web page for an answer", "html", CHEAP)
+
+
+def _for_ever() -> Iterator[Row]:
+    """Every request fails, from the first one on."""
+
+    def row(fault: str, kind: str, says: str, quick: tuple[Command, ...], **options: Any) -> Row:
+        hits = (hit(".", kind, **options),)
+        return Row(fault, "every request, for ever", ends(LINE), hits, says, quick=quick)
+
+    yield row("429 with Retry-After", "status", "429", CHEAP, code=429, retry_after=0)
+    yield row(
+        "429 that asks for ten minutes", "status", "wait 600 s", CHEAP, code=429, retry_after=600
+    )
+    for code in (500, 502, 503, 504):
+        yield row(str(code), "status", str(code), COMMANDS if code == 503 else (), code=code)
+    broken = "not reachable"
+    yield row("reset before the request", "reset", broken, CHEAP, when="before")
+    yield row("reset instead of an answer", "reset", broken, (), when="unanswered")
+    yield row("reset in the answer", "reset", broken, CHEAP, when="during")
+    yield row("answer cut short", "truncate", broken, (), keep=9)
+    yield row("a web page for an answer", "html", "web page .* check HF_ENDPOINT", COMMANDS)
+
+
+def _downloads() -> Iterator[Row]:
+    """Questions are answered, files do not arrive."""
+
+    def row(fault: str, kind: str, quick: tuple[Command, ...], **options: Any) -> Row:
+        hits = (hit("GET .*(/resolve/|/cdn/)", kind, **options),)
+        return Row(fault, "downloads, for ever", ends(LINE), hits, quick=quick)
+
+    yield row("503", "status", (EVALUATE, CHECK_CARD), code=503)
+    yield row("reset in the answer", "reset", (PUSH_SCORES,), when="during")
+    yield row("answer cut short", "truncate", (CHECK_CARD,))
+    yield row("a web page for an answer", "html", (EVALUATE,))
+    yield Row(
+        *("repo deleted", "at a download", ends(LINE, EVALUATE, PUSH_SCORES)),
+        *((hit("HEAD .*KoSent/resolve/", "delete_repo", 1),), "no such repository"),
+    )
+
+
+def _commits() -> Iterator[Row]:
+    """All is read and made, and only the writing fails."""
+
+    def row(fault: str, end: str, says: str, *hits: Mapping[str, Any], **options: Any) -> Row:
+        where = options.pop("where", "at the commit")
+        return Row(fault, where, ends(end, *WRITING), hits, says, **options)
+
+    at = "POST .*/commit/"
+    ever = "at the commit, for ever"
+    yield row("503", LINE, "503", hit(at, "status", code=503), where=ever)
+    yield row("429 that asks for ten minutes", LINE, "wait 600 s",
+              hit(at, "status", code=429, retry_after=600), where=ever, quick=MOST)  # fmt: skip
+    yield row("reset instead of an answer", LINE, "not reachable",
+              hit(at, "reset", when="unanswered"), where=ever, quick=CHEAP)  # fmt: skip
+    yield row("a web page for an answer", LINE, "", hit(at, "html"), where=ever, quick=CHEAP)
+    yield row("answer lost, the commit landed", DONE, "", hit(at, "lost_answer"), quick=MOST)
+    yield row("another commit in between", DONE, "", hit(at, "commit", 1), quick=MOST)
+    yield row("ten other commits in between", DONE, "", hit(at, "commit", 10), quick=(PUSH_CARD,))
+    yield row("other commits in between", LINE, "others committed 21 times", hit(at, "commit"),
+              where="for ever", quick=(PUSH_DATA,))  # fmt: skip
+    yield row("repo deleted", LINE, "no such repository", hit(at, "delete_repo", 1))
+    yield row("token expired", LINE, "token was refused", hit(at, "expire_token", 1))
+
+
+def _uploads() -> Iterator[Row]:
+    """Storage for large files fails."""
+    uploading = (PUSH_DATA, TRAINING, PUSH_RUN, PUSH_SCORES, PUSH_CARD)
+
+    def row(fault: str, where: str, end: str, quick: tuple[Command, ...], **fault_: Any) -> Row:
+        return Row(fault, where, ends(end, *uploading), (fault_,), quick=quick)
+
+    put, batch = "PUT /upload/", "objects/batch"
+    yield row("upload answered 500", "once", DONE, MOST, **hit(put, "status", 1, code=500))
+    yield row("upload answered 500", "for ever", LINE, (PUSH_DATA, PUSH_RUN),
+              **hit(put, "status", code=500))  # fmt: skip
+    yield row(
+        "upload's address too old (403)", "once", DONE, MOST, **hit(put, "status", 1, code=403)
+    )
+    yield row("upload reset", "once", DONE, (PUSH_DATA,), **hit(put, "reset", 1, when="reading"))
+    yield row("upload refused", "once", DONE, MOST, **hit(batch, "lfs_refused", 1))
+    yield row("upload refused", "for ever", LINE, (*MOST, TRAINING), **hit(batch, "lfs_refused"))
+
+
+def _standing() -> Iterator[Row]:
+    """Not a fault of the moment: who asks, what for, and from where."""
+    yield Row(
+        *("token expired", "from the start", ends(LINE)),
+        *((hit(".", "expire_token", 1),), "token was refused.*hf auth login"),
+    )
+    yield Row(
+        *("read-only token", "from the start", ends(LINE, *WRITING) | ends(DONE, *READING)),
+        read_only=True,
+        says="token",
+    )
+    yield Row(
+        *("gated base model", "from the start"),
+        ends(DONE) | {PUSH_DATA.name: NOT_MET} | dict.fromkeys(LOADING, LINE),
+        says="gated repository; accept its terms",
+        change=lambda hub: _gate(hub, BASE),
+    )
+    yield Row(
+        *("private base model", "from the start"),
+        ends(DONE) | {PUSH_DATA.name: NOT_MET} | dict.fromkeys(LOADING, LINE),
+        says="no such repository, or it is private",
+        change=lambda hub: _hide(hub, BASE),
+    )
+    yield Row(
+        *("somebody else's private repo", "from the start", ends(LINE)),
+        user="carol",
+        change=lambda hub: _hide(hub, MODEL),
+        says="token may not",
+    )
+    yield Row(
+        *("a repo of another type by that name", "from the start"),
+        ends(LINE) | {c.name: DONE for c in (PUSH_DATA, PUSH_RUN, PUSH_CARD)},
+        says="no such repository",
+        change=_swap,
+    )
+    yield Row("no network", "from the start", ends(LINE), says="not reachable", network="none")
+    yield Row(
+        *("HF_HUB_OFFLINE=1", "from the start", ends(LINE)),
+        says="HF_HUB_OFFLINE=1 is set",
+        network="offline",
+    )
+
+
+READING = tuple(command for command in COMMANDS if not command.writes)
+LOADING = tuple(command.name for command in (TRAINING, EVALUATE, PUSH_SCORES))
+
+
+def _gate(hub: Hub, repo_id: str) -> None:
+    hub.store.repo("model", repo_id).gated = "auto"
+
+
+def _hide(hub: Hub, repo_id: str) -> None:
+    for (_, name), repo in hub.store.repos.items():
+        repo.private = repo.private or name == repo_id
+
+
+def _swap(hub: Hub) -> None:
+    """Models become datasets and datasets models, but for the base."""
+    for (kind, name), repo in list(hub.store.repos.items()):
+        if name != BASE:
+            repo.type = "dataset" if kind == "model" else "model"
+            hub.store.repos[repo.type, name] = hub.store.repos.pop((kind, name))
+
+
+ROWS = (*_once(), *_for_ever(), *_downloads(), *_commits(), *_uploads(), *_standing())
