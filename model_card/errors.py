@@ -13,6 +13,10 @@ DONE, BUG, MENDABLE = 0, 1, 2
 # How Python keeps the bytes of a file's name that are not UTF-8.
 UNDECODED = re.compile("[\udc80-\udcff]")
 
+# What must not be read by who looks over a shoulder, or in a log: tokens, and a password in an
+# address.
+SECRET = re.compile(r"(?<=://)[^/@\s]+@|\bhf_[A-Za-z0-9]{8,}|(?<=Bearer )\S+")
+
 # The next step, where `next_step` says no other.
 AGAIN = "run the same command again"
 
@@ -42,12 +46,17 @@ def run_command(name: str, command: Callable[[Sequence[str] | None], None]) -> i
     except Exception as error:
         line = explain(error)
         if line is None or os.environ.get("KOSENT_DEBUG") == "1":
-            traceback.print_exc()
+            print(without_secrets(traceback.format_exc()), end="", file=sys.stderr)
         if line is None:
             return BUG
         print(f"{name}: {line}", file=sys.stderr)
         return MENDABLE
     return DONE
+
+
+def without_secrets(text: str) -> str:
+    """The text with `...` in place of tokens and of what stands before an address's host."""
+    return SECRET.sub(lambda found: "...@" if found[0].endswith("@") else "...", text)
 
 
 @contextmanager
@@ -64,7 +73,12 @@ def next_step(step: str) -> Iterator[None]:
 
 
 def explain(error: BaseException) -> str | None:
-    """One line for an error the user can mend, None for a bug."""
+    """One line for an error the user can mend, without secrets; None for a bug."""
+    line = _explain(error)
+    return None if line is None else without_secrets(line)
+
+
+def _explain(error: BaseException) -> str | None:
     if isinstance(error, KoSentError):
         return " ".join(str(error).split())
     hub = _explain_hub(error) if "huggingface_hub" in sys.modules else None
