@@ -74,7 +74,9 @@ def bounded(where: str) -> Iterator[None]:
 
 
 def check_text(text: str, where: str) -> str:
-    """The text, unless it is longer than any dialogue; raises KoSentError then."""
+    """The text, unless there is none, or it is longer than any dialogue; raises KoSentError then."""
+    if not text:
+        raise _refused(where, "writes nothing")
     if len(text) > LONGEST:
         raise _refused(where, f"writes {len(text):,} characters for one dialogue")
     return text

@@ -91,7 +91,7 @@ def stop_ids(tokenizer: PreTrainedTokenizerBase, generation_config: Any) -> froz
     """Tokens that end a reply: the model's own end tokens and the template's end of turn."""
     declared = getattr(generation_config, "eos_token_id", None)
     listed: list[Any] = declared if isinstance(declared, list) else [declared]
-    ids: set[int] = {token for token in listed if isinstance(token, int)}
+    ids: set[Any] = {token for token in listed if isinstance(token, int)}
     end = turn_end(tokenizer)
     if end is not None:
         ids.add(tokenizer.convert_tokens_to_ids(end))
