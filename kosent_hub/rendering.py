@@ -74,7 +74,7 @@ def bounded(where: str) -> Iterator[None]:
 
 
 def check_text(text: str, where: str) -> str:
-    """The text, unless there is none, or it is longer than any dialogue; raises KoSentError then."""
+    """The text; raises KoSentError if there is none, or more than any dialogue has."""
     if not text:
         raise _refused(where, "writes nothing")
     if len(text) > LONGEST:
