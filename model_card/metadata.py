@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 import yaml
@@ -17,7 +18,7 @@ FRONT_MATTER = re.compile(
 # A list of these is a set of facts that several people add to; any other key has one owner.
 SHARED_LISTS = ("language", "datasets", "metrics", "tags")
 # A few save writing; ten in ten in ten come to more than any memory.
-MOST_ALIASES = 5
+MOST_ALIASES, DEEPEST = 5, 100
 OUR_TASK = "Empathetic dialogue (KoSent)"
 
 
@@ -48,10 +49,14 @@ def read(text: str) -> dict[str, Any]:
 
 def load(front: str) -> Any:
     """The data in YAML; raises yaml.YAMLError, also for what is nested or repeated without end."""
+    depths = accumulate((c in "[{") - (c in "]}") for c in front)
+    # PyYAML takes the square of this depth in time.
+    if max(depths, default=0) > DEEPEST:
+        raise yaml.constructor.ConstructorError(None, None, "nested too deeply", None)
+    repeats = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(front))
+    if repeats > MOST_ALIASES:
+        raise yaml.constructor.ConstructorError(None, None, "too many aliases", None)
     try:
-        repeats = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(front))
-        if repeats > MOST_ALIASES:
-            raise yaml.constructor.ConstructorError(None, None, "too many aliases", None)
         return yaml.safe_load(front)
     except RecursionError:
         raise yaml.constructor.ConstructorError(None, None, "nested too deeply", None) from None

@@ -29,6 +29,7 @@ LAUGHS = "\n".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]"
     for before, name in zip(["x", *NAMES], NAMES, strict=False)
 )
+INDENTED = "".join(" " * depth + "a:\n" for depth in range(600))
 
 # The file, its content, and what is said of it.
 BAD: dict[str, tuple[str, bytes, str]] = {
@@ -74,6 +75,11 @@ BAD: dict[str, tuple[str, bytes, str]] = {
         "could not determine a constructor",
     ),
     "metadata in lists": ("README.md", b"---\na: " + b"[" * 20_000 + b"\n---\n", "metadata"),
+    "mappings in mappings": (
+        "README.md",
+        f"---\n{INDENTED}\n---\n".encode(),
+        "nested too deeply",
+    ),
     "metadata that is text": ("README.md", b"---\nwords\n---\n", "metadata is not a list"),
     "a card of 20 MiB": ("README.md", b"a" * 20 * MIB, "has over 16"),
 }
