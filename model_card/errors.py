@@ -86,6 +86,8 @@ def _explain(error: BaseException) -> str | None:
         return " ".join(hub.split())
     if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, UnicodeEncodeError) and error.object.startswith("Bearer "):
+        return "the Hub token has letters that no token has; check HF_TOKEN, or run `hf auth login`"
     if isinstance(error, UnicodeEncodeError) and UNDECODED.search(error.object):
         return f"{error.object!a}: a name that is not UTF-8; rename that file or folder"
     # Libraries wrap what the Hub did in errors of their own.
