@@ -13,7 +13,8 @@ import pytest
 from tests.kosent_hub.dialogues import write_dataset
 
 MIB = 1 << 20
-# What a normal evaluation of the tiny model takes is about 600 MiB, all of it libraries.
+# An evaluation of the tiny model takes about 600 MiB, all of it libraries, and a template may take
+# a GiB more. Seconds are the processor's.
 MOST_MEMORY, MOST_SECONDS = 2500 * MIB, 60
 
 # All of them in one process: importing torch takes longer than all of them.
@@ -24,10 +25,10 @@ from kosent_hub.evaluate import main
 quick = ["--embedder", "none", "--max-new-tokens", "2", "--no-safety"]
 ends = []
 for model, dataset in json.load(sys.stdin):
-    err, began = io.StringIO(), time.monotonic()
+    err, began = io.StringIO(), time.process_time()
     with redirect_stdout(io.StringIO()), redirect_stderr(err):
         status = main(["--model", model, "--dataset", dataset, *quick])
-    end = {"status": status, "err": err.getvalue(), "seconds": time.monotonic() - began}
+    end = {"status": status, "err": err.getvalue(), "seconds": time.process_time() - began}
     end["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     ends.append(end)
 print(json.dumps(ends))
@@ -210,7 +211,11 @@ def test_what_strangers_put_on_the_hub(hub, run, strangers, tmp_path):
     expected = {**strangers, "alice/whole": "Data files don't belong to alice/evil"}
 
     done = run(
-        [sys.executable, "-c", COMMANDS], env=hub.env("bob"), input=json.dumps(asked), cwd=tmp_path
+        [sys.executable, "-c", COMMANDS],
+        env=hub.env("bob"),
+        input=json.dumps(asked),
+        cwd=tmp_path,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     ends = json.loads(done.stdout.splitlines()[-1])
@@ -220,7 +225,8 @@ def test_what_strangers_put_on_the_hub(hub, run, strangers, tmp_path):
         one_line = last.startswith("kosent-eval: ") and "Traceback" not in end["err"]
         if end["status"] != 2 or not one_line or said not in last:
             wrong.append((model, said, end))
-        assert end["seconds"] < MOST_SECONDS, (model, end)
+        elif end["seconds"] > MOST_SECONDS:
+            wrong.append((model, "too long", end))
     assert not wrong, "\n".join(f"{m}, {s!r}: {e['status']} {e['err']}" for m, s, e in wrong)
     assert ends[-1]["peak"] < MOST_MEMORY
     assert not (tmp_path / "canary").exists()

@@ -15,11 +15,11 @@ from contextlib import redirect_stderr, redirect_stdout
 from model_card.cli import main
 ends = []
 for arguments in json.load(sys.stdin):
-    said, began = io.StringIO(), time.monotonic()
+    said, began = io.StringIO(), time.process_time()
     with redirect_stdout(said), redirect_stderr(said):
         status = main(arguments)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    ends.append([status, said.getvalue(), time.monotonic() - began, peak])
+    ends.append([status, said.getvalue(), time.process_time() - began, peak])
 print(json.dumps(ends))
 """
 MIB = 1 << 20
