@@ -47,11 +47,6 @@ BAD: dict[str, tuple[str, bytes, str]] = {
         json.dumps(RUN | {"recipe": ["a"]}).encode(),
         "recipe: expected str",
     ),
-    "half a character": (
-        "kosent/run.json",
-        json.dumps(RUN | {"recipe": "\ud800"}).encode(),
-        "recipe",
-    ),
     "a number without end": (
         "kosent/run.json",
         b'{"schema_version": ' + b"1" * 10_000 + b"}",
@@ -63,11 +58,6 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "talk in lists": ("kosent/conversations.json", b"[" * 100_000, "conversations.json: not JSON"),
     "talk of others": ("kosent/conversations.json", b"[[[]]]", "expected an object with prompt"),
     "a log in lists": ("kosent/log_history.jsonl", b"[" * 100_000, "line 1: not JSON"),
-    "a log of words": (
-        "kosent/log_history.jsonl",
-        b'{"step": "first", "loss": "low"}\n' * 9,
-        "log_history.jsonl, line 1",
-    ),
     "ten in ten in ten": ("README.md", f"---\nx: &x [a]\n{LAUGHS}\n---\n".encode(), "aliases"),
     "an object": (
         "README.md",
@@ -90,7 +80,13 @@ def test_what_strangers_write(hub, run, tmp_path):
     commands = []
     for name, (path, content, _) in BAD.items():
         repo = f"alice/{name.replace(' ', '-')}"
-        hub.create(repo, files=good | {path: content})
+        if path == "README.md" and len(content) < MIB:
+            # The test Hub would read this metadata too, and is no more patient than it must be.
+            for place, data in (good | {path: content}).items():
+                (tmp_path / repo / place).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / repo / place).write_bytes(data)
+        else:
+            hub.create(repo, files=good | {path: content})
         commands += [["render", repo], ["check", repo]]
     env = hub.env("bob")
     given = json.dumps(commands)
