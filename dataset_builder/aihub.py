@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from . import arrays, tables, taxonomy
+from . import arrays, tables, taxonomy, workbook
 from .sources import File, SourceError
 
 LABELS = {
@@ -90,7 +90,7 @@ def recognise(file: File) -> Source | str | None:
         return None
     split = split_of(file.name)
     if container == "xlsx":
-        for sheet, _, cells in tables.read_sheets(file.read(), file.name):
+        for sheet, _, cells in workbook.read_sheets(file.read(), file.name):
             edition = _edition([tables.cell_text(cell).strip() for cell in cells[0]], file.name)
             if edition is not None:
                 return Source(file, split, edition[0], container, edition[1], sheet=sheet)
@@ -123,6 +123,8 @@ def read(source: Source) -> Raw:
     data, where = source.file.read(), source.file.name
     if source.container == "xlsx":
         return _read_workbook(source, data)
+    if source.container != "json":
+        tables.refuse_endless(data, where)
     text, codec = tables.decode(data, where)
     del data
     if source.container == "json":
@@ -173,7 +175,7 @@ def _by_columns(source: Source, names: list[str], rows: tables.Rows, codec: str)
 
 
 def _read_workbook(source: Source, data: bytes) -> Raw:
-    for sheet, first, cells in tables.read_sheets(data, source.file.name):
+    for sheet, first, cells in workbook.read_sheets(data, source.file.name):
         if sheet != source.sheet:
             continue
         rows = [[tables.cell_text(cell) for cell in row] for row in cells]

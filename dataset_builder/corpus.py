@@ -107,6 +107,7 @@ def choose(
     chosen: dict[str, aihub.Source] = {}
     for split, candidates in by_split.items():
         chosen[split], left = _best(split, candidates, prefer)
+        chosen[split].file.refuse_large()
         for other in left:
             why = f"{split} is read from {chosen[split].file.name}"
             findings.left.append({"file": other.file.name, "why": why})

@@ -16,8 +16,10 @@ from pathlib import Path, PurePosixPath
 
 # An archive in an archive in an archive; AI Hub's own packages need two levels.
 DEEPEST = 3
-# It is read into memory, as nothing else here is until its rows are wanted.
-LARGEST_INNER = 1 << 30
+# No file of any edition comes near this; what is larger would only fill the memory.
+LARGEST = 1 << 28
+# Text packs to a tenth, repetitive text to a thirtieth. A small archive may be anything.
+MOST_TIMES, SMALL = 100, 1 << 26
 ENCRYPTED, UTF8_NAME = 0x1, 0x800
 # What reading a damaged archive ends in, whichever part of it is damaged.
 DAMAGE = (
@@ -49,8 +51,27 @@ class File:
         """`.csv`, `.xlsx`, ... in lower case."""
         return PurePosixPath(self.name).suffix.lower()
 
+    @property
+    def size(self) -> int:
+        """Bytes of content; for a member of an archive, those it claims and is read up to."""
+        return self.disk.stat().st_size if self.member is None else self.member.file_size
+
+    def refuse_large(self) -> None:
+        """Raise SourceError if the content is larger than `LARGEST`."""
+        if self.size > LARGEST:
+            raise SourceError(
+                f"{self.name}: {self.size >> 20:,} MiB, more than any file of the corpus "
+                f"({LARGEST >> 20} at most); move it out of SOURCE, or split it"
+            )
+
     def read(self, most: int = -1) -> bytes:
-        """The content, or the first `most` bytes of it."""
+        """The content, or the first `most` bytes of it.
+
+        Raises:
+            SourceError: larger than `LARGEST`, encrypted, or damaged.
+        """
+        if most < 0:
+            self.refuse_large()
         if self.archive is None or self.member is None:
             with self.disk.open("rb") as file:
                 return file.read(most)
@@ -127,7 +148,7 @@ def _open(file: File, depth: int = 0) -> Iterator[File]:
     if file.suffix != ".zip" or depth == DEEPEST:
         yield file
         return
-    if file.member is not None and file.member.file_size > LARGEST_INNER:
+    if file.member is not None and file.size > LARGEST:
         raise SourceError(f"{file.name}: too large inside another archive; unpack that one first")
     try:
         archive = zipfile.ZipFile(io.BytesIO(file.read()) if file.archive else file.disk)
@@ -137,10 +158,21 @@ def _open(file: File, depth: int = 0) -> Iterator[File]:
         raise SourceError(
             f"{file.name}: not a whole zip archive ({error}); download it again"
         ) from None
+    refuse_bomb(archive, file.size, file.name)
     for info in archive.infolist():
         name = _member_name(info)
         if not info.is_dir() and not any(_hidden(part) for part in name.split("/")):
             yield from _open(File(f"{file.name}/{name}", file.disk, archive, info), depth + 1)
+
+
+def refuse_bomb(archive: zipfile.ZipFile, size: int, where: str) -> None:
+    """Raise SourceError if an archive of `size` bytes unpacks to far more than text does."""
+    unpacked = sum(info.file_size for info in archive.infolist())
+    if unpacked > max(SMALL, MOST_TIMES * size):
+        raise SourceError(
+            f"{where}: unpacks to {unpacked >> 20:,} MiB, {unpacked // max(size, 1):,} times its "
+            "size, which no text does; download it again, or move it out of SOURCE"
+        )
 
 
 def _member_name(info: zipfile.ZipInfo) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
 import json
 import re
 import unicodedata
@@ -23,12 +22,19 @@ from . import arrays
 from .sources import SourceError
 
 HANGUL, NOT_ASCII = re.compile("[가-힣]"), re.compile(r"[^\x00-\x7f]")
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 SAMPLE = 10_000
 FIRST_LINE = re.compile(rb"[^\r\n]*")
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 # Large blocks are given back to the system after use, and asked for again at some cost.
 BLOCK_BYTES = 1 << 22
 TOO_MANY_CELLS = "too_many_cells"
+# The largest edition has 75,000 rows of a few hundred characters; what goes far beyond is no
+# corpus, and would take many times its size in memory.
+MOST_ROWS, LONGEST_ROW = 500_000, 1 << 20
+# As much of the end of a cut text may be half of something: `\\ud83`, `fals`.
+ESCAPE = 12
+LINE = re.compile(r"[^\r\n]*(?:\r\n|[\r\n])|[^\r\n]+")
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,29 @@ def decode(data: bytes, where: str) -> tuple[str, str]:
         text, codec = data.decode("utf-8-sig"), "utf-8"
     except UnicodeDecodeError as error:
         text, codec = _decode_cp949(data, error, where), "cp949"
+    if "\0" in text:
+        at = data.index(b"\0")
+        line = data.count(b"\n", 0, at) + 1
+        raise SourceError(
+            f"{where}, line {line}, byte {at}: a NUL, which is no text; "
+            "download the file again, or save it as UTF-8"
+        )
     return nfc(text), codec
+
+
+def refuse_endless(data: bytes, where: str) -> None:
+    """Raise SourceError if delimited text has a line, or a number of lines, that no corpus has."""
+    lines = max(data.count(b"\n"), data.count(b"\r"))
+    if lines > MOST_ROWS:
+        raise SourceError(f"{where}: {lines:,} lines; {_endless('line')}")
+    start = 0
+    while start + LONGEST_ROW < len(data):
+        end = start + LONGEST_ROW
+        line_end = max(data.rfind(b"\n", start, end), data.rfind(b"\r", start, end))
+        if line_end < 0:
+            line = data.count(b"\n", 0, start) + 1
+            raise SourceError(f"{where}, line {line}: too long; {_endless('line')}")
+        start = line_end + 1
 
 
 def nfc(text: str) -> str:
@@ -93,27 +121,6 @@ def read_text(text: str, delimiter: str, width: int, where: str) -> Rows:
     return _read_quoted(text, delimiter, width, where)
 
 
-def read_sheets(data: bytes, where: str) -> Iterator[tuple[str, int, list[list[Any]]]]:
-    """Name, number of the first row, and cells of each sheet of a workbook that holds any."""
-    try:
-        from python_calamine import CalamineWorkbook
-    except ImportError:
-        raise SourceError(f"{where}: reading xlsx needs: pip install python-calamine") from None
-    try:
-        book = CalamineWorkbook.from_filelike(io.BytesIO(data))
-        for name in book.sheet_names:
-            sheet = book.get_sheet_by_name(name)
-            cells = sheet.to_python(skip_empty_area=True)
-            if cells and sheet.start is not None:
-                yield name, sheet.start[0] + 1, cells
-    except SourceError:
-        raise
-    except Exception as error:  # calamine's errors share no base class but this one
-        raise SourceError(
-            f"{where}: not a whole workbook ({error}); download it again, or save it as csv"
-        ) from None
-
-
 def cell_text(value: Any) -> str:
     """A workbook's or JSON's value as text: 3.0 as `3`, nothing as the empty text."""
     if isinstance(value, str):
@@ -131,23 +138,33 @@ def json_records(text: str, where: str) -> Iterator[tuple[int, Any]]:
     position = _skip(text, 0)
     if text[position : position + 1] != "[":
         raise _not_json(text, position, where, "expected a list of records")
-    line, counted = 1, 0
+    line, counted, row = 1, 0, 0
     position = _skip(text, position + 1)
+    window, begin = "", 0
     separator = ""
     while text[position : position + 1] != "]":
         if separator:
             if text[position : position + 1] != separator:
                 raise _not_json(text, position, where, "expected a comma or the list's end")
             position = _skip(text, position + 1)
+        # A record is looked for in a window of the text, so that none can be of any size.
+        if not window or position - begin > LONGEST_ROW // 2:
+            window, begin = text[position : position + LONGEST_ROW], position
         try:
-            value, end = decoder.raw_decode(text, position)
+            value, end = decoder.raw_decode(window, position - begin)
         except json.JSONDecodeError as error:
-            raise _not_json(text, error.pos, where, error.msg) from None
+            cut = begin + len(window) < len(text)
+            if cut and (error.pos > len(window) - ESCAPE or error.msg.startswith("Unterminated")):
+                raise _not_json(text, position, where, _endless("record")) from None
+            raise _not_json(text, begin + error.pos, where, error.msg) from None
         except (ValueError, RecursionError) as error:
             raise _not_json(text, position, where, str(error)) from None
         line += text.count("\n", counted, position)
-        counted = position
+        counted, row = position, row + 1
+        if row > MOST_ROWS:
+            raise _not_json(text, position, where, _endless("record"))
         yield line, value
+        end += begin
         position, separator = _skip(text, end), ","
     rest = _skip(text, position + 1)
     if rest != len(text):
@@ -155,8 +172,8 @@ def json_records(text: str, where: str) -> Iterator[tuple[int, Any]]:
 
 
 def encodable(text: str) -> bool:
-    """Whether the text can be stored: JSON may hold half of a character (`\\ud83d` alone)."""
-    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
+    """Whether the text can be stored: JSON may hold half of a character, or a NUL, escaped."""
+    return UNSTORABLE.search(text) is None
 
 
 def _decode_cp949(data: bytes, utf8: UnicodeDecodeError, where: str) -> str:
@@ -221,7 +238,9 @@ def _read_plain(data: bytes, delimiter: str, width: int) -> list[pa.ChunkedArray
 
 def _read_quoted(text: str, delimiter: str, width: int, where: str) -> Rows:
     """Like `_read_plain`, row by row: for cells of several lines, and rows of other widths."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    # A StringIO would take four bytes a character.
+    lines_of_text = (line[0] for line in LINE.finditer(text))
+    reader = csv.reader(lines_of_text, delimiter=delimiter, strict=True)
     rows: list[list[str]] = []
     lines: list[int] = []
     faults: list[tuple[str, int]] = []
@@ -265,6 +284,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         raise ValueError("a key stands twice in one object")
     return value
+
+
+def _endless(what: str) -> str:
+    """Why a file with that many rows, or such a long one, is not read on."""
+    return (
+        f"a {what} of the corpus has a few hundred characters and a file at most {MOST_ROWS:,} "
+        "of them, so this is no corpus; move it out of SOURCE"
+    )
 
 
 def _skip(text: str, position: int) -> int:

@@ -8,13 +8,13 @@ a template nobody marked, from where the replies stand in it.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kosent_hub import rendering, strangers
 from kosent_hub.errors import KoSentError
 from kosent_hub.model import render, render_kwargs, template_text, turn_end
 
@@ -206,12 +206,13 @@ def _marked_text(
 
     variables = {**tokenizer.special_tokens_map, **render_kwargs(tokenizer)}
     try:
-        rendered: Any = render_jinja_template(
-            conversations=[list(messages)],
-            chat_template=template,
-            return_assistant_tokens_mask=True,
-            **variables,
-        )
+        with rendering.bounded(tokenizer.name_or_path):
+            rendered: Any = render_jinja_template(
+                conversations=[list(messages)],
+                chat_template=template,
+                return_assistant_tokens_mask=True,
+                **variables,
+            )
     except TemplateError:
         return "", []
     (text,), (spans,) = rendered
@@ -277,8 +278,8 @@ def corpus(dataset: str, revision: str | None) -> str | None:
             return None
     elif not Path(path).is_file():
         return None
-    found = json.loads(Path(path).read_text(encoding="utf-8"))
-    return found.get("corpus") if isinstance(found, dict) else None
+    found = strangers.read_settings(Path(path), f"{dataset}/report.json").get("corpus")
+    return found if isinstance(found, str) else None
 
 
 def digest(samples: Iterable[Sample]) -> str:

@@ -63,6 +63,15 @@ def free_memory() -> int:
     return psutil.virtual_memory().available
 
 
+def memory() -> float:
+    """All the memory there is, main and the cards', in bytes."""
+    import torch
+
+    cards = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    main = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return main + sum(torch.cuda.get_device_properties(card).total_memory for card in cards)
+
+
 def peak_memory_gib(use_cpu: bool) -> float:
     """The most memory held so far, in GiB: on a card by PyTorch, else by this process."""
     import torch

@@ -79,22 +79,26 @@ class Base:
 def base_from_config(config: Mapping[str, Any], where: str) -> Base:
     """The sizes in a config.json; raises KoSentError naming the key that is missing."""
     config = config.get("text_config") or config
-    try:
-        hidden, heads = config["hidden_size"], config["num_attention_heads"]
-        head = config.get("head_dim") or hidden // heads
-        return Base(
-            hidden=hidden,
-            inner=config["intermediate_size"],
-            layers=config["num_hidden_layers"],
-            keys=head * (config.get("num_key_value_heads") or heads),
-            vocabulary=config["vocab_size"],
-            tied=bool(config.get("tie_word_embeddings", False)),
-        )
-    except KeyError as missing:
-        raise KoSentError(
-            f"{where}: its config has no {missing}, so its memory cannot be planned; "
-            "plans know models of Llama's build"
-        ) from None
+
+    def size(name: str) -> int:
+        value = config.get(name) if isinstance(config, Mapping) else None
+        if not isinstance(value, int) or value < 1:
+            raise KoSentError(
+                f"{where}: its config has no {name!r}, so its memory cannot be planned; "
+                "plans know models of Llama's build"
+            )
+        return value
+
+    hidden, heads = size("hidden_size"), size("num_attention_heads")
+    head = size("head_dim") if config.get("head_dim") else hidden // heads
+    return Base(
+        hidden=hidden,
+        inner=size("intermediate_size"),
+        layers=size("num_hidden_layers"),
+        keys=head * (size("num_key_value_heads") if config.get("num_key_value_heads") else heads),
+        vocabulary=size("vocab_size"),
+        tied=bool(config.get("tie_word_embeddings", False)),
+    )
 
 
 @dataclass(frozen=True)

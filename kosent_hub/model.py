@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kosent_hub import rendering, strangers
 from kosent_hub.errors import KoSentError
 from model_card.records import Repo
 
@@ -28,11 +29,12 @@ def resolve(repo_id_or_path: str, revision: str | None = None, repo_type: str = 
     """The repo and the commit it stands at now, or the local folder's name and no revision.
 
     A relative folder that reads like a Hub id (`ORG/NAME`) keeps that id; no absolute path ever
-    gets into a record. Raises KoSentError when it is neither a folder nor a possible Hub id,
-    and huggingface_hub's errors when the Hub refuses.
+    gets into a record. Raises KoSentError when it is neither a folder nor a possible Hub id, or
+    holds what `strangers.check_files` refuses, and huggingface_hub's errors when the Hub refuses.
     """
     path = Path(repo_id_or_path)
     if path.is_dir():
+        strangers.check_folder(path)
         name = repo_id_or_path.rstrip("/")
         return Repo(name if _HUB_ID.fullmatch(name) else path.resolve().name, None, local=True)
 
@@ -47,7 +49,11 @@ def resolve(repo_id_or_path: str, revision: str | None = None, repo_type: str = 
         ) from None
     if constants.is_offline_mode():
         return Repo(repo_id_or_path, _cached_commit(repo_id_or_path, revision, repo_type))
-    found = HfApi().repo_info(repo_id_or_path, repo_type=repo_type, revision=revision)
+    found = HfApi().repo_info(
+        repo_id_or_path, repo_type=repo_type, revision=revision, files_metadata=True
+    )
+    files = {file.rfilename: file.size for file in getattr(found, "siblings", None) or []}
+    strangers.check_files(repo_id_or_path, files)
     return Repo(repo_id_or_path, found.sha)
 
 
@@ -66,7 +72,9 @@ def _cached_commit(repo_id: str, revision: str | None, repo_type: str) -> str:
     )
 
 
-def load_tokenizer(model_id: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    model_id: str, revision: str | None = None, *, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
     """The model's own tokenizer with its chat template untouched and a padding token of its own.
 
     The padding token is never the end-of-turn token unless the model has no other: a padded
@@ -74,12 +82,16 @@ def load_tokenizer(model_id: str, revision: str | None = None) -> PreTrainedToke
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model_id, revision=revision)
+    with strangers.explained(model_id):
+        tokenizer = AutoTokenizer.from_pretrained(
+            model_id, revision=revision, trust_remote_code=trust_remote_code
+        )
     if not tokenizer.chat_template:
         raise KoSentError(
             f"{model_id}: its tokenizer has no chat template; "
             "use the Instruct (or chat) version of this model"
         )
+    rendering.check_template(template_text(tokenizer), model_id)
     tokenizer.pad_token = _pad_token(tokenizer)
     return tokenizer
 
@@ -112,16 +124,17 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, Any]
     """
     from jinja2 import TemplateError
 
+    where = tokenizer.name_or_path
     try:
-        return str(
-            tokenizer.apply_chat_template(
+        with rendering.bounded(where):
+            text = tokenizer.apply_chat_template(
                 list(messages), tokenize=False, **render_kwargs(tokenizer)
             )
-        )
+        return rendering.check_text(str(text), where)
     except TemplateError as error:
         roles = ", ".join(str(message.get("role")) for message in messages)
         raise KoSentError(
-            f"{tokenizer.name_or_path}: its chat template refuses turns by {roles} ({error}); "
+            f"{where}: its chat template refuses turns by {roles} ({error}); "
             "use another model, or build the dataset without what it refuses"
         ) from None
 
@@ -162,12 +175,15 @@ def load_base(
     from transformers import AutoModelForCausalLM
 
     device = PartialState().device
-    return AutoModelForCausalLM.from_pretrained(
-        model_id,
-        revision=revision,
-        dtype=getattr(torch, dtype),
-        attn_implementation=attention,
-        quantization_config=quantization,
-        # A quantised model cannot be moved afterwards; DeepSpeed and FSDP place the others.
-        device_map={"": device} if quantization else None,
-    )
+    with strangers.explained(model_id):
+        return AutoModelForCausalLM.from_pretrained(
+            model_id,
+            revision=revision,
+            dtype=getattr(torch, dtype),
+            attn_implementation=attention,
+            quantization_config=quantization,
+            use_safetensors=True,
+            trust_remote_code=False,
+            # A quantised model cannot be moved afterwards; DeepSpeed and FSDP place the others.
+            device_map={"": device} if quantization else None,
+        )

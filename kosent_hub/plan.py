@@ -17,6 +17,7 @@ import yaml
 from kosent_hub import recipe
 from kosent_hub.errors import KoSentError, run_command
 from kosent_hub.memory import DEFAULTS, GIB, Base, base_from_config, peak
+from kosent_hub.strangers import read_settings
 
 # AI Hub's corpus where no dataset is given: the 2022 edition's dialogues, and a guess at their
 # length in tokens (system message, 2.7 turns) that errs on the long side.
@@ -229,7 +230,7 @@ def load_base(model_id: str) -> Base:
         from huggingface_hub import hf_hub_download
 
         path = Path(hf_hub_download(model_id, "config.json"))
-    return base_from_config(json.loads(path.read_text(encoding="utf-8")), model_id)
+    return base_from_config(read_settings(path, f"{model_id}/config.json"), model_id)
 
 
 def _card(name: str | None, gigabytes: float | None, settings: Mapping[str, Any]) -> Card | None:

@@ -76,7 +76,13 @@ def push_merged(run: Path, repo_id: str, *, private: bool = True) -> str:
 
     base, revision = _base(run)
     kept = {path: data for path, data in to_push(run).items() if path not in ADAPTER}
-    model = AutoModelForCausalLM.from_pretrained(base, revision=revision, dtype=torch.bfloat16)
+    model = AutoModelForCausalLM.from_pretrained(
+        base,
+        revision=revision,
+        dtype=torch.bfloat16,
+        use_safetensors=True,
+        trust_remote_code=False,
+    )
     with tempfile.TemporaryDirectory() as folder:
         PeftModel.from_pretrained(model, str(run)).merge_and_unload().save_pretrained(folder)
         weights = {path.name: path for path in Path(folder).iterdir() if path.name != "README.md"}

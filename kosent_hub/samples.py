@@ -75,7 +75,7 @@ def _rows(dataset: str, revision: str | None, split: str) -> Any:
                 f"{dataset}: no split {split!r}; it has {', '.join(splits)}: name one with --split"
             )
         rows = load_dataset(where, split=split, revision=revision)
-    except FileNotFoundError as error:  # datasets' own, with what is missing or gated in words
+    except (FileNotFoundError, ValueError) as error:  # datasets' own, with what is wrong in words
         raise KoSentError(f"{dataset}: {error}") from None
     if "messages" not in rows.column_names:
         raise KoSentError(

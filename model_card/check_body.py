@@ -54,7 +54,7 @@ def check_code(card: CheckedCard) -> Iterator[Finding]:
             continue
         try:
             parsers[language](token.content)
-        except (SyntaxError, ValueError, yaml.YAMLError) as error:
+        except (SyntaxError, ValueError, RecursionError, yaml.YAMLError) as error:
             mark = getattr(error, "problem_mark", None)
             inner = getattr(error, "lineno", None) or (mark.line + 1 if mark else 1)
             problem = getattr(error, "msg", None) or getattr(error, "problem", None) or str(error)

@@ -14,6 +14,7 @@ from model_card.facts import relation as relation_of
 from model_card.findings import ERROR, WARNING, CheckedCard, Finding
 from model_card.licenses import LICENSE_IDS
 from model_card.markdown import HUB_ID
+from model_card.metadata import load
 
 RELATIONS = ("adapter", "finetune", "merge", "quantized")
 KEYS = (
@@ -29,7 +30,7 @@ def check_yaml(card: CheckedCard) -> Iterator[Finding]:
         yield Finding(1, ERROR, "metadata-missing", "no metadata between --- lines", RENDER)
         return
     try:
-        data = yaml.safe_load(card.front)
+        data = load(card.front)
         root = yaml.compose(card.front, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -142,7 +143,7 @@ def check_relation(card: CheckedCard) -> Iterator[Finding]:
         yield Finding(card.line_of("library_name"), ERROR, "library-wrong", message, "say peft")
     try:
         base = json.loads(card.read("adapter_config.json") or b"{}").get("base_model_name_or_path")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return
     if isinstance(base, str) and base not in card.values("base_model"):
         message = f"adapter_config.json was made for {base!r}, base_model says otherwise"

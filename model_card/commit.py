@@ -27,13 +27,17 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils.sha import git_hash
 
-from model_card.errors import AGAIN, KoSentError, explain
+from model_card.errors import AGAIN, KoSentError, explain, without_secrets
 from model_card.patience import Patience, passing, retry_after
 
 Operation = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
 
 # Somebody else's commit is progress, so it may happen often; a fault that stays is not waited out.
 RACES = 20
+
+
+# What is read from a repo goes into memory, and JSON takes many times its size there.
+LARGEST = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,14 @@ class Head:
 
     def read(self, path: str) -> bytes | None:
         """The file's bytes, compared with the hash that the repo records; None if it has none."""
-        if path not in self._files:
+        known = self._files.get(path)
+        if known is None:
             return None
+        if known.size > LARGEST:
+            raise KoSentError(
+                f"{self.repo_id}/{path}: {known.size >> 20:,} MiB, and no card, record or picture "
+                f"has over {LARGEST >> 20}; remove it from the repo"
+            )
         for again in (False, True):
             data = self._download(path, again)
             if self._holds(CommitOperationAdd(path, data)):
@@ -73,7 +83,7 @@ class Head:
     def url(self, endpoint: str) -> str:
         """The address of this commit, or of the repo before its first one."""
         kind = "" if self.repo_type == "model" else f"{self.repo_type}s/"
-        page = f"{endpoint}/{kind}{self.repo_id}"
+        page = without_secrets(f"{endpoint}/{kind}{self.repo_id}")
         return f"{page}/commit/{self.sha}" if self.sha else page
 
     def _download(self, path: str, again: bool) -> bytes:

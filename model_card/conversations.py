@@ -46,7 +46,7 @@ def loads(text: str, where: str) -> list[Conversation]:
     """The conversations in JSON text; raises KoSentError naming `where` and what is wrong."""
     try:
         records = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KoSentError(f"{where}: not JSON ({error}); write it again") from None
     if not isinstance(records, list):
         raise KoSentError(f"{where}: expected a list, found {type(records).__name__}")

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 DONE, BUG, MENDABLE = 0, 1, 2
+# How Python keeps the bytes of a file's name that are not UTF-8.
+UNDECODED = re.compile("[\udc80-\udcff]")
+
+# What must not be read by who looks over a shoulder, or in a log: tokens, and a password in an
+# address.
+SECRET = re.compile(r"(?<=://)[^/@\s]+@|\bhf_[A-Za-z0-9]{8,}|(?<=Bearer )\S+")
 
 # The next step, where `next_step` says no other.
 AGAIN = "run the same command again"
@@ -39,12 +46,17 @@ def run_command(name: str, command: Callable[[Sequence[str] | None], None]) -> i
     except Exception as error:
         line = explain(error)
         if line is None or os.environ.get("KOSENT_DEBUG") == "1":
-            traceback.print_exc()
+            print(without_secrets(traceback.format_exc()), end="", file=sys.stderr)
         if line is None:
             return BUG
         print(f"{name}: {line}", file=sys.stderr)
         return MENDABLE
     return DONE
+
+
+def without_secrets(text: str) -> str:
+    """The text with `...` in place of tokens and of what stands before an address's host."""
+    return SECRET.sub(lambda found: "...@" if found[0].endswith("@") else "...", text)
 
 
 @contextmanager
@@ -61,7 +73,12 @@ def next_step(step: str) -> Iterator[None]:
 
 
 def explain(error: BaseException) -> str | None:
-    """One line for an error the user can mend, None for a bug."""
+    """One line for an error the user can mend, without secrets; None for a bug."""
+    line = _explain(error)
+    return None if line is None else without_secrets(line)
+
+
+def _explain(error: BaseException) -> str | None:
     if isinstance(error, KoSentError):
         return " ".join(str(error).split())
     hub = _explain_hub(error) if "huggingface_hub" in sys.modules else None
@@ -69,6 +86,10 @@ def explain(error: BaseException) -> str | None:
         return " ".join(hub.split())
     if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, UnicodeEncodeError) and error.object.startswith("Bearer "):
+        return "the Hub token has letters that no token has; check HF_TOKEN, or run `hf auth login`"
+    if isinstance(error, UnicodeEncodeError) and UNDECODED.search(error.object):
+        return f"{error.object!a}: a name that is not UTF-8; rename that file or folder"
     # Libraries wrap what the Hub did in errors of their own.
     return explain(error.__cause__) if error.__cause__ is not None else None
 

@@ -100,7 +100,7 @@ def _log_history(text: str, where: str) -> list[dict[str, Any]]:
             continue
         try:
             entry = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise KoSentError(f"{where}, line {number}: not JSON ({error})") from None
         if not isinstance(entry, dict):
             raise KoSentError(f"{where}, line {number}: expected an object")

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from model_card.facts import Facts
-from model_card.metadata import split
+from model_card.metadata import load, split
 
 ERROR, WARNING = "error", "warning"
 
@@ -50,7 +50,7 @@ class CheckedCard:
     def data(self) -> dict[str, Any]:
         """The metadata, {} where there is none or it cannot be read."""
         try:
-            data = yaml.safe_load(self.front)
+            data = load(self.front)
         except yaml.YAMLError:
             return {}
         return data if isinstance(data, dict) else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 import yaml
@@ -16,6 +17,8 @@ FRONT_MATTER = re.compile(
 )
 # A list of these is a set of facts that several people add to; any other key has one owner.
 SHARED_LISTS = ("language", "datasets", "metrics", "tags")
+# A few save writing; ten in ten in ten come to more than any memory.
+MOST_ALIASES, DEEPEST = 5, 100
 OUR_TASK = "Empathetic dialogue (KoSent)"
 
 
@@ -34,7 +37,7 @@ def read(text: str) -> dict[str, Any]:
     if match is None:
         return {}
     try:
-        data = yaml.safe_load(match[2])
+        data = load(match[2])
     except yaml.YAMLError as error:
         raise _invalid(error) from None
     if data is not None and not isinstance(data, dict):
@@ -42,6 +45,21 @@ def read(text: str) -> dict[str, Any]:
             "README.md, line 2: metadata is not a list of `key: value` lines; mend it"
         )
     return data or {}
+
+
+def load(front: str) -> Any:
+    """The data in YAML; raises yaml.YAMLError, also for what is nested or repeated without end."""
+    depths = accumulate((c in "[{") - (c in "]}") for c in front)
+    # PyYAML takes the square of this depth in time.
+    if max(depths, default=0) > DEEPEST:
+        raise yaml.constructor.ConstructorError(None, None, "nested too deeply", None)
+    repeats = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(front))
+    if repeats > MOST_ALIASES:
+        raise yaml.constructor.ConstructorError(None, None, "too many aliases", None)
+    try:
+        return yaml.safe_load(front)
+    except RecursionError:
+        raise yaml.constructor.ConstructorError(None, None, "nested too deeply", None) from None
 
 
 def merge(text: str, ours: Mapping[str, Any]) -> str:

@@ -134,7 +134,10 @@ def _missing() -> _Answer:
 
 
 def _file(card: Card, path: str) -> _Answer:
-    data = card.read(path)
+    try:
+        data = card.read(path)
+    except KoSentError:
+        data = None
     if data is None:
         return _missing()
     kind = mimetypes.guess_type(path)[0]

@@ -219,7 +219,7 @@ def loads(kind: type[Record], text: str, where: str) -> Record:
     """A record from JSON text; raises KoSentError naming `where` and the field that is wrong."""
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KoSentError(
             f"{where}: not JSON ({error}); write it again with the command that made it"
         ) from None

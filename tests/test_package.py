@@ -105,3 +105,36 @@ def test_wheel_alone_builds_its_sample_and_renders_a_saved_run(wheel: Path, tmp_
     shutil.copytree(ROOT / "tests" / "model_card" / "records" / "adapter", tmp_path / "run")
     subprocess.run([commands / "kosent-card", "render", "run"], check=True, cwd=tmp_path)
     assert (tmp_path / "run" / "README.md").read_text(encoding="utf-8").startswith("---\n")
+
+
+# Every module of ours, and every command's --help, where asking the network for anything is fatal.
+OFFLINE = """
+import importlib, pkgutil, sys
+
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
+        raise AssertionError(f"{event} {arguments}")
+
+sys.addaudithook(refuse)
+import dataset_builder, kosent_hub, model_card
+names = [
+    module.name
+    for package in (dataset_builder, kosent_hub, model_card)
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
+]
+for name in names:
+    importlib.import_module(name)
+for name in [name for name in names if hasattr(sys.modules[name], "main")]:
+    try:
+        sys.modules[name].main(["--help"])
+    except SystemExit as end:
+        assert end.code == 0, name
+print(len(names))
+"""
+
+
+def test_no_module_and_no_help_asks_the_network():
+    env = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    done = subprocess.run([sys.executable, "-c", OFFLINE], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.splitlines()[-1]) > 60

@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from kosent_hub import device
 from kosent_hub.backends import Request, prompts
-from kosent_hub.backends.locating import Located, explained, locate
+from kosent_hub.backends.locating import Located, locate
 from kosent_hub.errors import KoSentError
+from kosent_hub.strangers import check_size, explained
 
 # Of the adapter's effect, what rounding the merged weights may undo or add.
 ROUNDING = 0.5
@@ -36,6 +37,9 @@ def load_model(request: Request) -> Loaded:
     """
     located = locate(request)
     dtype = request.dtype or device.compute_dtype(use_cpu=not torch.cuda.is_available())
+    packed = getattr(located.config, "quantization_config", None) is not None
+    each = 0.5 if packed else getattr(torch, dtype).itemsize
+    check_size(located.base_id, located.config, each, device.memory())
 
     def load_base() -> PreTrainedModel:
         return _load_base(located, dtype, request.trust_remote_code)
@@ -86,7 +90,9 @@ def _with_adapter(load_base: Callable[[], PreTrainedModel], located: Located) ->
     def attach() -> Any:
         # None is no revision to peft: it would ask for the branch of that name.
         pinned: dict[str, Any] = {"revision": revision} if revision else {}
-        return PeftModel.from_pretrained(load_base(), adapter_id, **pinned).eval()
+        base = load_base()
+        with explained(adapter_id):
+            return PeftModel.from_pretrained(base, adapter_id, **pinned).eval()
 
     adapted = attach()
     active = _logits(adapted, probe)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from transformers.utils import cached_file
 from kosent_hub.backends import Request, prompts
 from kosent_hub.errors import KoSentError
 from kosent_hub.model import resolve
+from kosent_hub.strangers import base_of, explained, read_settings
 from model_card.records import EvaluatedModel, Repo
 
 if TYPE_CHECKING:
@@ -71,11 +70,10 @@ def locate(request: Request) -> Located:
     settings = cached(request.model_id, ADAPTER_CONFIG, repo.revision)
     base_id, base = request.model_id, repo
     if settings is not None:
-        named = json.loads(settings.read_text(encoding="utf-8"))
-        base_id = named.get("base_model_name_or_path") or ""
-        if not base_id:
-            raise KoSentError(f"{request.model_id}: {ADAPTER_CONFIG} names no base model")
-        base = resolve(base_id, named.get("revision"))
+        named = read_settings(settings, f"{request.model_id}/{ADAPTER_CONFIG}")
+        base_id, revision = base_of(request.model_id, named, local=repo.local)
+        base = resolve(base_id, revision)
+        print(f"{request.model_id}: an adapter of {base_id}, {_place(base)}", file=sys.stderr)
         if cached(request.model_id, ADAPTER_WEIGHTS, repo.revision) is None:
             raise KoSentError(
                 f"{request.model_id}: has no {ADAPTER_WEIGHTS}, and pickled weights can run "
@@ -89,8 +87,14 @@ def locate(request: Request) -> Located:
     own = cached(request.model_id, "tokenizer_config.json", repo.revision) is not None
     at = (request.model_id, repo.revision) if own else (base_id, base.revision)
     with explained(at[0]):
-        tokenizer = prompts.open_tokenizer(*at, request.chat_template)
+        tokenizer = prompts.open_tokenizer(
+            *at, request.chat_template, trust_remote_code=request.trust_remote_code
+        )
     return Located(request.model_id, repo, base_id, base, settings is not None, config, tokenizer)
+
+
+def _place(repo: Repo) -> str:
+    return "a folder here" if repo.local else f"at {repo.revision}"
 
 
 def _refuse_other_kinds(model_id: str, config: Any) -> None:
@@ -104,32 +108,6 @@ def _refuse_other_kinds(model_id: str, config: Any) -> None:
             f"{model_id}: a {architectures[0]} does not generate text; "
             "name a causal language model or an adapter of one"
         )
-
-
-@contextmanager
-def explained(model_id: str) -> Iterator[None]:
-    """Raise what transformers says about a repo as one line that the user can act on."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        yield
-    except (OSError, ValueError, ImportError) as error:
-        if isinstance(error.__cause__, HfHubHTTPError):
-            raise error.__cause__ from None
-        said = " ".join(str(error).split())
-        if "trust_remote_code" in said:
-            why = (
-                "needs Python code of its own to load; "
-                "read that code, then allow it with --trust-remote-code"
-            )
-        elif "safetensors" in said:
-            why = (
-                "has no safetensors weights, and pickled ones can run anything; "
-                "ask its author for safetensors, or convert it"
-            )
-        else:
-            why = f"cannot be loaded ({said[:300]})"
-        raise KoSentError(f"{model_id}: {why}") from error
 
 
 def cached(model_id: str, name: str, revision: str | None) -> Path | None:

@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from kosent_hub import rendering
 from kosent_hub.errors import KoSentError
 from kosent_hub.model import load_tokenizer, render_kwargs, turn_end
 from kosent_hub.samples import Messages, Sample
@@ -20,7 +21,11 @@ EXAMPLE = [
 
 
 def open_tokenizer(
-    model_id: str, revision: str | None, chat_template: str | None
+    model_id: str,
+    revision: str | None,
+    chat_template: str | None,
+    *,
+    trust_remote_code: bool = False,
 ) -> PreTrainedTokenizerBase:
     """The model's tokenizer, with the text `chat_template` as its template if one is given.
 
@@ -28,12 +33,14 @@ def open_tokenizer(
     """
     if chat_template is None:
         try:
-            return load_tokenizer(model_id, revision)
+            return load_tokenizer(model_id, revision, trust_remote_code=trust_remote_code)
         except KoSentError as error:
             raise KoSentError(f"{error}, or give it a template with --chat-template FILE") from None
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model_id, revision=revision)
+    tokenizer = AutoTokenizer.from_pretrained(
+        model_id, revision=revision, trust_remote_code=trust_remote_code
+    )
     tokenizer.chat_template = chat_template
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -44,19 +51,20 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> str:
     """The prompt's text, up to where the assistant's reply begins."""
     from jinja2 import TemplateError
 
+    where = tokenizer.name_or_path
     try:
-        return str(
-            tokenizer.apply_chat_template(
+        with rendering.bounded(where):
+            text = tokenizer.apply_chat_template(
                 list(messages),
                 add_generation_prompt=True,
                 tokenize=False,
                 **render_kwargs(tokenizer),
             )
-        )
+        return rendering.check_text(str(text), where)
     except TemplateError as error:
         roles = ", ".join(message["role"] for message in messages)
         raise KoSentError(
-            f"{tokenizer.name_or_path}: its chat template refuses turns by {roles} ({error}); "
+            f"{where}: its chat template refuses turns by {roles} ({error}); "
             "give it another with --chat-template FILE"
         ) from None
 
@@ -82,7 +90,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, samples: Iterable[Sample]) -> Ite
 def stop_ids(tokenizer: PreTrainedTokenizerBase, generation_config: Any) -> frozenset[int]:
     """Tokens that end a reply: the model's own end tokens and the template's end of turn."""
     declared = getattr(generation_config, "eos_token_id", None)
-    ids = {declared} if isinstance(declared, int) else set(declared or ())
+    listed: list[Any] = declared if isinstance(declared, list) else [declared]
+    ids: set[Any] = {token for token in listed if isinstance(token, int)}
     end = turn_end(tokenizer)
     if end is not None:
         ids.add(tokenizer.convert_tokens_to_ids(end))

@@ -27,14 +27,14 @@ EXAMPLES = settings(
 )
 
 TURN_NAMES = header("2022")[-6:]
-# Cells that are told apart from nothing in the same way by str.strip and by the builder.
+# Cells that are told apart from nothing in the same way by str.strip and by the builder. No NUL:
+# a file with one is refused.
 PIECES = st.sampled_from(
     [
         *("가", "나 다", "nan", "None", "", " ", "\u3000", '"', '""', ",", "\n", "\r\n", "\t", "A"),
         *(
             "e\u0301",
             "\u1100\u1161",
-            "\x00",
             "👍🏽",
             "ﷺ",
             "None이",
