@@ -218,6 +218,7 @@ def attempt(place: Place, command: Command, row: Row, goods: Goods, fresh: Files
     assert all(fault.hits for fault in faults), f"the fault did not happen\n{shown}"
     _keeps_secrets(ended)
     _keeps_work(work, local)
+    fresh = _trained(work, fresh) if command is TRAINING else fresh
     _one_commit(place, command, fresh)
     if row.ends[command.name] == DONE:
         assert ended.status == 0, shown
@@ -248,8 +249,18 @@ def _resume(
         program, arguments = push[1], tuple(shlex.split(push[2]))
     ended = place.run(program, arguments)
     assert ended.status == 0, f"after: {line}\n{ended.err}"
+    fresh = _trained(work, fresh) if command is TRAINING else fresh
     assert _differences(place.files(command), fresh) == [], ended.err
     _keeps_work(work, local)
+
+
+def _trained(work: Path, fresh: Files | None) -> Files:
+    """What a training pushes: the paths that any does, with what this one left in its folder."""
+    run = work / "run"
+    return {
+        path: (run / path).read_bytes() if (run / path).is_file() else data
+        for path, data in (fresh or {}).items()
+    }
 
 
 def _keeps_secrets(ended: Ended) -> None:
