@@ -9,6 +9,7 @@ from typing import Any
 
 from kosent_hub.errors import KoSentError
 from kosent_hub.model import resolve
+from model_card.errors import explain
 from model_card.records import EvaluatedDataset
 
 Messages = Sequence[dict[str, str]]
@@ -76,7 +77,7 @@ def _rows(dataset: str, revision: str | None, split: str) -> Any:
             )
         rows = load_dataset(where, split=split, revision=revision)
     except (FileNotFoundError, ValueError) as error:  # datasets' own, with what is wrong in words
-        raise KoSentError(f"{dataset}: {error}") from None
+        raise KoSentError(explain(error) or f"{dataset}: {error}") from None
     if "messages" not in rows.column_names:
         raise KoSentError(
             f"{dataset}: no column `messages`; make the dataset with kosent-data build"

@@ -150,7 +150,8 @@ def _explain_hub(error: BaseException) -> str | None:
         return f"{constants.ENDPOINT}: storage refuses a file ({said}); wait a while, then {AGAIN}"
     if isinstance(error, OSError) and str(error).startswith("Consistency check failed"):
         return f"{constants.ENDPOINT}: a download arrived with another size; {AGAIN}"
-    if isinstance(error, errors.HTTPError):
+    # datasets, and the Hub's other storage protocol, raise Python's own.
+    if isinstance(error, (errors.HTTPError, ConnectionError)):
         said = f"{type(error).__name__}: {error}".rstrip(": ")
         return f"{constants.ENDPOINT}: not reachable ({said}); check the network and {AGAIN}"
     return None

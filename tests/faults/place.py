@@ -33,6 +33,14 @@ OLD = {
     "old model": {"README.md": b"---\nlicense: mit\n---\n# Mine\n\nMy own words.\n"},
 }
 
+REPOS = {
+    "base": (BASE, "model"),
+    "data": (DATA, "dataset"),
+    "old data": (DATA, "dataset"),
+    "model": (MODEL, "model"),
+    "old model": (MODEL, "model"),
+}
+
 # Lines on stderr that say how it goes: bars, waits (ours and the client's), what was found.
 PROGRESS = re.compile(
     r"trying again in|Retrying in|Rate limited|thrown while requesting|Error while downloading"
@@ -89,9 +97,8 @@ class Place:
     def lay_out(self, command: Command, goods: Goods) -> Path:
         """An empty Hub and folder with what the command starts from; the folder."""
         self.hub.empty()
-        contents = {"base": (BASE, "model"), "data": (DATA, "dataset"), "model": (MODEL, "model")}
         for name in command.hub:
-            repo_id, kind = contents[name.removeprefix("old ")]
+            repo_id, kind = REPOS[name]
             files = OLD[name] if name.startswith("old ") else goods.repos[name]
             self.hub.create(repo_id, kind, private=kind == "dataset", files=files)
         work = self.folder / "work"
@@ -211,6 +218,7 @@ def attempt(place: Place, command: Command, row: Row, goods: Goods, fresh: Files
     assert all(fault.hits for fault in faults), f"the fault did not happen\n{shown}"
     _keeps_secrets(ended)
     _keeps_work(work, local)
+    fresh = _trained(work, fresh) if command is TRAINING else fresh
     _one_commit(place, command, fresh)
     if row.ends[command.name] == DONE:
         assert ended.status == 0, shown
@@ -232,7 +240,7 @@ def _resume(
     place.hub.accounts.tokens.clear()  # a new token
     work = place.folder / "work"
     local = tree(work)
-    gone = command.writes and command is not TRAINING and not place.hub.exists(*command.writes)
+    gone = not all(place.hub.exists(*REPOS[name]) for name in command.hub)
     if gone or row.change is not None:
         place.lay_out(command, goods)
     program, arguments = command.program, command.arguments
@@ -241,8 +249,18 @@ def _resume(
         program, arguments = push[1], tuple(shlex.split(push[2]))
     ended = place.run(program, arguments)
     assert ended.status == 0, f"after: {line}\n{ended.err}"
+    fresh = _trained(work, fresh) if command is TRAINING else fresh
     assert _differences(place.files(command), fresh) == [], ended.err
     _keeps_work(work, local)
+
+
+def _trained(work: Path, fresh: Files | None) -> Files:
+    """What a training pushes: the paths that any does, with what this one left in its folder."""
+    run = work / "run"
+    return {
+        path: (run / path).read_bytes() if (run / path).is_file() else data
+        for path, data in (fresh or {}).items()
+    }
 
 
 def _keeps_secrets(ended: Ended) -> None:

@@ -25,7 +25,7 @@ HEAVY = (
     *("kosent_hub.evaluation", "kosent_hub.backends.transformers", "kosent_hub.preflight"),
     *("kosent_hub.trainer", "kosent_hub.data", "kosent_hub.record", "datasets", "peft", "trl"),
 )
-LONGEST_SECONDS = 300
+LONGEST_SECONDS = 900
 
 
 def main() -> None:
