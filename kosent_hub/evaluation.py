@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kosent_hub import processes, safety
 from kosent_hub.backends import Request
-from kosent_hub.collect import collect
+from kosent_hub.collect import Outcome, collect
 from kosent_hub.completions import Completions
 from kosent_hub.model import resolve
 from kosent_hub.report import table
@@ -19,7 +19,7 @@ from kosent_hub.results import Columns, compute
 from kosent_hub.samples import Sample, load_samples, system_prompt
 from kosent_hub.written import Written
 from model_card import conversations, records
-from model_card.local import write_whole
+from model_card.writing import whole, write_whole
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -36,14 +36,26 @@ def evaluate(args: argparse.Namespace) -> None:
     with_safety = args.limit is None if args.safety is None else args.safety
     written = Written(system_prompt(samples), safety.load() if with_safety else [])
     folder = args.output or _folder(args.model, dataset)
-    processes.begin()
-    store = Completions(folder, processes.rank())
-    if args.fresh:
-        _forget(store)
-    found = [collect(args.backend, r, samples, written.samples, store) for r in requests]
-    outcomes = [outcome for outcome in found if outcome is not None]
-    if not outcomes:
-        return  # another process scores
+    with processes.holding(folder, "kosent-eval"):
+        processes.begin()
+        store = Completions(folder, processes.rank())
+        if args.fresh:
+            _forget(store)
+        found = [collect(args.backend, r, samples, written.samples, store) for r in requests]
+        outcomes = [outcome for outcome in found if outcome is not None]
+        if outcomes:  # in the process that scores
+            _conclude(args, folder, samples, dataset, written, outcomes)
+
+
+def _conclude(
+    args: argparse.Namespace,
+    folder: Path,
+    samples: Sequence[Sample],
+    dataset: records.EvaluatedDataset,
+    written: Written,
+    outcomes: Sequence[Outcome],
+) -> None:
+    """Score, write the results, print them, and hand them on."""
     results, columns = compute(
         samples, dataset, written, outcomes, embedder=args.embedder, seed=args.seed
     )
@@ -115,9 +127,8 @@ def _write_samples(path: Path, samples: Sequence[Sample], columns: Columns) -> N
         "user": [sample.user for sample in samples],
         "target": [sample.target for sample in samples],
     }
-    draft = path.with_suffix(".partial")
-    pq.write_table(pa.table(known | columns), draft)
-    draft.replace(path)
+    with whole(path) as file:
+        pq.write_table(pa.table(known | columns), file)
 
 
 def _hand_on(args: argparse.Namespace, results: records.Results, talk: bytes) -> None:
@@ -135,7 +146,6 @@ def _hand_on(args: argparse.Namespace, results: records.Results, talk: bytes) ->
         print(f"in the model's card: {url}", file=sys.stderr)
     elif (run / records.RUN_PATH).is_file():
         for name, data in files.items():
-            (run / name).parent.mkdir(parents=True, exist_ok=True)
             write_whole(run / name, data)
         print(f"next: kosent-card render {args.model}", file=sys.stderr)
     elif not run.is_dir():

@@ -12,6 +12,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from kosent_hub.errors import KoSentError, run_command
 
 if TYPE_CHECKING:
     from kosent_hub.data import Counts
-    from kosent_hub.recipe import Push
+    from kosent_hub.recipe import Push, Settings
 
 HELP = """usage: accelerate launch -m kosent_hub.train --config RECIPE [--any_field value ...]
 
@@ -57,14 +58,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(argv: Sequence[str]) -> None:
     """Train as `argv` says; raises KoSentError for everything the user can mend."""
-    from kosent_hub import recipe
+    from kosent_hub import processes, recipe
 
     if {"-h", "--help"} & set(argv):
         print(HELP.format(recipes=", ".join(recipe.packaged())))
         return
     _quiet()
     settings = recipe.parse(argv)
+    looks = settings.extra.inspect  # and writes nothing
+    with nullcontext() if looks else processes.holding(settings.folder, "kosent_hub.train"):
+        _train(settings, argv)
 
+
+def _train(settings: Settings, argv: Sequence[str]) -> None:
+    """The run itself, in a folder that no other run is writing into."""
     from accelerate import PartialState
     from datasets import Dataset
     from peft import NoMatchingPeftModuleError
@@ -115,6 +122,10 @@ def train(argv: Sequence[str]) -> None:
     with process.main_process_first():
         if process.is_main_process:
             run_folder.begin(folder, facts)
+    if run_folder.trained(folder):  # stopped after its last step, with the card or a push to do
+        if process.is_main_process:
+            _conclude(folder, settings.push)
+        return
     checkpoint = run_folder.last_checkpoint(folder)
 
     # The model and the loop.
@@ -205,12 +216,16 @@ def _report(split: str, counts: Counts, max_length: int | None) -> None:
 
 
 def _conclude(folder: Path, push: Push | None) -> None:
-    """Push if asked, and say where everything is and what comes next."""
+    """Write the card, push if asked, and say where everything is and what comes next."""
+    from kosent_hub import run_folder
     from kosent_hub.push import push as push_run
     from kosent_hub.push import push_merged
+    from model_card.local import write_card
 
+    write_card(folder, None, None)
     print(folder)
     if push is None:
+        run_folder.end(folder)
         _say(f"trained; score it: kosent-eval --model {shlex.quote(str(folder))} --dataset DATASET")
         return
     again = f"python -m kosent_hub.push {shlex.quote(str(folder))} --repo-id {push.repo_id}"
@@ -222,6 +237,7 @@ def _conclude(folder: Path, push: Push | None) -> None:
     except BaseException:
         _say(f"the run is whole in {folder}; only the push failed. To repeat just that: {again}")
         raise
+    run_folder.end(folder)
     _say(f"pushed; score it: kosent-eval --model {push.repo_id} --dataset DATASET")
 
 

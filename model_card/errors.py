@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 
 DONE, BUG, MENDABLE = 0, 1, 2
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_SPACE = "no space left on device; make room there, then run the same command again"
 
 
 class KoSentError(Exception):
@@ -46,6 +49,8 @@ def explain(error: BaseException) -> str | None:
     hub = _explain_hub(error) if "huggingface_hub" in sys.modules else None
     if hub is not None:
         return hub
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return f"{error.filename or 'the disk'}: {NO_SPACE}"
     if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
         return f"{error.filename}: {error.strerror}"
     return None

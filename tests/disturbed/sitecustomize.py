@@ -1,0 +1,75 @@
+"""Python runs this at the start of a command that a test disturbs: see tests/disturbing.py.
+
+A moment is when the command is about to make, write, rename or remove something in its working
+folder. At moment number `at`, counted from 1, it is
+
+- killed, with SIGKILL;
+- torn: the kernel ends it just as suddenly when the next file grows beyond `bytes`, which is in
+  the middle of what a library writes, in whichever language;
+- on a full disk: a file takes all room but `bytes`.
+"""
+
+import atexit
+import json
+import os
+import resource
+import signal
+import sys
+
+plan = json.loads(os.environ.get("KOSENT_TEST_DISTURB", "null"))
+writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+moments = 0
+
+
+def watch(event, arguments):
+    global moments
+    if event == "open":
+        path, _, flags = arguments
+        if not flags & writing:
+            return
+    elif event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir"):
+        path = arguments[0]
+    else:
+        return
+    if isinstance(path, int):
+        return
+    path = os.fsdecode(path)
+    if os.path.isabs(path) and not path.startswith(plan["below"]):
+        return
+    moments += 1
+    if moments == plan.get("at"):
+        disturb()
+
+
+def disturb():
+    if plan["how"] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif plan["how"] == "torn":
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (plan["bytes"], plan["bytes"]))
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    else:
+        fill(plan["filler"], plan["bytes"])
+
+
+def fill(path, room):
+    """Take all room on the disk but some, by its last byte."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    size = 0
+    for step in (1 << 20, 1 << 12):
+        try:
+            while True:
+                size += os.write(file, bytes(step))
+        except OSError:
+            pass
+    os.ftruncate(file, max(size - room, 0))
+    os.close(file)
+
+
+if plan:
+    sys.addaudithook(watch)
+    if plan.get("count"):
+        main = os.getpid()
+        atexit.register(
+            lambda: os.getpid() == main and open(plan["count"], "w").write(str(moments))
+        )
