@@ -145,10 +145,16 @@ def end(folder: Path) -> None:
 
 
 def name_base(folder: Path, base: str, revision: str | None) -> None:
-    """Make the adapter's config name its base as the user did, at the commit it was trained on."""
+    """Make the adapter's config name its base as the user did, at the commit it was trained on.
+
+    peft writes the names of the adapted layers in another order in every process; here they have
+    one.
+    """
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config |= {"base_model_name_or_path": base, "revision": revision}
+    if isinstance(config["target_modules"], list):
+        config["target_modules"].sort()
     write_whole(
         path, json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True).encode() + b"\n"
     )

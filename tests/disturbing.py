@@ -6,6 +6,7 @@ are the same on any machine; a seed spreads them over the whole command.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -62,11 +63,9 @@ def run(
 def moments(total: int, wanted: int, seed: int) -> list[Moment]:
     """`wanted` moments spread over a command that has `total`: half of them kill, half tear."""
     draw = random.Random(seed)
-    spread = [
-        draw.randint(1 + i * total // wanted, max(1, (i + 1) * total // wanted))
-        for i in range(wanted)
-    ]
+    edges = [1 + i * total // wanted for i in range(wanted + 1)]
+    spread = [draw.randint(a, max(a, b - 1)) for a, b in itertools.pairwise(edges)]
     return [
-        Moment(at, "torn", draw.choice([0, 100, 10_000])) if i % 2 else Moment(at, "killed")
+        Moment(at, "torn", draw.choice([0, 100, 1_000])) if i % 2 else Moment(at, "killed")
         for i, at in enumerate(spread)
     ]

@@ -15,6 +15,7 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
 
 plan = json.loads(os.environ.get("KOSENT_TEST_DISTURB", "null"))
 writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -34,7 +35,7 @@ def watch(event, arguments):
     if isinstance(path, int):
         return
     path = os.fsdecode(path)
-    if os.path.isabs(path) and not path.startswith(plan["below"]):
+    if path.startswith("/") and not path.startswith(plan["below"]):
         return
     moments += 1
     if moments == plan.get("at"):
@@ -45,9 +46,7 @@ def disturb():
     if plan["how"] == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     elif plan["how"] == "torn":
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (plan["bytes"], plan["bytes"]))
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     else:
         fill(plan["filler"], plan["bytes"])
 
@@ -67,9 +66,8 @@ def fill(path, room):
 
 
 if plan:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python would make an OSError of it
     sys.addaudithook(watch)
-    if plan.get("count"):
-        main = os.getpid()
-        atexit.register(
-            lambda: os.getpid() == main and open(plan["count"], "w").write(str(moments))
-        )
+    if plan["count"]:
+        atexit.register(lambda: Path(plan["count"]).write_text(str(moments)))
