@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +22,10 @@ from typing import Any
 import pytest
 
 from tests import disturbing
+from tests.hub import Hub
 from tests.kosent_hub import conftest as chat
 from tests.kosent_hub import dialogues
+from tests.model_card.cards import RECORDS
 
 SAMPLE = Path(__file__).parent.parent / "dataset_builder" / "sample"
 TRAIN = (
@@ -33,6 +38,7 @@ EVALUATE = (
     f"{Path(sys.executable).parent / 'kosent-eval'} --model run --dataset chat --embedder none "
     "--max-new-tokens 8 --no-safety --output out"
 ).split()
+DATASET, MODEL = "alice/dialogues", "alice/model"
 BUILD = ["kosent-data", "build", str(SAMPLE), "dataset"]
 # What the second run says when the first one was killed after all was done.
 ALREADY = re.compile(r"dataset: already there|run: already holds a finished run")
@@ -146,7 +152,9 @@ def killed_everywhere(
     plans = disturbing.moments(total, wanted, seed)
     with ThreadPoolExecutor(2) as pool:
         deaths = list(pool.map(one, range(wanted), plans))
-    print(f"{command[:3]}: {total} moments, {sum(deaths)} of {wanted} killed, all identical")
+    print(
+        f"{shlex.join(command)}: {total} moments, {sum(deaths)} of {wanted} killed, all identical"
+    )
     # Not every file after a moment grows beyond what tears it.
     assert all(dead for dead, plan in zip(deaths, plans, strict=True) if plan.how == "killed")
     assert sum(deaths) > wanted / 2
@@ -193,3 +201,94 @@ def test_an_evaluation(wanted: int, tiny_llama: Path, tmp_path: Path) -> None:
             (place / "run" / file.name).symlink_to(file)
 
     killed_everywhere(EVALUATE, prepare, tmp_path, wanted, seed=4)
+
+
+def killed_by_request(
+    command: Sequence[str],
+    fill: Callable[[Hub], None],
+    repo: tuple[str, str],
+    base: Path,
+    wanted: int,
+    seed: int,
+) -> None:
+    """Kill `command` at requests spread over it, before or after the Hub acts; run it again.
+
+    `fill` makes what the Hub must have, and `repo` (id, type) is to hold the same in the end.
+    """
+
+    def put(hub: Hub) -> dict[str, Any]:
+        return {path: settled(path, data) for path, data in hub.files(*repo).items()}
+
+    def workplace(number: int) -> Path:
+        place = base / str(number)
+        place.mkdir()
+        return place
+
+    def run(place: Path, hub: Hub) -> None:
+        done = subprocess.run(command, cwd=place, env=hub.env(), capture_output=True, text=True)
+        assert done.returncode == 0, (place.name, done.stderr)
+
+    with Hub(base / "home") as hub:
+        fill(hub)
+        run(workplace(0), hub)
+        expected, total = put(hub), hub.asked
+
+    def one(number: int, moment: disturbing.Moment) -> None:
+        place = workplace(number)
+        with Hub(place / "home") as hub:
+            fill(hub)
+            process = subprocess.Popen(
+                command, cwd=place, env=hub.env(), stderr=subprocess.PIPE, text=True
+            )
+            # Until it asks for the first time, the faults are long there.
+            hub.fault("", "delay", times=moment.at - 1, seconds=0)
+            if moment.how == "killed":
+                hub.fault("", "reset", when="unanswered", kills=process.pid)
+            else:
+                hub.fault("", "lost_answer", kills=process.pid)
+            said = process.communicate(timeout=300)[1]
+            assert process.returncode == -signal.SIGKILL, (moment, said)
+            run(place, hub)
+            assert differences(put(hub), expected) == [], moment
+        shutil.rmtree(place)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(one, range(1, wanted + 1), disturbing.moments(total, wanted, seed)))
+    print(f"{shlex.join(command)}: {total} requests, killed at {wanted}, identical")
+
+
+@some
+def test_pushing_a_dataset(wanted: int, tmp_path: Path) -> None:
+    folder = tmp_path / "dataset"
+    assert subprocess.run([*program(BUILD[:-1]), folder], capture_output=True).returncode == 0
+    command = program(["kosent-data", "push", str(folder), "--repo-id", DATASET])
+    repo = (DATASET, "dataset")
+    killed_by_request(command, lambda hub: None, repo, tmp_path, wanted, seed=5)
+
+
+@some
+def test_pushing_a_run(wanted: int, tmp_path: Path) -> None:
+    folder = tmp_path / "finished"
+    shutil.copytree(RECORDS / "adapter", folder)
+    (folder / "adapter_model.safetensors").write_bytes(bytes(50_000))
+    config = {"base_model_name_or_path": "kosent/base", "revision": None}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    command = [sys.executable, "-m", "kosent_hub.push", str(folder), "--repo-id", MODEL]
+    killed_by_request(command, lambda hub: None, (MODEL, "model"), tmp_path, wanted, seed=6)
+
+
+@some
+def test_pushing_scores(wanted: int, tiny_llama: Path, tmp_path: Path) -> None:
+    data = dialogues.write_dataset(tmp_path / "chat", 2)
+    flags = f"--dataset {data} --embedder none --max-new-tokens 4 --no-safety --output out --push"
+    command = program(["kosent-eval", "--model", MODEL, *flags.split()])
+
+    def fill(hub: Hub) -> None:
+        hub.create(MODEL, files={path.name: path for path in tiny_llama.iterdir()})
+
+    killed_by_request(command, fill, (MODEL, "model"), tmp_path, wanted, seed=7)
+
+
+def program(command: Sequence[str]) -> list[str]:
+    """The command with its program found beside this Python."""
+    return [str(Path(sys.executable).parent / command[0]), *command[1:]]
