@@ -8,56 +8,74 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 DISTURBED = Path(__file__).parent / "disturbed"
+FILLER = ".filler"
 DEAD = (-signal.SIGKILL, -signal.SIGXFSZ)
 
 
 @dataclass(frozen=True)
 class Moment:
-    """When a command is disturbed, and how: `killed`, `torn` or `full`."""
+    """When a command is disturbed, and how: `killed`, `torn`, `full` or `stopped`.
+
+    With `path` it is the moment number `at` of those about a path that has it in it.
+    """
 
     at: int
     how: str
     bytes: int = 0
+    path: str = ""
 
 
-def run(
+def program(command: Sequence[str | Path]) -> list[str]:
+    """The command as it is, with its program found beside this Python if it is there."""
+    name, *arguments = map(str, command)
+    here = Path(sys.executable).parent / name
+    return [str(here) if here.exists() else name, *arguments]
+
+
+def start(
     command: Sequence[str],
     place: Path,
     env: Mapping[str, str],
     *,
     moment: Moment | None = None,
     count: Path | None = None,
-) -> subprocess.CompletedProcess[str]:
-    """A command run in `place` and disturbed at `moment`; `count` gets its number of moments."""
+) -> subprocess.Popen[str]:
+    """A command at work in `place`, to be disturbed at `moment`; `count` gets how many it has."""
     plan: dict[str, object] = {"below": str(place), "count": str(count) if count else None}
     if moment is not None:
-        plan |= {"at": moment.at, "how": moment.how, "bytes": moment.bytes}
-        plan |= {"filler": str(place / ".filler")}
-    program, *arguments = map(str, command)
-    here = Path(sys.executable).parent / program
-    return subprocess.run(
-        [str(here) if here.exists() else program, *arguments],
+        plan |= {**asdict(moment), "filler": str(place / FILLER)}
+    return subprocess.Popen(
+        program(command),
         cwd=place,
         env={
             **env,
             "KOSENT_TEST_DISTURB": json.dumps(plan),
-            "PYTHONPATH": os.pathsep.join([str(DISTURBED), *filter(None, [env.get("PYTHONPATH")])]),
+            "PYTHONPATH": str(DISTURBED),
             "OMP_NUM_THREADS": "1",
         },
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
     )
+
+
+def run(
+    command: Sequence[str], place: Path, env: Mapping[str, str], **how: Any
+) -> subprocess.CompletedProcess[str]:
+    """The same, and how it ended."""
+    process = start(command, place, env, **how)
+    out, err = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def moments(total: int, wanted: int, seed: int) -> list[Moment]:

@@ -1,12 +1,11 @@
 """Killed at any moment and run again, a command ends with the bytes of one that nobody disturbed.
 
 A few moments of each command by default, twenty with --slow; see disturbing.py for what they are.
-What differs between any two runs, and so is not compared, is named in `settled`.
+What differs between any two runs, and so is not compared, is named in compared.py.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -22,97 +21,18 @@ from typing import Any
 import pytest
 
 from tests import disturbing
+from tests.commands import BUILD, EVALUATE, TRAIN, finished_run, for_evaluation, for_training
+from tests.compared import differences, held, settled
 from tests.hub import Hub
-from tests.kosent_hub import conftest as chat
 from tests.kosent_hub import dialogues
-from tests.model_card.cards import RECORDS
 
-SAMPLE = Path(__file__).parent.parent / "dataset_builder" / "sample"
-TRAIN = (
-    f"{sys.executable} -m kosent_hub.train --config smollm2-135m/cpu --dataset_name dataset "
-    f"--model_name_or_path {chat.BASE} --per_device_train_batch_size 2 --max_steps 4 "
-    "--lora_dropout 0.1 --logging_steps 3 --save_steps 1 --eval_steps 2 --dtype float32 "
-    "--bf16 false --output_dir run"
-).split()
-EVALUATE = (
-    f"{Path(sys.executable).parent / 'kosent-eval'} --model run --dataset chat --embedder none "
-    "--max-new-tokens 8 --no-safety --output out"
-).split()
 DATASET, MODEL = "alice/dialogues", "alice/model"
-BUILD = ["kosent-data", "build", str(SAMPLE), "dataset"]
 # What the second run says when the first one was killed after all was done.
 ALREADY = re.compile(r"dataset: already there|run: already holds a finished run")
-# A card's lines with a time or a speed, and the hash of the section that such a line is in.
-TIMES = re.compile(r"^\| (걸린 시간|Time|학습한 때|Trained)\b.*$", re.M)
-MARKS = re.compile(r"(<!-- kosent:begin \S+) [0-9a-f]{12}")
-CLOCKED = re.compile(r"(_runtime|_per_second)$")
 
 some = pytest.mark.parametrize(
     "wanted", [pytest.param(4, id="some"), pytest.param(20, id="all", marks=pytest.mark.slow)]
 )
-
-
-def held(place: Path) -> dict[str, Any]:
-    """Everything below a folder, hidden files too, but what is only linked into it."""
-    return {
-        path.relative_to(place).as_posix(): settled(path.name, path.read_bytes())
-        for path in sorted(place.rglob("*"))
-        if path.is_file() and not path.is_symlink()
-    } | {
-        path.relative_to(place).as_posix(): "empty folder"
-        for path in sorted(place.rglob("*"))
-        if path.is_dir() and not any(path.iterdir())
-    }
-
-
-def settled(name: str, data: bytes) -> Any:
-    """A file's content without what no two runs share: times and speeds."""
-    if name.startswith("events.out.tfevents"):
-        return None  # TensorBoard's own: every event has its time
-    if name == "README.md":
-        return MARKS.sub(r"\1", TIMES.sub("", data.decode()))
-    if name.startswith("completions-"):
-        # A log, one record after another, in which a kill may cut a line short.
-        records = [json.loads(line) for line in data.splitlines() if whole(line)]
-        return {one.pop("key"): one for one in records if one.pop("seconds") >= 0}
-    if name.endswith((".json", ".jsonl")) and name != "tokenizer.json":
-        return [untimed(json.loads(line)) for line in documents(name, data)]
-    return data
-
-
-def documents(name: str, data: bytes) -> list[bytes]:
-    return data.splitlines() if name.endswith("l") else [data]
-
-
-def whole(line: bytes) -> bool:
-    try:
-        return bool(json.loads(line))
-    except ValueError:
-        return False
-
-
-def untimed(value: Any) -> Any:
-    """JSON without `seconds`, `created`, `speed` and Trainer's own times and speeds.
-
-    The layers that an adapter is for are a set: peft writes checkpoints' in any order.
-    """
-    if isinstance(value, list):
-        return [untimed(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if isinstance(value.get("target_modules"), list):
-        value["target_modules"].sort()
-    return {
-        key: untimed(item)
-        for key, item in value.items()
-        if key not in ("seconds", "created", "speed") and not CLOCKED.search(key)
-    }
-
-
-def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    return sorted(
-        path for path in ours.keys() | theirs.keys() if ours.get(path, 0) != theirs.get(path, 0)
-    )
 
 
 def holds(place: Path, files: dict[str, Any]) -> bool:
@@ -179,28 +99,16 @@ def test_a_build_over_an_earlier_one(wanted: int, tmp_path: Path) -> None:
 
 @some
 def test_training(wanted: int, tiny_llama: Path, tmp_path: Path) -> None:
-    data = chat.write_dataset(tmp_path / "data")
-
-    def prepare(place: Path) -> None:
-        (place / "dataset").symlink_to(data)
-        (place / chat.BASE).parent.mkdir()
-        (place / chat.BASE).symlink_to(tiny_llama)
-
-    killed_everywhere(TRAIN, prepare, tmp_path, wanted, seed=3)
+    killed_everywhere(
+        TRAIN, lambda place: for_training(place, tiny_llama), tmp_path, wanted, seed=3
+    )
 
 
 @some
 def test_an_evaluation(wanted: int, tiny_llama: Path, tmp_path: Path) -> None:
-    data = dialogues.write_dataset(tmp_path / "data", 8)
-
-    def prepare(place: Path) -> None:
-        (place / "chat").symlink_to(data)
-        (place / "run" / "kosent").mkdir(parents=True)
-        (place / "run" / "kosent" / "run.json").write_text("{}")
-        for file in tiny_llama.iterdir():
-            (place / "run" / file.name).symlink_to(file)
-
-    killed_everywhere(EVALUATE, prepare, tmp_path, wanted, seed=4)
+    killed_everywhere(
+        EVALUATE, lambda place: for_evaluation(place, tiny_llama), tmp_path, wanted, seed=4
+    )
 
 
 def killed_by_request(
@@ -260,19 +168,16 @@ def killed_by_request(
 @some
 def test_pushing_a_dataset(wanted: int, tmp_path: Path) -> None:
     folder = tmp_path / "dataset"
-    assert subprocess.run([*program(BUILD[:-1]), folder], capture_output=True).returncode == 0
-    command = program(["kosent-data", "push", str(folder), "--repo-id", DATASET])
+    done = disturbing.run([*BUILD[:-1], str(folder)], tmp_path, os.environ)
+    assert done.returncode == 0, done.stderr
+    command = disturbing.program(["kosent-data", "push", str(folder), "--repo-id", DATASET])
     repo = (DATASET, "dataset")
     killed_by_request(command, lambda hub: None, repo, tmp_path, wanted, seed=5)
 
 
 @some
 def test_pushing_a_run(wanted: int, tmp_path: Path) -> None:
-    folder = tmp_path / "finished"
-    shutil.copytree(RECORDS / "adapter", folder)
-    (folder / "adapter_model.safetensors").write_bytes(bytes(50_000))
-    config = {"base_model_name_or_path": "kosent/base", "revision": None}
-    (folder / "adapter_config.json").write_text(json.dumps(config))
+    folder = finished_run(tmp_path / "finished")
     command = [sys.executable, "-m", "kosent_hub.push", str(folder), "--repo-id", MODEL]
     killed_by_request(command, lambda hub: None, (MODEL, "model"), tmp_path, wanted, seed=6)
 
@@ -281,14 +186,9 @@ def test_pushing_a_run(wanted: int, tmp_path: Path) -> None:
 def test_pushing_scores(wanted: int, tiny_llama: Path, tmp_path: Path) -> None:
     data = dialogues.write_dataset(tmp_path / "chat", 2)
     flags = f"--dataset {data} --embedder none --max-new-tokens 4 --no-safety --output out --push"
-    command = program(["kosent-eval", "--model", MODEL, *flags.split()])
+    command = disturbing.program(["kosent-eval", "--model", MODEL, *flags.split()])
 
     def fill(hub: Hub) -> None:
         hub.create(MODEL, files={path.name: path for path in tiny_llama.iterdir()})
 
     killed_by_request(command, fill, (MODEL, "model"), tmp_path, wanted, seed=7)
-
-
-def program(command: Sequence[str]) -> list[str]:
-    """The command with its program found beside this Python."""
-    return [str(Path(sys.executable).parent / command[0]), *command[1:]]

@@ -1,12 +1,13 @@
 """Python runs this at the start of a command that a test disturbs: see tests/disturbing.py.
 
 A moment is when the command is about to make, write, rename or remove something in its working
-folder. At moment number `at`, counted from 1, it is
+folder. At moment number `at`, counted from 1 (among those about a `path`), it is
 
 - killed, with SIGKILL;
 - torn: the kernel ends it just as suddenly when the next file grows beyond `bytes`, which is in
   the middle of what a library writes, in whichever language;
-- on a full disk: a file takes all room but `bytes`.
+- left with a full disk: a file takes all room but `bytes`;
+- stopped, until somebody lets it go on.
 """
 
 import atexit
@@ -37,6 +38,8 @@ def watch(event, arguments):
     path = os.fsdecode(path)
     if path.startswith("/") and not path.startswith(plan["below"]):
         return
+    if plan.get("path", "") not in path:
+        return
     moments += 1
     if moments == plan.get("at"):
         disturb()
@@ -47,6 +50,8 @@ def disturb():
         os.kill(os.getpid(), signal.SIGKILL)
     elif plan["how"] == "torn":
         resource.setrlimit(resource.RLIMIT_FSIZE, (plan["bytes"], plan["bytes"]))
+    elif plan["how"] == "stopped":
+        os.kill(os.getpid(), signal.SIGSTOP)
     else:
         fill(plan["filler"], plan["bytes"])
 

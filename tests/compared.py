@@ -1,0 +1,79 @@
+"""What a command left, to be compared with what another run of it left.
+
+What differs between any two runs, and so is not compared, is named in `settled` and `untimed`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+# A card's lines with a time or a speed, and the hash of the section that such a line is in.
+TIMES = re.compile(r"^\| (걸린 시간|Time|학습한 때|Trained)\b.*$", re.M)
+MARKS = re.compile(r"(<!-- kosent:begin \S+) [0-9a-f]{12}")
+CLOCKED = re.compile(r"(_runtime|_per_second)$")
+
+
+def held(place: Path) -> dict[str, Any]:
+    """Everything below a folder, hidden files too, but what is only linked into it."""
+    return {
+        path.relative_to(place).as_posix(): settled(path.name, path.read_bytes())
+        for path in sorted(place.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    } | {
+        path.relative_to(place).as_posix(): "empty folder"
+        for path in sorted(place.rglob("*"))
+        if path.is_dir() and not any(path.iterdir())
+    }
+
+
+def settled(name: str, data: bytes) -> Any:
+    """A file's content without what no two runs share: times and speeds."""
+    if name.startswith("events.out.tfevents"):
+        return None  # TensorBoard's own: every event has its time
+    if name == "README.md":
+        return MARKS.sub(r"\1", TIMES.sub("", data.decode()))
+    if name.startswith("completions-"):
+        # A log, one record after another, in which a kill may cut a line short.
+        records = [json.loads(line) for line in data.splitlines() if whole(line)]
+        return {one.pop("key"): one for one in records if one.pop("seconds") >= 0}
+    if name.endswith((".json", ".jsonl")) and name != "tokenizer.json":
+        return [untimed(json.loads(line)) for line in documents(name, data)]
+    return data
+
+
+def documents(name: str, data: bytes) -> list[bytes]:
+    return data.splitlines() if name.endswith("l") else [data]
+
+
+def whole(line: bytes) -> bool:
+    try:
+        return bool(json.loads(line))
+    except ValueError:
+        return False
+
+
+def untimed(value: Any) -> Any:
+    """JSON without `seconds`, `created`, `speed` and Trainer's own times and speeds.
+
+    The layers that an adapter is for are a set: peft writes checkpoints' in any order.
+    """
+    if isinstance(value, list):
+        return [untimed(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if isinstance(value.get("target_modules"), list):
+        value["target_modules"].sort()
+    return {
+        key: untimed(item)
+        for key, item in value.items()
+        if key not in ("seconds", "created", "speed") and not CLOCKED.search(key)
+    }
+
+
+def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    return sorted(
+        path for path in ours.keys() | theirs.keys() if ours.get(path, 0) != theirs.get(path, 0)
+    )
