@@ -17,22 +17,24 @@ CLOCKED = re.compile(r"(_runtime|_per_second)$")
 
 
 def held(place: Path) -> dict[str, Any]:
-    """Everything below a folder, hidden files too, but what is only linked into it."""
+    """Everything below a folder, hidden files too, but what is only linked into it.
+
+    TensorBoard's files are left out: time, host and process are in their very names.
+    """
+    paths = [path for path in sorted(place.rglob("*")) if not path.name.startswith("events.out.")]
     return {
         path.relative_to(place).as_posix(): settled(path.name, path.read_bytes())
-        for path in sorted(place.rglob("*"))
+        for path in paths
         if path.is_file() and not path.is_symlink()
     } | {
-        path.relative_to(place).as_posix(): "empty folder"
-        for path in sorted(place.rglob("*"))
+        path.relative_to(place).as_posix(): "an empty folder"
+        for path in paths
         if path.is_dir() and not any(path.iterdir())
     }
 
 
 def settled(name: str, data: bytes) -> Any:
     """A file's content without what no two runs share: times and speeds."""
-    if name.startswith("events.out.tfevents"):
-        return None  # TensorBoard's own: every event has its time
     if name == "README.md":
         return MARKS.sub(r"\1", TIMES.sub("", data.decode()))
     if name.startswith("completions-"):

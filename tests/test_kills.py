@@ -30,9 +30,11 @@ DATASET, MODEL = "alice/dialogues", "alice/model"
 # What the second run says when the first one was killed after all was done.
 ALREADY = re.compile(r"dataset: already there|run: already holds a finished run")
 
-some = pytest.mark.parametrize(
-    "wanted", [pytest.param(4, id="some"), pytest.param(20, id="all", marks=pytest.mark.slow)]
-)
+
+def moments(few: int) -> pytest.MarkDecorator:
+    """A test with `few` moments, and with --slow another with twenty."""
+    twenty = pytest.param(20, id="twenty", marks=pytest.mark.slow)
+    return pytest.mark.parametrize("wanted", [pytest.param(few, id="few"), twenty])
 
 
 def holds(place: Path, files: dict[str, Any]) -> bool:
@@ -80,12 +82,12 @@ def killed_everywhere(
     assert sum(deaths) > wanted / 2
 
 
-@some
+@moments(4)
 def test_a_build(wanted: int, tmp_path: Path) -> None:
     killed_everywhere(BUILD, lambda place: None, tmp_path, wanted, seed=1)
 
 
-@some
+@moments(4)
 def test_a_build_over_an_earlier_one(wanted: int, tmp_path: Path) -> None:
     earlier = tmp_path / "earlier"
     done = disturbing.run([*BUILD[:-1], str(earlier), "--as-is"], tmp_path, os.environ)
@@ -97,14 +99,14 @@ def test_a_build_over_an_earlier_one(wanted: int, tmp_path: Path) -> None:
     killed_everywhere([*BUILD, "--overwrite"], prepare, tmp_path, wanted, seed=2)
 
 
-@some
+@moments(2)
 def test_training(wanted: int, tiny_llama: Path, tmp_path: Path) -> None:
     killed_everywhere(
         TRAIN, lambda place: for_training(place, tiny_llama), tmp_path, wanted, seed=3
     )
 
 
-@some
+@moments(2)
 def test_an_evaluation(wanted: int, tiny_llama: Path, tmp_path: Path) -> None:
     killed_everywhere(
         EVALUATE, lambda place: for_evaluation(place, tiny_llama), tmp_path, wanted, seed=4
@@ -165,7 +167,7 @@ def killed_by_request(
     print(f"{shlex.join(command)}: {total} requests, killed at {wanted}, identical")
 
 
-@some
+@moments(4)
 def test_pushing_a_dataset(wanted: int, tmp_path: Path) -> None:
     folder = tmp_path / "dataset"
     done = disturbing.run([*BUILD[:-1], str(folder)], tmp_path, os.environ)
@@ -175,14 +177,14 @@ def test_pushing_a_dataset(wanted: int, tmp_path: Path) -> None:
     killed_by_request(command, lambda hub: None, repo, tmp_path, wanted, seed=5)
 
 
-@some
+@moments(4)
 def test_pushing_a_run(wanted: int, tmp_path: Path) -> None:
     folder = finished_run(tmp_path / "finished")
     command = [sys.executable, "-m", "kosent_hub.push", str(folder), "--repo-id", MODEL]
     killed_by_request(command, lambda hub: None, (MODEL, "model"), tmp_path, wanted, seed=6)
 
 
-@some
+@moments(2)
 def test_pushing_scores(wanted: int, tiny_llama: Path, tmp_path: Path) -> None:
     data = dialogues.write_dataset(tmp_path / "chat", 2)
     flags = f"--dataset {data} --embedder none --max-new-tokens 4 --no-safety --output out --push"
