@@ -54,8 +54,9 @@ class AssistantTrainer(SFTTrainer):
         super().__init__(callbacks=[self.stop], **arguments)
         for shown in (ProgressCallback, PrinterCallback):
             self.remove_callback(shown)
+        self.progress = Progress(lambda: self.tokens)
         if not self.args.disable_tqdm:
-            self.add_callback(Progress(lambda: self.tokens))
+            self.add_callback(self.progress)
         self.learned_tokens = 0
         self.started = time.monotonic()
         # TRL keeps a quantised model's adapter in bfloat16, which a gradient scaler (fp16 on
@@ -82,6 +83,13 @@ class AssistantTrainer(SFTTrainer):
         self._total_train_tokens = counts["tokens"]
         self.learned_tokens = counts["learned_tokens"]
         self.started = time.monotonic() - counts["seconds"]
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """TRL's, the bar ended however the training ends: what is said of that has its own line."""
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            self.progress.end()
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """TRL's loss, its learned tokens counted."""
@@ -275,7 +283,7 @@ class Progress(TrainerCallback):
                 refresh=False,
             )
 
-    def on_train_end(self, *_: Any, **__: Any) -> None:
+    def end(self) -> None:
         """Leave the last state on the screen."""
         if self._bar is not None:
             self._bar.close()

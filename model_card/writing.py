@@ -8,7 +8,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -43,15 +43,15 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
     with room(path):
         file = _locked(draft, wait=True)
         assert file is not None
-        try:
-            with file:
+        with file:
+            try:
                 file.truncate(0)
                 yield file
                 file.flush()
                 draft.replace(path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
+            except BaseException:
+                draft.unlink(missing_ok=True)
+                raise
 
 
 @contextmanager
@@ -64,29 +64,28 @@ def hold(folder: Path, command: str) -> Iterator[None]:
     place = folder.resolve()
     path = place.parent / f".{place.name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with room(folder):
+    with room(folder), ExitStack() as held:
         try:
             file = _locked(path, wait=False)
         except OSError as error:
+            # A volume mounted where nothing can be made beside it goes without a lock.
             if error.errno not in NO_PLACE:
                 raise
-            # A volume mounted where nothing can be made beside it goes without a lock.
-            yield
-            return
-        if file is None:
-            raise KoSentError(
-                f"{folder}: {_holder(path)} is writing here; wait for it, or name another folder"
+        else:
+            if file is None:
+                raise KoSentError(
+                    f"{folder}: {_holder(path)} is writing here; "
+                    "wait for it, or name another folder"
+                )
+            held.enter_context(file)
+            held.callback(path.unlink, missing_ok=True)
+            since = datetime.datetime.now().astimezone().isoformat(" ", "minutes")
+            file.truncate(0)
+            file.write(
+                f"{command} (pid {os.getpid()} on {socket.gethostname()}, since {since})".encode()
             )
-        with file:
-            try:
-                since = datetime.datetime.now().astimezone().isoformat(" ", "minutes")
-                me = f"{command} (pid {os.getpid()} on {socket.gethostname()}, since {since})"
-                file.truncate(0)
-                file.write(me.encode())
-                file.flush()
-                yield
-            finally:
-                path.unlink(missing_ok=True)
+            file.flush()
+        yield
 
 
 @contextmanager

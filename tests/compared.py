@@ -10,9 +10,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-# A card's lines with a time or a speed, and the hash of the section that such a line is in.
-TIMES = re.compile(r"^\| (걸린 시간|Time|학습한 때|Trained)\b.*$", re.M)
-MARKS = re.compile(r"(<!-- kosent:begin \S+) [0-9a-f]{12}")
+# What a card says of them: lines with a time or a speed, moments, commits (and the hashes of its
+# sections, which such lines are in).
+SPEEDS = re.compile(r"^(\| (걸린 시간|Time) \||생성에 |Generation took ).*$", re.M)
+STAMPS = re.compile(r"\b20\d\d-\d\d-\d\dT[\d:]{8}\+00:00|\b[0-9a-f]{12}([0-9a-f]{28})?\b")
 CLOCKED = re.compile(r"(_runtime|_per_second)$")
 
 
@@ -36,7 +37,7 @@ def held(place: Path) -> dict[str, Any]:
 def settled(name: str, data: bytes) -> Any:
     """A file's content without what no two runs share: times and speeds."""
     if name == "README.md":
-        return MARKS.sub(r"\1", TIMES.sub("", data.decode()))
+        return STAMPS.sub("", SPEEDS.sub("", data.decode()))
     if name.startswith("completions-"):
         # A log, one record after another, in which a kill may cut a line short.
         records = [json.loads(line) for line in data.splitlines() if whole(line)]
@@ -60,7 +61,7 @@ def whole(line: bytes) -> bool:
 def untimed(value: Any) -> Any:
     """JSON without `seconds`, `created`, `speed` and Trainer's own times and speeds.
 
-    The layers that an adapter is for are a set: peft writes checkpoints' in any order.
+    And without `revision`, for a push moves the head that the next evaluation reads. The layers that an adapter is for are a set: peft writes checkpoints' in any order.
     """
     if isinstance(value, list):
         return [untimed(item) for item in value]
@@ -71,7 +72,7 @@ def untimed(value: Any) -> Any:
     return {
         key: untimed(item)
         for key, item in value.items()
-        if key not in ("seconds", "created", "speed") and not CLOCKED.search(key)
+        if key not in ("seconds", "created", "speed", "revision") and not CLOCKED.search(key)
     }
 
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 DISTURBED = Path(__file__).parent / "disturbed"
 FILLER = ".filler"
@@ -73,8 +77,8 @@ def run(
     command: Sequence[str], place: Path, env: Mapping[str, str], **how: Any
 ) -> subprocess.CompletedProcess[str]:
     """The same, and how it ended."""
-    process = start(command, place, env, **how)
-    out, err = process.communicate(timeout=300)
+    with start(command, place, env, **how) as process:
+        out, err = process.communicate()
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
@@ -87,3 +91,17 @@ def moments(total: int, wanted: int, seed: int) -> list[Moment]:
         Moment(at, "torn", draw.choice([0, 100, 1_000])) if i % 2 else Moment(at, "killed")
         for i, at in enumerate(spread)
     ]
+
+
+@contextmanager
+def mounted(folder: Path, size: str = "1m") -> Iterator[None]:
+    """A small disk of its own at `folder`, which is there; it takes root to make one."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+    made = subprocess.run(mount, capture_output=True, text=True)
+    if made.returncode != 0:
+        why = f"no small disk can be mounted here: {made.stderr.strip()}"
+        pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -156,7 +156,7 @@ def killed_by_request(
                 hub.fault("", "reset", when="unanswered", kills=process.pid)
             else:
                 hub.fault("", "lost_answer", kills=process.pid)
-            said = process.communicate(timeout=300)[1]
+            said = process.communicate()[1]
             assert process.returncode == -signal.SIGKILL, (moment, said)
             run(place, hub)
             assert differences(put(hub), expected) == [], moment
