@@ -61,7 +61,8 @@ def whole(line: bytes) -> bool:
 def untimed(value: Any) -> Any:
     """JSON without `seconds`, `created`, `speed` and Trainer's own times and speeds.
 
-    And without `revision`, for a push moves the head that the next evaluation reads. The layers that an adapter is for are a set: peft writes checkpoints' in any order.
+    And without `revision`, for a push moves the head that the next evaluation reads. The layers
+    that an adapter is for are a set, which peft writes in any order into checkpoints.
     """
     if isinstance(value, list):
         return [untimed(item) for item in value]
