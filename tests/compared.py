@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,27 +36,29 @@ def held(place: Path) -> dict[str, Any]:
 
 
 def settled(name: str, data: bytes) -> Any:
-    """A file's content without what no two runs share: times and speeds."""
-    if name == "README.md":
-        return STAMPS.sub("", SPEEDS.sub("", data.decode()))
-    if name.startswith("completions-"):
-        # A log, one record after another, in which a kill may cut a line short.
-        records = [json.loads(line) for line in data.splitlines() if whole(line)]
-        return {one.pop("key"): one for one in records if one.pop("seconds") >= 0}
-    if name.endswith((".json", ".jsonl")) and name != "tokenizer.json":
-        return [untimed(json.loads(line)) for line in documents(name, data)]
+    """A file's content without what no two runs share; what a kill cut short as it is."""
+    try:
+        if name == "README.md":
+            return STAMPS.sub("", SPEEDS.sub("", data.decode()))
+        if name.startswith("completions-"):
+            return completions(data)
+        if name.endswith(".jsonl"):
+            return [untimed(json.loads(line)) for line in data.splitlines()]
+        if name.endswith(".json"):
+            return untimed(json.loads(data))
+    except ValueError:
+        pass
     return data
 
 
-def documents(name: str, data: bytes) -> list[bytes]:
-    return data.splitlines() if name.endswith("l") else [data]
-
-
-def whole(line: bytes) -> bool:
-    try:
-        return bool(json.loads(line))
-    except ValueError:
-        return False
+def completions(data: bytes) -> dict[str, Any]:
+    """Key -> record of a log, in which a kill may have cut a line short."""
+    found = {}
+    for line in data.splitlines():
+        with suppress(ValueError):
+            record = untimed(json.loads(line))
+            found[record.pop("key")] = record
+    return found
 
 
 def untimed(value: Any) -> Any:
