@@ -10,6 +10,7 @@ import logging
 import os
 import shlex
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -189,9 +190,16 @@ def _quiet() -> None:
     """Silence what libraries say to their developers, not to who trains with them."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|trl")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    threading.excepthook = _tell_of_thread
     from datasets.utils.logging import disable_progress_bar
 
     disable_progress_bar()
+
+
+def _tell_of_thread(ended: threading.ExceptHookArgs) -> None:
+    """The traceback of a thread, but for TensorBoard's, whose errors the trainer raises again."""
+    if not type(ended.thread).__module__.startswith("tensorboard."):
+        threading.__excepthook__(ended)
 
 
 def _typed(model_id: str) -> str:
