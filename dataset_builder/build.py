@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from model_card.writing import hold
+
 from . import card, folder, origin, splits
 from .corpus import Corpus, Options, read_corpus
 from .counts import count
@@ -29,21 +31,23 @@ def build(
     """The report of a dataset folder that now stands at `out`.
 
     Raises:
-        KoSentError: nothing to read, something damaged, `out` taken, or with `strict` anything
-            that had to be dropped or trimmed. Then `out` is as it was.
+        KoSentError: nothing to read, something damaged, `out` taken or being written, no room, or
+            with `strict` anything that had to be dropped or trimmed. Then `out` is as it was.
     """
     options = options or Options()
-    folder.check_free(out, overwrite)
-    progress(f"Reading {source}")
-    try:
-        corpus = read_corpus(source, options, leave_out=out.resolve())
-    except SourceError as error:
-        raise KoSentError(str(error)) from None
-    if strict:
-        _refuse_losses(corpus)
-    progress(f"Writing {out}")
-    with folder.replacing(out) as new:
-        return _write(corpus, origin.of(source), options, new, out)
+    with hold(out, "kosent-data build"):
+        folder.recover(out)
+        folder.check_free(out, overwrite)
+        progress(f"Reading {source}")
+        try:
+            corpus = read_corpus(source, options, leave_out=out.resolve())
+        except SourceError as error:
+            raise KoSentError(str(error)) from None
+        if strict:
+            _refuse_losses(corpus)
+        progress(f"Writing {out}")
+        with folder.replacing(out) as new:
+            return _write(corpus, origin.of(source), options, new, out)
 
 
 def _write(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
+from contextlib import ExitStack
 from pathlib import Path
+
+from model_card.writing import whole
 
 from .errors import KoSentError
 from .folder import read_splits
@@ -21,12 +23,10 @@ def export(dataset: Path, jsonl: Path, *, overwrite: bool = False) -> dict[Path,
     taken = next((path for path in paths.values() if path.exists()), None)
     if taken is not None and not overwrite:
         raise KoSentError(f"{taken}: already there; name another folder, or add --overwrite")
-    jsonl.mkdir(parents=True, exist_ok=True)
-    for split, table in tables.items():
-        new = paths[split].with_name(f".{paths[split].name}.new-{os.getpid()}")
-        with new.open("w", encoding="utf-8", newline="\n") as file:
+    with ExitStack() as together:  # all files or none
+        for split, table in tables.items():
+            file = together.enter_context(whole(paths[split]))
             for batch in table.select(["messages"]).to_batches(max_chunksize=1000):
                 for row in batch.to_pylist():
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        new.replace(paths[split])
+                    file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
     return {paths[split]: len(table) for split, table in tables.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -128,25 +127,36 @@ def check_free(out: Path, overwrite: bool) -> None:
 
 @contextmanager
 def replacing(out: Path) -> Iterator[Path]:
-    """A new folder that becomes `out` when the block ends, and is gone if it fails."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    new = out.parent / f".{out.name}.new-{os.getpid()}"
-    old = out.parent / f".{out.name}.old-{os.getpid()}"
-    shutil.rmtree(new, ignore_errors=True)
+    """A new folder that becomes `out` when the block ends, and is gone if it fails.
+
+    Call `recover` first, and keep others from `out` meanwhile.
+    """
+    new, old = _scratch(out)
     new.mkdir()
     try:
         yield new
         if out.exists():
             out.rename(old)
-        try:
-            new.rename(out)
-        except OSError:
-            if old.exists():
-                old.rename(out)
-            raise
+        new.rename(out)
     finally:
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        recover(out)
+
+
+def recover(out: Path) -> None:
+    """Remove what a build that failed or was killed left beside `out`.
+
+    One that came between its two renames has `out` put back as it was.
+    """
+    new, old = _scratch(out)
+    if old.exists() and new.exists() and not out.exists():
+        old.rename(out)
+    shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _scratch(out: Path) -> tuple[Path, Path]:
+    """Where the new dataset is written, and where the old one waits until the new is in place."""
+    return out.parent / f".{out.name}.new", out.parent / f".{out.name}.old"
 
 
 def _dumps(data: Any, newline: str) -> str:

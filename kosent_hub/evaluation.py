@@ -23,8 +23,8 @@ from kosent_hub.settings import for_record
 from kosent_hub.written import Written
 from model_card import conversations, records
 from model_card.errors import AGAIN, next_step
-from model_card.local import write_whole
 from model_card.view import written as written_settings
+from model_card.writing import whole, write_whole
 
 
 def evaluate(args: argparse.Namespace, settings: dict[str, Any]) -> None:
@@ -43,31 +43,32 @@ def evaluate(args: argparse.Namespace, settings: dict[str, Any]) -> None:
     written = Written(system_prompt(samples), safety.load() if with_safety else [])
     place = _place(args.model, dataset)
     folder = args.output or place.with_name(place.name + records.suffix(settings))
-    before = _results_in(folder)
-    processes.begin()
-    # Other settings may have had the same replies made, as with another embedder.
-    others = [] if args.fresh or args.output else place.parent.glob(f"{escape(place.name)}*")
-    beside = [other for other in others if other != folder]
-    outcomes = _outcomes(args, requests, samples, written, folder, beside)
-    if not outcomes:
-        return  # another process scores
-    results, columns = compute(
-        samples,
-        dataset,
-        written,
-        outcomes,
-        embedder=args.embedder,
-        seed=args.seed,
-        settings=for_record(settings, outcomes),
-    )
-    write_whole(folder / "results.json", records.dumps(results).encode())
-    _write_samples(folder / "samples.parquet", samples, columns)
-    if written.cases:
-        write_whole(folder / "safety.jsonl", written.safety_lines(outcomes).encode())
-    print(records.dumps(results) if args.json else table(results) + "\n", end="", flush=True)
-    print(f"results: {folder / 'results.json'}", file=sys.stderr)
-    _tell_replaced(before, results)
-    _hand_on(args, results, conversations.dumps(written.conversations(outcomes)).encode())
+    with processes.holding(folder, "kosent-eval"):
+        before = _results_in(folder)
+        processes.begin()
+        # Other settings may have had the same replies made, as with another embedder.
+        others = [] if args.fresh or args.output else place.parent.glob(f"{escape(place.name)}*")
+        beside = [other for other in others if other != folder]
+        outcomes = _outcomes(args, requests, samples, written, folder, beside)
+        if not outcomes:
+            return  # another process scores
+        results, columns = compute(
+            samples,
+            dataset,
+            written,
+            outcomes,
+            embedder=args.embedder,
+            seed=args.seed,
+            settings=for_record(settings, outcomes),
+        )
+        write_whole(folder / "results.json", records.dumps(results).encode())
+        _write_samples(folder / "samples.parquet", samples, columns)
+        if written.cases:
+            write_whole(folder / "safety.jsonl", written.safety_lines(outcomes).encode())
+        print(records.dumps(results) if args.json else table(results) + "\n", end="", flush=True)
+        print(f"results: {folder / 'results.json'}", file=sys.stderr)
+        _tell_replaced(before, results)
+        _hand_on(args, results, conversations.dumps(written.conversations(outcomes)).encode())
 
 
 def _outcomes(
@@ -169,9 +170,8 @@ def _write_samples(path: Path, samples: Sequence[Sample], columns: Columns) -> N
         "user": [sample.user for sample in samples],
         "target": [sample.target for sample in samples],
     }
-    draft = path.with_suffix(".partial")
-    pq.write_table(pa.table(known | columns), draft)
-    draft.replace(path)
+    with whole(path) as file:
+        pq.write_table(pa.table(known | columns), file)
 
 
 def _hand_on(args: argparse.Namespace, results: records.Results, talk: bytes) -> None:
@@ -190,7 +190,6 @@ def _hand_on(args: argparse.Namespace, results: records.Results, talk: bytes) ->
         print(f"in the model's card: {url}", file=sys.stderr)
     elif (run / records.RUN_PATH).is_file():
         for name, data in files.items():
-            (run / name).parent.mkdir(parents=True, exist_ok=True)
             write_whole(run / name, data)
         print(f"next: kosent-card render {args.model}", file=sys.stderr)
     elif not run.is_dir():

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from model_card.writing import hold
 
 
 def rank() -> int:
@@ -13,6 +17,11 @@ def rank() -> int:
 def count() -> int:
     """How many processes share the work."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def holding(folder: Path, command: str) -> AbstractContextManager[None]:
+    """The folder held against other commands, by the first process for all of them."""
+    return hold(folder, command) if rank() == 0 else nullcontext()
 
 
 def begin() -> None:

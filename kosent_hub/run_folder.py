@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kosent_hub.errors import KoSentError
 from model_card import records
-from model_card.local import record_files, write_card
+from model_card.local import record_files
+from model_card.writing import write_whole
 
 COMPLETE = "kosent-checkpoint.json"
 UNFINISHED = "kosent/unfinished.json"
@@ -58,22 +59,30 @@ def begin(folder: Path, facts: Facts) -> None:
 
     Raises KoSentError when it holds a finished run, a run with other facts, or other files.
     """
-    if (folder / records.RUN_PATH).exists():
+    before = unfinished(folder)
+    if before is not None:
+        # One that saved nothing yet has nothing to go on from, and nothing to lose.
+        if trained(folder) or last_checkpoint(folder) is not None:
+            _refuse_other_facts(folder, before, facts)
+    elif trained(folder):
         raise KoSentError(
             f"{folder}: already holds a finished run; name another --output_dir to train again, or "
             f"push this one: python -m kosent_hub.push {folder} --repo-id ORG/NAME"
         )
-    before = unfinished(folder)
-    if before is not None:
-        # One that saved nothing yet has nothing to go on from, and nothing to lose.
-        if last_checkpoint(folder) is not None:
-            _refuse_other_facts(folder, before, facts)
     elif folder.exists() and any(folder.iterdir()):
         raise KoSentError(
             f"{folder}: exists and holds something else; name a new folder with --output_dir"
         )
+    for path in folder.glob("checkpoint-*"):
+        if not (path / COMPLETE).exists():  # cut short, so of no use to anybody
+            shutil.rmtree(path)
     note = json.dumps(dataclasses.asdict(facts), ensure_ascii=False, indent=2) + "\n"
-    write(folder / UNFINISHED, note.encode())
+    write_whole(folder / UNFINISHED, note.encode())
+
+
+def trained(folder: Path) -> bool:
+    """Whether all steps are done; with the note of `begin` still there, not all that follows is."""
+    return (folder / records.RUN_PATH).exists()
 
 
 def _refuse_other_facts(folder: Path, before: Facts, now: Facts) -> None:
@@ -96,31 +105,60 @@ def _refuse_other_facts(folder: Path, before: Facts, now: Facts) -> None:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was written to its end, None if there is none."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
-    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return max(_whole_checkpoints(folder), key=_step, default=None)
+
+
+def complete(checkpoint: Path, counts: dict[str, Any], limit: int | None, best: str | None) -> None:
+    """Declare a checkpoint whole, and then remove the oldest ones beyond `limit` but the `best`."""
+    write_whole(checkpoint / COMPLETE, json.dumps(counts).encode() + b"\n")
+    if limit:
+        for old in sorted(_whole_checkpoints(checkpoint.parent), key=_step)[:-limit]:
+            if best is None or old.name != Path(best).name:
+                # What is left of one that is being removed must not be taken for whole.
+                (old / COMPLETE).unlink()
+                shutil.rmtree(old)
+
+
+def _whole_checkpoints(folder: Path) -> list[Path]:
+    return [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def finish(folder: Path, run: records.Run, log_history: list[dict[str, Any]]) -> None:
-    """Write the records and the card beside the adapter; the run counts as finished from then."""
-    lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in log_history]
-    write(folder / records.LOG_HISTORY_PATH, "".join(lines).encode())
+    """Write the records beside the adapter; the run counts as trained from then."""
+    # Trainer's last entry is about the process that ended the run, not about the run.
+    curve = [entry for entry in log_history if "train_runtime" not in entry]
+    lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in curve]
+    write_whole(folder / records.LOG_HISTORY_PATH, "".join(lines).encode())
     # Trainer's and peft's own: a pickle with this machine's paths, a card without facts.
     for name in ("training_args.bin", "README.md"):
         (folder / name).unlink(missing_ok=True)
-    write(folder / records.RUN_PATH, records.dumps(run).encode())
+    write_whole(folder / records.RUN_PATH, records.dumps(run).encode())
+
+
+def end(folder: Path) -> None:
+    """Remove the note of `begin`: all that the command was asked for is done."""
     (folder / UNFINISHED).unlink()
-    write_card(folder, None, None)
 
 
 def name_base(folder: Path, base: str, revision: str | None) -> None:
     """Make the adapter's config name its base as the user did, at the commit it was trained on."""
-    write(folder / "adapter_config.json", config_naming(folder, base, revision))
+    write_whole(folder / "adapter_config.json", config_naming(folder, base, revision))
 
 
 def config_naming(folder: Path, base: str, revision: str | None) -> bytes:
-    """The adapter's config with this base in it."""
+    """The adapter's config with this base in it.
+
+    peft writes the names of the adapted layers in another order in every process; here they have
+    one.
+    """
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     config |= {"base_model_name_or_path": base, "revision": revision}
+    if isinstance(config["target_modules"], list):
+        config["target_modules"].sort()
     return json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True).encode() + b"\n"
 
 
@@ -133,11 +171,3 @@ def to_push(folder: Path) -> dict[str, Path | bytes]:
             )
     found = {name: folder / name for name in (*ADAPTER, *TOKENIZER) if (folder / name).is_file()}
     return found | record_files(folder)
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(data)
-    draft.replace(path)

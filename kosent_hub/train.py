@@ -10,8 +10,10 @@ import logging
 import os
 import shlex
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,7 @@ from model_card.errors import next_step
 
 if TYPE_CHECKING:
     from kosent_hub.data import Counts
-    from kosent_hub.recipe import Push
+    from kosent_hub.recipe import Push, Settings
 
 HELP = """usage: accelerate launch -m kosent_hub.train --config RECIPE [--any_field value ...]
 
@@ -60,14 +62,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(argv: Sequence[str]) -> None:
     """Train as `argv` says; raises KoSentError for everything the user can mend."""
-    from kosent_hub import recipe
+    from kosent_hub import processes, recipe
 
     if {"-h", "--help"} & set(argv):
         print(HELP.format(recipes=", ".join(recipe.packaged())))
         return
     _quiet()
     settings = recipe.parse(argv)
+    looks = settings.extra.inspect  # and writes nothing
+    with nullcontext() if looks else processes.holding(settings.folder, "kosent_hub.train"):
+        _train(settings, argv)
 
+
+def _train(settings: Settings, argv: Sequence[str]) -> None:
+    """The run itself, in a folder that no other run is writing into."""
     from accelerate import PartialState
     from datasets import Dataset
     from peft import NoMatchingPeftModuleError
@@ -120,6 +128,10 @@ def train(argv: Sequence[str]) -> None:
     with process.main_process_first():
         if process.is_main_process:
             run_folder.begin(folder, facts)
+    if run_folder.trained(folder):  # stopped after its last step, with the card or a push to do
+        if process.is_main_process:
+            _conclude(folder, settings.push)
+        return
     checkpoint = run_folder.last_checkpoint(folder)
 
     # The model and the loop.
@@ -185,9 +197,16 @@ def _quiet() -> None:
     """Silence what libraries say to their developers, not to who trains with them."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|trl")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    threading.excepthook = _tell_of_thread
     from datasets.utils.logging import disable_progress_bar
 
     disable_progress_bar()
+
+
+def _tell_of_thread(ended: threading.ExceptHookArgs) -> None:
+    """The traceback of a thread, but for TensorBoard's, whose errors the trainer raises again."""
+    if not type(ended.thread).__module__.startswith("tensorboard."):
+        threading.__excepthook__(ended)
 
 
 def _typed(model_id: str) -> str:
@@ -212,12 +231,16 @@ def _report(split: str, counts: Counts, max_length: int | None) -> None:
 
 
 def _conclude(folder: Path, push: Push | None) -> None:
-    """Push if asked, and say where everything is and what comes next."""
+    """Write the card, push if asked, and say where everything is and what comes next."""
+    from kosent_hub import run_folder
     from kosent_hub.push import push as push_run
     from kosent_hub.push import push_merged
+    from model_card.local import write_card
 
+    write_card(folder, None, None)
     print(folder)
     if push is None:
+        run_folder.end(folder)
         _say(f"trained; score it: kosent-eval --model {shlex.quote(str(folder))} --dataset DATASET")
         return
     again = f"python -m kosent_hub.push {shlex.quote(str(folder))} --repo-id {push.repo_id}"
@@ -232,6 +255,7 @@ def _conclude(folder: Path, push: Push | None) -> None:
     except BaseException:
         _say(f"the run is whole in {folder}; only the push failed. To repeat just that: {again}")
         raise
+    run_folder.end(folder)
     _say(f"pushed; score it: kosent-eval --model {push.repo_id} --dataset DATASET")
 
 

@@ -30,7 +30,7 @@ from transformers import (
 from trl import SFTTrainer
 
 from kosent_hub.data import IGNORED
-from kosent_hub.run_folder import COMPLETE, write
+from kosent_hub.run_folder import COMPLETE, complete
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -54,8 +54,9 @@ class AssistantTrainer(SFTTrainer):
         super().__init__(callbacks=[self.stop], **arguments)
         for shown in (ProgressCallback, PrinterCallback):
             self.remove_callback(shown)
+        self.progress = Progress(lambda: self.tokens)
         if not self.args.disable_tqdm:
-            self.add_callback(Progress(lambda: self.tokens))
+            self.add_callback(self.progress)
         self.learned_tokens = 0
         self.started = time.monotonic()
         # TRL keeps a quantised model's adapter in bfloat16, which a gradient scaler (fp16 on
@@ -82,6 +83,13 @@ class AssistantTrainer(SFTTrainer):
         self._total_train_tokens = counts["tokens"]
         self.learned_tokens = counts["learned_tokens"]
         self.started = time.monotonic() - counts["seconds"]
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """TRL's, the bar ended however the training ends: what is said of that has its own line."""
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            self.progress.end()
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """TRL's loss, its learned tokens counted."""
@@ -110,7 +118,10 @@ class AssistantTrainer(SFTTrainer):
         return LengthGrouped(lengths, step, self.args.seed, lambda: int(self.state.epoch or 0))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        # Trainer removes older checkpoints before we know that this one is whole, so it may not.
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
         super()._save_checkpoint(model, trial)
+        self.args.save_total_limit = limit
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
@@ -119,8 +130,7 @@ class AssistantTrainer(SFTTrainer):
                 "learned_tokens": self.learned_tokens,
                 "seconds": round(self.seconds, 1),
             }
-            # Written last: a checkpoint with this file has all the others.
-            write(folder / COMPLETE, json.dumps(counts).encode() + b"\n")
+            complete(folder, counts, limit, self.state.best_model_checkpoint)
 
 
 class LengthGrouped(Sampler[int]):
@@ -215,6 +225,8 @@ class Stop(TrainerCallback):
             torch.distributed.all_reduce(asked, op=torch.distributed.ReduceOp.MAX)
         if asked > 0:
             self.asked = control.should_save = control.should_training_stop = True
+        # A point on the curves is a mean since the last one, which a checkpoint does not keep.
+        control.should_log |= control.should_save
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """Leave signals as they were."""
@@ -271,7 +283,7 @@ class Progress(TrainerCallback):
                 refresh=False,
             )
 
-    def on_train_end(self, *_: Any, **__: Any) -> None:
+    def end(self) -> None:
         """Leave the last state on the screen."""
         if self._bar is not None:
             self._bar.close()

@@ -104,12 +104,13 @@ def _render(arguments: argparse.Namespace) -> None:
         print(f"next: kosent-card preview {arguments.source}", file=sys.stderr)
         return
     from model_card.remote import render_repo
+    from model_card.writing import write_whole
 
     text = render_repo(arguments.source, arguments.language, replace_edits=arguments.replace_edits)
     if arguments.output is None:
         print(text, end="")
     else:
-        arguments.output.write_text(text, encoding="utf-8", newline="")
+        write_whole(arguments.output, text.encode())
         print(f"card: {arguments.output}")
 
 

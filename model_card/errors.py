@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -19,6 +20,8 @@ SECRET = re.compile(r"(?<=://)[^/@\s]+@|\bhf_[A-Za-z0-9]{8,}|(?<=Bearer )\S+")
 
 # The next step, where `next_step` says no other.
 AGAIN = "run the same command again"
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_SPACE = "no space left on device; make room there, then run the same command again"
 
 
 class KoSentError(Exception):
@@ -84,6 +87,8 @@ def _explain(error: BaseException) -> str | None:
     hub = _explain_hub(error) if "huggingface_hub" in sys.modules else None
     if hub is not None:
         return " ".join(hub.split())
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return f"{error.filename or 'the disk'}: {NO_SPACE}"
     if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, UnicodeEncodeError) and error.object.startswith("Bearer "):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from model_card.publish import README, kept_edits, plots
 from model_card.records import EVAL_FOLDER, LOG_HISTORY_PATH, RUN_PATH, dumps, eval_path
 from model_card.remote import readme_of
 from model_card.render import render_facts
+from model_card.writing import write_whole
 
 
 def folder_facts(folder: Path) -> Facts:
@@ -49,18 +49,9 @@ def write_card(
             file=sys.stderr,
         )
     for name, png in plots(facts).items():
-        picture = path.parent / name
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(picture, png)
+        write_whole(path.parent / name, png)
     write_whole(path, text.encode())
     return path
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there as before or complete, at any moment."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(data)
-    draft.replace(path)
 
 
 def read_card(path: Path) -> str | None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataset_builder.cli import main
-from tests.dataset_builder.corpora import TEST, TRAIN, header, records, rows, text, tree
+from tests.dataset_builder.corpora import TEST, TRAIN, records, rows, text, tree
 
 FILES = {
     "db/emotional_data/train/train.CSV": text(rows("2022", TRAIN), "cp949"),
@@ -206,18 +206,6 @@ def test_a_failure_late_in_the_build_leaves_out_as_it_was(build, source: Path, c
     assert "has no end marker" in capsys.readouterr().err
     assert contents(built.out) == before
     assert [path.name for path in built.out.parent.iterdir() if path.name.startswith(".")] == []
-
-
-def test_a_killed_build_leaves_no_out(tmp_path: Path) -> None:
-    many = [["0", *TRAIN[0][:6], f"말 {i}", f"답 {i}", "", "", "", ""] for i in range(20_000)]
-    source = tree(tmp_path / "source", {"train.csv": text([header("2022"), *many])})
-    command = [sys.executable, "-m", "dataset_builder.cli", "build", str(source), "out"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not list(tmp_path.glob(".out.new-*/data/*")):
-        time.sleep(0.001)
-    process.kill()
-    assert process.wait() != 0
-    assert not (tmp_path / "out").exists()
 
 
 def test_out_inside_source_is_not_read(tmp_path: Path, source: Path) -> None:

@@ -9,8 +9,8 @@ the first of every address. Kinds:
 | `status` | this status instead of an answer | `code`, `retry_after`, `message` |
 | `html` | a page, as from a portal or a proxy | `code` (200) |
 | `lfs_refused` | an LFS batch that refuses each object | `code` (507), `message` |
-| `reset` | the connection reset | `when`: see below |
-| `lost_answer` | the request is carried out, then the connection reset | |
+| `reset` | the connection reset | `when`: see below; `kills` |
+| `lost_answer` | the request is carried out, then the connection reset | `kills` |
 | `truncate` | the answer ends early, its length promised in full | `keep` (bytes; half) |
 | `corrupt` | as many bytes as promised, some of them others | |
 | `trickle` | the answer's body slowly | `chunk` bytes (1) every `pause` seconds (0.05) |
@@ -22,7 +22,8 @@ the first of every address. Kinds:
 
 A `reset` happens `when="before"` the request's body is read, `"reading"` half of it,
 `"unanswered"` with the request read but not carried out, `"during"` the answer's body,
-or `"after"` it. What goes wrong in an answer's body passes HEAD requests by.
+or `"after"` it. `kills` is the number of a process, the client's, which does not live to see an
+unanswered or lost request. What goes wrong in an answer's body passes HEAD requests by.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ KINDS = {
     "status": {"code", "retry_after", "message"},
     "html": {"code"},
     "lfs_refused": {"code", "message"},
-    "reset": {"when"},
-    "lost_answer": set(),
+    "reset": {"when", "kills"},
+    "lost_answer": {"kills"},
     "truncate": {"keep"},
     "corrupt": set(),
     "trickle": {"chunk", "pause"},

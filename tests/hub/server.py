@@ -6,6 +6,8 @@ By hand: `python -m tests.hub.server --port 8000` prints the endpoint and some t
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import socket
 import struct
 import sys
@@ -110,12 +112,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = self._body()
         if when == "unanswered":
+            _kill(fault)
             note(None)
             self._reset()
             return
         request = Request(method, url.path, query, headers, body, token=None)
         user, response = self._handle(request, fault)
         if fault and fault.kind == "lost_answer":
+            _kill(fault)
             note(None)
             self._reset()
             return
@@ -213,6 +217,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.rfile.close()
         self.connection.close()
+
+
+def _kill(fault: Fault | None) -> None:
+    """The end of the process that a fault kills, if it kills one."""
+    if fault and (process := fault.options.get("kills")):
+        os.kill(process, signal.SIGKILL)
 
 
 def _instead(fault: Fault | None, request: Request) -> Response | None:

@@ -1,0 +1,201 @@
+"""Killed at any moment and run again, a command ends with the bytes of one that nobody disturbed.
+
+A few moments of each command by default, twenty with --slow; see disturbing.py for what they are.
+What differs between any two runs, and so is not compared, is named in compared.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import disturbing
+from tests.commands import BUILD, EVALUATE, TRAIN, finished_run, for_evaluation, for_training
+from tests.compared import differences, held, settled
+from tests.hub import Hub
+from tests.kosent_hub import dialogues
+
+DATASET, MODEL = "alice/dialogues", "alice/model"
+# What the second run says when the first one was killed after all was done.
+ALREADY = re.compile(r"dataset: already there|run: already holds a finished run")
+
+
+def moments(few: int) -> pytest.MarkDecorator:
+    """A test with `few` moments, and with --slow another with twenty."""
+    twenty = pytest.param(20, id="twenty", marks=pytest.mark.slow)
+    return pytest.mark.parametrize("wanted", [pytest.param(few, id="few"), twenty])
+
+
+def holds(place: Path, files: dict[str, Any]) -> bool:
+    """Whether these are all there; a dataset may be between the two renames that replace it."""
+    there = {path.replace(".dataset.old/", "dataset/"): data for path, data in held(place).items()}
+    return all(there.get(path) == data for path, data in files.items())
+
+
+def killed_everywhere(
+    command: Sequence[str],
+    prepare: Callable[[Path], None],
+    base: Path,
+    wanted: int,
+    seed: int,
+    also: Sequence[disturbing.Moment] = (),
+) -> None:
+    """Kill `command` at moments spread over it, each time in a folder of its own; run it again."""
+    env = os.environ | {"HF_HUB_OFFLINE": "1"}
+    calm = base / "calm"
+    calm.mkdir()
+    prepare(calm)
+    before = held(calm)
+    done = disturbing.run(command, calm, env, count=base / "moments")
+    assert done.returncode == 0, done.stderr
+    expected = held(calm)
+    total = int((base / "moments").read_text())
+
+    def one(number: int, moment: disturbing.Moment) -> bool:
+        place = base / str(number)
+        place.mkdir()
+        prepare(place)
+        killed = disturbing.run(command, place, env, moment=moment)
+        assert killed.returncode in (*disturbing.DEAD, 0), killed.stderr
+        assert holds(place, before) or holds(place, expected), moment
+        again = disturbing.run(command, place, env)
+        finished = again.returncode == 2 and ALREADY.search(again.stderr.splitlines()[-1])
+        assert again.returncode == 0 or finished, (moment, again.stderr)
+        assert differences(held(place), expected) == [], moment
+        shutil.rmtree(place)
+        return killed.returncode != 0
+
+    plans = [*disturbing.moments(total, wanted, seed), *also]
+    with ThreadPoolExecutor(2) as pool:
+        deaths = list(pool.map(one, range(len(plans)), plans))
+    # After the last large file, nothing is left to tear.
+    assert all(dead for dead, plan in zip(deaths, plans, strict=True) if plan.how == "killed")
+    print(f"{shlex.join(command)}: {total} moments, killed at {sum(deaths)} of {len(plans)}")
+
+
+@moments(4)
+def test_a_build(wanted: int, tmp_path: Path) -> None:
+    killed_everywhere(BUILD, lambda place: None, tmp_path, wanted, seed=1)
+
+
+@moments(4)
+def test_a_build_over_an_earlier_one(wanted: int, tmp_path: Path) -> None:
+    earlier = tmp_path / "earlier"
+    done = disturbing.run([*BUILD[:-1], str(earlier), "--as-is"], tmp_path, os.environ)
+    assert done.returncode == 0, done.stderr
+
+    def prepare(place: Path) -> None:
+        shutil.copytree(earlier, place / "dataset")
+
+    killed_everywhere([*BUILD, "--overwrite"], prepare, tmp_path, wanted, seed=2)
+
+
+@moments(2)
+def test_training(wanted: int, tiny_llama: Path, tmp_path: Path) -> None:
+    def prepare(place: Path) -> None:
+        for_training(place, tiny_llama)
+
+    # Trained, with the card still to be made: the same command makes it.
+    nearly = disturbing.Moment(1, "killed", path=".README.md.partial")
+    killed_everywhere(TRAIN, prepare, tmp_path, wanted, seed=3, also=[nearly])
+
+
+@moments(2)
+def test_an_evaluation(wanted: int, tiny_llama: Path, tmp_path: Path) -> None:
+    killed_everywhere(
+        EVALUATE, lambda place: for_evaluation(place, tiny_llama), tmp_path, wanted, seed=4
+    )
+
+
+def killed_by_request(
+    command: Sequence[str],
+    fill: Callable[[Hub], None],
+    repo: tuple[str, str],
+    base: Path,
+    wanted: int,
+    seed: int,
+) -> None:
+    """Kill `command` at requests spread over it, before or after the Hub acts; run it again.
+
+    `fill` makes what the Hub must have, and `repo` (id, type) is to hold the same in the end.
+    """
+
+    def put(hub: Hub) -> dict[str, Any]:
+        return {path: settled(path, data) for path, data in hub.files(*repo).items()}
+
+    def workplace(number: int) -> Path:
+        place = base / str(number)
+        place.mkdir()
+        return place
+
+    def run(place: Path, hub: Hub) -> None:
+        done = subprocess.run(command, cwd=place, env=hub.env(), capture_output=True, text=True)
+        assert done.returncode == 0, (place.name, done.stderr)
+
+    with Hub(base / "home") as hub:
+        fill(hub)
+        run(workplace(0), hub)
+        expected, total = put(hub), hub.asked
+
+    def one(number: int, moment: disturbing.Moment) -> None:
+        place = workplace(number)
+        with Hub(place / "home") as hub:
+            fill(hub)
+            process = subprocess.Popen(
+                command, cwd=place, env=hub.env(), stderr=subprocess.PIPE, text=True
+            )
+            # Until it asks for the first time, the faults are long there.
+            hub.fault("", "delay", times=moment.at - 1, seconds=0)
+            if moment.how == "killed":
+                hub.fault("", "reset", when="unanswered", kills=process.pid)
+            else:
+                hub.fault("", "lost_answer", kills=process.pid)
+            said = process.communicate()[1]
+            assert process.returncode == -signal.SIGKILL, (moment, said)
+            run(place, hub)
+            assert differences(put(hub), expected) == [], moment
+        shutil.rmtree(place)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(one, range(1, wanted + 1), disturbing.moments(total, wanted, seed)))
+    print(f"{shlex.join(command)}: {total} requests, killed at {wanted}")
+
+
+@moments(4)
+def test_pushing_a_dataset(wanted: int, tmp_path: Path) -> None:
+    folder = tmp_path / "dataset"
+    done = disturbing.run([*BUILD[:-1], str(folder)], tmp_path, os.environ)
+    assert done.returncode == 0, done.stderr
+    command = disturbing.program(["kosent-data", "push", str(folder), "--repo-id", DATASET])
+    repo = (DATASET, "dataset")
+    killed_by_request(command, lambda hub: None, repo, tmp_path, wanted, seed=5)
+
+
+@moments(4)
+def test_pushing_a_run(wanted: int, tmp_path: Path) -> None:
+    folder = finished_run(tmp_path / "finished")
+    command = [sys.executable, "-m", "kosent_hub.push", str(folder), "--repo-id", MODEL]
+    killed_by_request(command, lambda hub: None, (MODEL, "model"), tmp_path, wanted, seed=6)
+
+
+@moments(2)
+def test_pushing_scores(wanted: int, tiny_llama: Path, tmp_path: Path) -> None:
+    data = dialogues.write_dataset(tmp_path / "chat", 2)
+    flags = f"--dataset {data} --embedder none --max-new-tokens 4 --no-safety --output out --push"
+    command = disturbing.program(["kosent-eval", "--model", MODEL, *flags.split()])
+
+    def fill(hub: Hub) -> None:
+        hub.create(MODEL, files={path.name: path for path in tiny_llama.iterdir()})
+
+    killed_by_request(command, fill, (MODEL, "model"), tmp_path, wanted, seed=7)
