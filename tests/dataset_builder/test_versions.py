@@ -104,7 +104,7 @@ def python(version: str) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             for command in (
                 ["venv", "--without-pip", folder],
-                ["pip", "--quiet", "--python", interpreter, "install", "-r", wanted],
+                ["pip", "--quiet", "--python", interpreter, "install", "--no-deps", "-r", wanted],
             ):
                 subprocess.run([sys.executable, "-m", *map(str, command)], check=True)
             ready.write_text(content)
