@@ -30,6 +30,7 @@ from .splits import carve
 from .tables import decode
 from .taxonomy import EMOTIONS
 from .texts import trimmed
+from .workbook import read_sheets
 
 
 @dataclass
