@@ -47,7 +47,7 @@ PROGRESS = re.compile(
     r"|Trying to resume|Max retries exceeded|it/s\]|s/it\]|%\|| samples|^\s*$|^results: |^next: "
     r"|: transformers, |its licence could not be read there|^train: |^validation: |dialogues"
     r"|^card: |to consider$|^pushed; |^in the model's card: |Loading weights|Generating|Map"
-    r"|^scoring$"
+    r"|^scoring$|B/s\]|: an adapter of "
 )
 # When scores were made, as their records say it.
 MOMENT = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
