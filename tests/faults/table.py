@@ -172,7 +172,9 @@ def _downloads() -> Iterator[Row]:
 
     def row(fault: str, kind: str, quick: tuple[Command, ...], **options: Any) -> Row:
         hits = (hit("GET .*(/resolve/|/cdn/)", kind, **options),)
-        return Row(fault, "downloads, for ever", ends(LINE), hits, quick=quick)
+        # What `kosent-data push` reads of a repo is its README, and here it has none.
+        downloading = tuple(command for command in COMMANDS if command is not PUSH_DATA)
+        return Row(fault, "downloads, for ever", ends(LINE, *downloading), hits, quick=quick)
 
     yield row("503", "status", (EVALUATE, CHECK_CARD), code=503)
     yield row("reset in the answer", "reset", (PUSH_SCORES,), when="during")
