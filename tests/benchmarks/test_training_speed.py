@@ -123,9 +123,8 @@ def test_four_times_the_tokens_per_second_of_trl_at_no_worse_a_loss(workplace: P
          "--output_dir", "ours"],
         workplace,
     )  # fmt: skip
-    log = [json.loads(line) for line in (workplace / "ours/kosent/log_history.jsonl").open()]
-    our_seconds = next(entry["train_runtime"] for entry in log if "train_runtime" in entry)
-    our_tokens = max(entry.get("num_tokens", 0) for entry in log)
+    training = json.loads((workplace / "ours/kosent/run.json").read_text())["training"]
+    our_tokens, our_seconds = training["tokens"], training["seconds"]
 
     losses = json.loads(subprocess.run(
         [sys.executable, "-c", LOSS, BASE, "dataset", "base", f"theirs/checkpoint-{STEPS}", "ours"],
