@@ -33,8 +33,10 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
+# All the slow tests, or those of SLOW.
+SLOW ?= tests
 test-slow: setup
-	$(BIN)/python -m pytest --slow -m slow
+	$(BIN)/python -m pytest --slow -m slow $(SLOW)
 
 test-vllm: $(VENV_VLLM)/.ready
 	$(BIN_VLLM)/python -m pytest tests/kosent_hub/test_vllm.py

@@ -11,6 +11,9 @@ import yaml
 from tests.hub.validate import check_eval_results
 from tests.kosent_hub.dialogues import write_dataset
 
+# Some minutes on two cores.
+pytestmark = pytest.mark.slow
+
 MODEL, OTHER, DATASET = "kosent/model", "alice/other", "alice/chat"
 CARD = """---
 license: mit
