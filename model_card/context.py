@@ -178,13 +178,13 @@ def _corpus(run: Run, ko: bool) -> str:
 def _kind(facts: Facts, run: Run, ko: bool) -> tuple[str, str]:
     """What the repo holds: in English what stands before the base's name, and after the data's."""
     if facts.relation == ADAPTER:
-        return ("어댑터(LoRA)", "") if ko else ("A LoRA adapter for ", "")
+        return ("어댑터(LoRA)", "") if ko else ("A LoRA adapter for", "")
     if facts.relation == FINETUNE:
         merged = is_lora(run)
         if ko:
             return "모델", "(LoRA 어댑터를 합친 것)" if merged else ""
         return "", ", with its LoRA adapter merged in" if merged else ""
-    return ("양자화 모델", "") if ko else ("A quantised version of ", "")
+    return ("양자화 모델", "") if ko else ("A quantised version of", "")
 
 
 def is_lora(run: Run) -> bool:

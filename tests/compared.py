@@ -11,10 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# What a card says of them: lines with a time or a speed, moments, commits (and the hashes of its
-# sections, which such lines are in).
-SPEEDS = re.compile(r"^(\| (걸린 시간|Time) \||생성에 |Generation took ).*$", re.M)
+# What a card says of them: lines with a time, a speed or a peak of memory, moments, commits (and the
+# hashes of its sections, which such lines are in).
+MEASURED = re.compile(
+    r"^(\| (걸린 시간|Time|최대 메모리|Peak memory) \||생성에 |Generation took ).*$", re.M
+)
 STAMPS = re.compile(r"\b20\d\d-\d\d-\d\dT[\d:]{8}\+00:00|\b[0-9a-f]{12}([0-9a-f]{28})?\b")
+ANEW = ("seconds", "created", "speed", "peak_memory_gib", "revision")
 CLOCKED = re.compile(r"(_runtime|_per_second)$")
 
 
@@ -39,7 +42,7 @@ def settled(name: str, data: bytes) -> Any:
     """A file's content without what no two runs share; what a kill cut short as it is."""
     try:
         if name == "README.md":
-            return STAMPS.sub("", SPEEDS.sub("", data.decode()))
+            return STAMPS.sub("", MEASURED.sub("", data.decode()))
         if name.startswith("completions-"):
             return completions(data)
         if name.endswith(".jsonl"):
@@ -62,7 +65,7 @@ def completions(data: bytes) -> dict[str, Any]:
 
 
 def untimed(value: Any) -> Any:
-    """JSON without `seconds`, `created`, `speed` and Trainer's own times and speeds.
+    """JSON without what is measured anew: times, speeds, peaks of memory, Trainer's own too.
 
     And without `revision`, for a push moves the head that the next evaluation reads. The layers
     that an adapter is for are a set, which peft writes in any order into checkpoints.
@@ -76,7 +79,7 @@ def untimed(value: Any) -> Any:
     return {
         key: untimed(item)
         for key, item in value.items()
-        if key not in ("seconds", "created", "speed", "revision") and not CLOCKED.search(key)
+        if key not in ANEW and not CLOCKED.search(key)
     }
 
 
