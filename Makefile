@@ -30,8 +30,9 @@ $(VENV)/.ready: $(LOCKS) pyproject.toml
 demo: setup
 	$(BIN)/kosent-demo
 
+# On as many cores as there are; a file stays on one, for what its tests share.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # All the slow tests, or those of SLOW.
 SLOW ?= tests

@@ -73,6 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "HF_UPDATE_DOWNLOAD_COUNTS": "0",
         "TOKENIZERS_PARALLELISM": "false",
         "KOSENT_HUB_PATIENCE": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave the cores to other tests
     }
 
 
