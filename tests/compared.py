@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# What a card says of them: lines with a time, a speed or a peak of memory, moments, commits (and the
-# hashes of its sections, which such lines are in).
+# What a card says of them: lines with a time, a speed or a peak of memory, moments, commits (and
+# the hashes of its sections, which such lines are in).
 MEASURED = re.compile(
     r"^(\| (걸린 시간|Time|최대 메모리|Peak memory) \||생성에 |Generation took ).*$", re.M
 )
