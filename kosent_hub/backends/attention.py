@@ -14,6 +14,8 @@ import torch
 from transformers import AttentionInterface, PreTrainedModel
 
 GROUPED = "kosent_grouped"
+# Rows of a decode step that attend together, as far back as the longest of them goes.
+ROWS = 32
 
 
 def grouped_attention(
@@ -30,17 +32,32 @@ def grouped_attention(
     Shapes: query (batch, heads, length, width); key and value (batch, kv heads, seen, width);
     mask (batch, 1, length, seen).
     """
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    rows = ROWS if query.shape[2] == 1 else len(query)
+    mixed = []
+    for start in range(0, len(query), rows):
+        block = slice(start, start + rows)
+        mask = attention_mask[block]
+        seen = int(mask.amax(dim=(0, 1, 2)).isfinite().nonzero()[-1]) + 1
+        keys, values = key[block, :, :seen], value[block, :, :seen]
+        mixed.append(_attend(query[block], keys, values, mask[..., :seen], scale))
+    return torch.cat(mixed).transpose(1, 2).contiguous(), None
+
+
+def _attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Shaped like `query`."""
     batch, heads, length, width = query.shape
     kv_heads, seen = key.shape[1], key.shape[2]
     shared = heads // kv_heads
     packed = query.reshape(batch * kv_heads, shared * length, width)
     scores = torch.bmm(packed, key.flatten(0, 1).transpose(1, 2))
-    scores *= width**-0.5 if scaling is None else scaling
+    scores *= scale
     by_head = scores.view(batch, kv_heads, shared, length, seen)
-    by_head += attention_mask[:, :, None]
+    by_head += mask[:, :, None]
     weights = torch.softmax(scores, dim=-1)
-    mixed = torch.bmm(weights, value.flatten(0, 1))
-    return mixed.view(batch, heads, length, -1).transpose(1, 2).contiguous(), None
+    return torch.bmm(weights, value.flatten(0, 1)).view(batch, heads, length, -1)
 
 
 AttentionInterface.register(GROUPED, grouped_attention)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from transformers import Cache, PreTrainedModel
 
-# Attention reads the cache up to the longest row; rounding keeps its shapes few.
+# Attention reads the cache up to the longest row; rounding up keeps its shapes few.
 LENGTH_STEP = 32
 # On a CPU a step reads all weights once, however many rows share it; beyond a hundred or two
 # they bring nothing but memory.
@@ -81,17 +81,20 @@ class PrefixCache(Cache):
 
 
 class RowCache(Cache):
-    """One row per reply in the making: (rows, heads, length, width), the first `active` in use."""
+    """One row per reply in the making: (rows, heads, room, width), the first `active` in use.
+
+    Attention reads the first `length` positions of a row, the rest is room to grow.
+    """
 
     def __init__(self, like: PrefixCache) -> None:
         super().__init__(layers=[])
         self.pairs = [tuple(part[:0, :, :0] for part in pair) for pair in like.pairs]
         self.positions = torch.zeros(0, dtype=torch.long, device=self.pairs[0][0].device)
-        self.active = 0
+        self.active, self.length = 0, 0
 
     @property
-    def length(self) -> int:
-        """Positions there is room for, which are also those that attention reads."""
+    def room(self) -> int:
+        """Positions that a row may come to hold."""
         return self.pairs[0][0].shape[2]
 
     def update(
@@ -107,30 +110,29 @@ class RowCache(Cache):
         keys, values = self.pairs[layer_idx]
         keys[rows, :, self.positions] = key_states[:, :, 0]
         values[rows, :, self.positions] = value_states[:, :, 0]
-        return keys[: self.active], values[: self.active]
+        return keys[: self.active, :, : self.length], values[: self.active, :, : self.length]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Positions that attention reads."""
         return self.length
 
-    def resize(self, rows: int, length: int) -> None:
+    def resize(self, rows: int, room: int) -> None:
         """Make room for so many rows of that length, keeping what the active rows hold."""
-        kept = min(length, self.length)
         for i, pair in enumerate(self.pairs):
-            resized = [part.new_zeros(rows, part.shape[1], length, part.shape[3]) for part in pair]
+            kept = min(room, pair[0].shape[2])
+            resized = [part.new_zeros(rows, part.shape[1], room, part.shape[3]) for part in pair]
             for new, old in zip(resized, pair, strict=True):
                 new[: self.active, :, :kept] = old[: self.active, :, :kept]
             self.pairs[i] = tuple(resized)
 
-    def append(self, trunks: PrefixCache, sources: Sequence[int]) -> None:
-        """Append one row per source, a copy of that trunk's keys and values."""
-        start, end = self.active, self.active + len(sources)
+    def put(self, trunks: PrefixCache, sources: Sequence[int], places: Sequence[int]) -> None:
+        """Copy the keys and values of the trunks `sources` into the rows `places`."""
         chosen = torch.tensor(sources, device=self.positions.device)
+        rows = torch.tensor(places, device=self.positions.device)
         for store, computed in zip(self.pairs, trunks.pairs, strict=True):
             for into, part in zip(store, computed, strict=True):
-                width = min(part.shape[2], self.length)
-                into[start:end, :, :width] = part[chosen, :, :width]
-        self.active = end
+                width = min(part.shape[2], self.room)
+                into[rows, :, :width] = part[chosen, :, :width]
 
     def leave(self, place: int) -> None:
         """Free row `place` by moving the last active row into it."""
@@ -257,30 +259,33 @@ class Batcher:
                 trunk = Trunk(trunk.tokens, trunk.samples[:free])
             chosen.append(trunk)
             free -= len(trunk.samples)
-        for trunk in chosen:
-            for index in trunk.samples:
-                prompt = self.prompts[index]
-                self.rows.append(Row(index, len(prompt) - 1, prompt[-1], []))
-        cut = len(self.shared)
+        # Longest first, so that rows beside each other look back about equally far.
+        fresh = [(index, i) for i, trunk in enumerate(chosen) for index in trunk.samples]
+        places: list[list[int]] = [[] for _ in chosen]
+        for index, i in sorted(fresh, key=lambda pair: -len(self.prompts[pair[0]])):
+            prompt = self.prompts[index]
+            places[i].append(len(self.rows))
+            self.rows.append(Row(index, len(prompt) - 1, prompt[-1], []))
+        cut, first = len(self.shared), 0
         for group in _of_a_length(chosen, cut):
             computed = self._forward([trunk.tokens[cut:] for trunk in group], self.prefix)
             if self.cache is None:
                 self.cache = RowCache(computed)
-            if group[0] is chosen[0]:
-                self.cache.resize(len(self.rows), self._needed())
-            self.cache.append(computed, [i for i, trunk in enumerate(group) for _ in trunk.samples])
-
-    def _needed(self) -> int:
-        """Cache length for the next step, rounded up so that it grows once in many steps."""
-        longest = max(row.position for row in self.rows) + 1
-        return -(-longest // LENGTH_STEP) * LENGTH_STEP
+            if first == 0:
+                self.cache.resize(len(self.rows), longest + self.max_new_tokens)
+            sources = [i for i in range(len(group)) for _ in group[i].samples]
+            mine = places[first : first + len(group)]
+            self.cache.put(computed, sources, [place for rows in mine for place in rows])
+            first += len(group)
+        if self.cache is not None:
+            self.cache.active = len(self.rows)
 
     def _step(self) -> list[tuple[int, list[int]]]:
         """Feed every row its next token; the replies that end leave and are returned."""
         cache = self.cache
         assert cache is not None
-        if self._needed() > cache.length:
-            cache.resize(len(self.rows), self._needed())
+        longest = max(row.position for row in self.rows) + 1
+        cache.length = min(-(-longest // LENGTH_STEP) * LENGTH_STEP, cache.room)
         device = self.model.device
         positions = torch.tensor([row.position for row in self.rows], device=device)
         cache.positions = positions

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Thread
 from typing import Any
 
 from kosent_hub import device
@@ -31,9 +33,9 @@ class VllmBackend:
     """Replies and fits of one model, an adapter through vLLM's own LoRA support."""
 
     def __init__(self, request: Request) -> None:
-        # Its log is read when it is imported, and goes to stdout, where the results go.
+        # These are read when it is imported; its log goes to stdout, where the results go.
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         try:
             import vllm
         except ImportError as error:
@@ -62,6 +64,7 @@ class VllmBackend:
                     **dict(request.engine_args),
                 }
             ).llm_engine
+            Thread(target=_tell_of_death, args=[self.engine.engine_core], daemon=True).start()
             self.lora = _lora(located)
             if self.lora is not None:
                 # Here what is wrong with it is said; in a request it would end the engine.
@@ -198,6 +201,19 @@ def _starting(model_id: str) -> Iterator[None]:
             "--engine-arg, such as gpu_memory_utilization=0.5 or max_model_len=2048 where memory "
             "is short, or leave --backend out"
         ) from error
+
+
+def _tell_of_death(core: Any) -> None:
+    """End the wait for an engine that was killed.
+
+    vLLM's client, of an engine in a process of its own, notes such a death and goes on waiting.
+    """
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    if hasattr(core, "outputs_queue"):
+        while not core.resources.engine_dead:
+            time.sleep(1)
+        core.outputs_queue.put(EngineDeadError())
 
 
 def _lora_settings(located: Located) -> dict[str, Any]:

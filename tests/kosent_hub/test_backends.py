@@ -10,7 +10,7 @@ from peft import PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from kosent_hub.backends import Request
-from kosent_hub.backends.attention import GROUPED, attention
+from kosent_hub.backends.attention import GROUPED, ROWS, attention
 from kosent_hub.backends.batching import Batcher, plan
 from kosent_hub.backends.probing import fast_path
 from kosent_hub.backends.transformers import TransformersBackend
@@ -120,10 +120,12 @@ def test_a_dialogues_turns_are_computed_once():
 
 
 def test_grouped_attention_is_the_models_own_to_rounding():
-    prompts = dialogues()
-    exact = tiny("llama", dtype=torch.float32)
+    prompts = dialogues(30)
+    assert len(prompts) > ROWS
+    exact, expected = tiny("llama", dtype=torch.float32), one_at_a_time(tiny("llama"), prompts)
     with attention(exact, GROUPED):
-        assert in_batches(exact, prompts, 1000) == one_at_a_time(tiny("llama"), prompts)
+        for budget in (1000, 100_000):  # a few rows, and several blocks of them
+            assert in_batches(exact, prompts, budget) == expected, budget
     assert exact.config._attn_implementation == "sdpa"
     assert fast_path(tiny("llama", dtype=torch.bfloat16)).attention == GROUPED
 
