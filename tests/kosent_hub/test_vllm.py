@@ -110,7 +110,8 @@ def test_a_run_goes_on_where_the_engine_died(smollm2, tmp_path):
     _, rest = process.communicate()
     said = "".join(said) + rest
     assert process.returncode == 2, said
-    assert "vLLM's engine died" in said.splitlines()[-1]
+    # Python's resource tracker has the last word, about what the engine left behind.
+    assert "vLLM's engine died" in said
 
     status, found, said = evaluate(*arguments)
     assert status == 0, said
