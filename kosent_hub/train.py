@@ -133,6 +133,7 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
             _conclude(folder, settings.push)
         return
     checkpoint = run_folder.last_checkpoint(folder)
+    args.eval_on_start = args.eval_on_start and checkpoint is None
 
     # The model and the loop.
     model = load_base(

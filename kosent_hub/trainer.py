@@ -91,6 +91,13 @@ class AssistantTrainer(SFTTrainer):
         finally:
             self.progress.end()
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        # Trainer looks whether it is done after a step: one resumed after its last takes another.
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)
+
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """TRL's loss, its learned tokens counted."""
         if self.model.training:
