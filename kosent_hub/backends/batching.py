@@ -22,6 +22,8 @@ LENGTH_STEP = 32
 # they bring nothing but memory.
 CPU_BYTES = 2**31
 GPU_SHARE = 0.8
+# However small the model is: a row's logits alone are a whole vocabulary.
+MOST_ROWS = 1024
 # Tokens of prompts that are computed at a time: fewer leave a GPU idle, more bring only padding.
 TOGETHER = 1024
 
@@ -247,7 +249,7 @@ class Batcher:
         if not self.waiting:
             return
         longest = max([len(self.waiting[-1].tokens), *(row.position for row in self.rows)])
-        capacity = max(1, self.budget // (longest + self.max_new_tokens))
+        capacity = min(max(1, self.budget // (longest + self.max_new_tokens)), MOST_ROWS)
         free = capacity - len(self.rows)
         if self.rows and free < capacity / 4:
             return
