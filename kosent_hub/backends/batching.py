@@ -120,8 +120,8 @@ class RowCache(Cache):
 
     def resize(self, rows: int, room: int) -> None:
         """Make room for so many rows of that length, keeping what the active rows hold."""
+        kept = min(room, self.room)
         for i, pair in enumerate(self.pairs):
-            kept = min(room, pair[0].shape[2])
             resized = [part.new_zeros(rows, part.shape[1], room, part.shape[3]) for part in pair]
             for new, old in zip(resized, pair, strict=True):
                 new[: self.active, :, :kept] = old[: self.active, :, :kept]
