@@ -279,8 +279,8 @@ class Batcher:
             mine = places[first : first + len(group)]
             self.cache.put(computed, sources, [place for rows in mine for place in rows])
             first += len(group)
-        if self.cache is not None:
-            self.cache.active = len(self.rows)
+        assert self.cache is not None
+        self.cache.active = len(self.rows)
 
     def _step(self) -> list[tuple[int, list[int]]]:
         """Feed every row its next token; the replies that end leave and are returned."""
