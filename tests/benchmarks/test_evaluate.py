@@ -53,7 +53,7 @@ def samples_per_second(python, model, dataset, out, *more, dtype="bfloat16"):
     command = [
         *(python, "-m", "kosent_hub.evaluate", "--model", str(model), "--dataset", str(dataset)),
         *("--limit", str(SAMPLES), "--max-new-tokens", str(NEW_TOKENS), "--dtype", dtype),
-        *("--embedder", "none", "--json", "--output", str(out), *more),
+        *("--embedder", "none", "--no-safety", "--json", "--output", str(out), *more),
     ]
     # By itself, vLLM leaves a core to its other processes.
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
