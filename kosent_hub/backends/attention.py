@@ -51,9 +51,8 @@ def _attend(
     batch, heads, length, width = query.shape
     kv_heads, seen = key.shape[1], key.shape[2]
     shared = heads // kv_heads
-    packed = query.reshape(batch * kv_heads, shared * length, width)
+    packed = (query * scale).reshape(batch * kv_heads, shared * length, width)
     scores = torch.bmm(packed, key.flatten(0, 1).transpose(1, 2))
-    scores *= scale
     by_head = scores.view(batch, kv_heads, shared, length, seen)
     by_head += mask[:, :, None]
     weights = torch.softmax(scores, dim=-1)

@@ -118,8 +118,10 @@ class RowCache(Cache):
         """Positions that attention reads."""
         return self.length
 
-    def resize(self, rows: int, room: int) -> None:
+    def grow(self, rows: int, room: int) -> None:
         """Make room for so many rows of that length, keeping what the active rows hold."""
+        if rows <= self.pairs[0][0].shape[0] and room <= self.room:
+            return
         kept = min(room, self.room)
         for i, pair in enumerate(self.pairs):
             resized = [part.new_zeros(rows, part.shape[1], room, part.shape[3]) for part in pair]
@@ -248,8 +250,10 @@ class Batcher:
         """Give rows to the longest waiting trunks once a quarter of the budget is free."""
         if not self.waiting:
             return
-        longest = max([len(self.waiting[-1].tokens), *(row.position for row in self.rows)])
-        capacity = min(max(1, self.budget // (longest + self.max_new_tokens)), MOST_ROWS)
+        most = self.max_new_tokens
+        ends = [row.position - len(row.reply) + most for row in self.rows]
+        room = max([len(self.waiting[-1].tokens) + most, *ends])
+        capacity = min(max(1, self.budget // room), MOST_ROWS)
         free = capacity - len(self.rows)
         if self.rows and free < capacity / 4:
             return
@@ -274,7 +278,7 @@ class Batcher:
             if self.cache is None:
                 self.cache = RowCache(computed)
             if first == 0:
-                self.cache.resize(len(self.rows), longest + self.max_new_tokens)
+                self.cache.grow(len(self.rows), room)
             sources = [i for i in range(len(group)) for _ in group[i].samples]
             mine = places[first : first + len(group)]
             self.cache.put(computed, sources, [place for rows in mine for place in rows])

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from kosent_hub import device
 from kosent_hub.backends import Request, prompts
 from kosent_hub.backends.locating import Located, locate
+from kosent_hub.backends.packing import pack
 from kosent_hub.errors import KoSentError
 from kosent_hub.strangers import check_size, explained
 
@@ -51,6 +52,8 @@ def load_model(request: Request) -> Loaded:
         # The weights stay as they were rounded; PyTorch's stand-in for the missing instructions
         # takes many times as long as float32.
         model, told = model.float(), f"{told}, computed in float32"
+    if model.device.type == "cpu" and method is None:
+        pack(model)
     return Loaded(model.eval(), located, told)
 
 
