@@ -160,7 +160,8 @@ def test_an_adapter_is_active_and_merged(tiny_llama, tmp_path):
     assert type(backend.lm).__name__ == "LlamaForCausalLM"
     assert not [name for name, _ in backend.lm.named_modules() if "lora" in name]
     unmerged = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_llama), tuned)
-    ids = torch.arange(20, 40)[None]
+    ids = torch.arange(20, 40)[None].to(backend.lm.device)
+    unmerged.to(backend.lm.device)
     with torch.inference_mode():
         assert torch.allclose(backend.lm(ids).logits, unmerged(ids).logits, atol=1e-4)
     assert texts(backend) != texts(load(tiny_llama))
@@ -198,6 +199,7 @@ def test_fits_are_the_loss_and_accuracy_that_training_reports(tiny_llama):
     found = {fit.index: fit for fit in backend.fits(samples)}
     (encoded,) = encoder(backend.tokenizer).encode([messages])
     ids, labels = torch.tensor([encoded["input_ids"]]), torch.tensor([encoded["labels"]])
+    ids, labels = ids.to(backend.lm.device), labels.to(backend.lm.device)
     with torch.inference_mode():
         loss = backend.lm(input_ids=ids, labels=labels).loss
     learned = sum(label != -100 for label in encoded["labels"])
