@@ -21,13 +21,12 @@ class PackedLinear(torch.nn.Module):
 
     def __init__(self, layer: torch.nn.Linear) -> None:
         super().__init__()
-        self.in_features, self.out_features = layer.in_features, layer.out_features
         # Of the weight's shape and type, as models may ask, but only for products.
         self.weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
         self.bias = layer.bias
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """(..., in_features) to (..., out_features)."""
+        """(..., inputs) to (..., outputs)."""
         return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "none", [], "")
 
 
@@ -36,7 +35,9 @@ def pack(model: PreTrainedModel) -> None:
     their number format; one after another, so that their weights are not held twice."""
     if not _can_pack(model.dtype):
         return
-    for name, layer in list(model.named_modules()):
+    # By name: a list of the layers themselves would keep all their weights until the end.
+    for name in [name for name, _ in model.named_modules()]:
+        layer = model.get_submodule(name)
         # Not what is derived from it: such layers keep their weights in ways of their own.
         if type(layer) is torch.nn.Linear and layer.weight.dtype == model.dtype:
             model.set_submodule(name, PackedLinear(layer))

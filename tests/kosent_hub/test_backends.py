@@ -186,6 +186,32 @@ def test_an_adapter_without_a_tokenizer_of_its_own_uses_its_bases(tiny_llama, tm
     assert load(tuned).template_sha256 == load(tiny_llama).template_sha256
 
 
+PACKED = """
+import resource
+import psutil
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+from kosent_hub.backends.packing import pack
+
+wide = dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=6, vocab_size=100)
+model = LlamaForCausalLM(LlamaConfig(**wide)).eval()
+weights = sum(weight.nbytes for weight in model.parameters())
+ids = torch.arange(5, 25)[None]
+with torch.inference_mode():
+    before, held = model(ids).logits, psutil.Process().memory_info().rss
+    pack(model)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - held
+    print(torch.allclose(model(ids).logits, before, atol=1e-4), grown / weights)
+"""
+
+
+def test_packing_changes_no_logit_and_holds_no_weight_twice():
+    done = subprocess.run([sys.executable, "-c", PACKED], capture_output=True, text=True)
+    same, share = done.stdout.split()
+    assert same == "True"
+    assert float(share) < 0.5
+
+
 def test_fits_are_the_loss_and_accuracy_that_training_reports(tiny_llama):
     backend = load(tiny_llama)
     system = [{"role": "system", "content": "당신은 챗봇입니다."}]
