@@ -73,8 +73,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "HF_UPDATE_DOWNLOAD_COUNTS": "0",
         "TOKENIZERS_PARALLELISM": "false",
         "KOSENT_HUB_PATIENCE": "1",
-        "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave the cores to other tests
     }
+    if hasattr(config, "workerinput"):
+        # Threads that wait leave the cores to the tests beside them; benchmarks run alone, as
+        # users' commands do.
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 @pytest.fixture(autouse=True)
