@@ -10,9 +10,10 @@ from peft import PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from kosent_hub.backends import Request
-from kosent_hub.backends.attention import GROUPED, ROWS, attention
+from kosent_hub.backends.attention import GROUPED, attention
 from kosent_hub.backends.batching import Batcher, plan
 from kosent_hub.backends.probing import fast_path
+from kosent_hub.backends.sharing import TRUNKS
 from kosent_hub.backends.transformers import TransformersBackend
 from kosent_hub.data import encoder
 from kosent_hub.errors import KoSentError
@@ -121,7 +122,7 @@ def test_a_dialogues_turns_are_computed_once():
 
 def test_grouped_attention_is_the_models_own_to_rounding():
     prompts = dialogues(30)
-    assert len(prompts) > ROWS
+    assert len(prompts) > 2 * TRUNKS
     exact, expected = tiny("llama", dtype=torch.float32), one_at_a_time(tiny("llama"), prompts)
     with attention(exact, GROUPED):
         for budget in (1000, 100_000):  # a few rows, and several blocks of them
