@@ -19,7 +19,7 @@ from transformers import Cache
 from kosent_hub.backends.caching import Pair, PrefixCache, Row, additive, moved
 
 # Trunks of a stack: more are fewer products, but more padding.
-TRUNKS = 16
+TRUNKS = 32
 # Tokens by which the room for the replies' own grows.
 OWN_STEP = 16
 
@@ -134,11 +134,10 @@ class SharedCache(Cache):
         """Attention output of scaled queries to all that their rows look back on, both (rows,
         heads, width)."""
         rows, heads, width = query.shape
-        slots, _, _, seen = mask.shape
-        kv_heads = self.own[layer][0].shape[1]
+        slots, kv_heads = len(mask), self.own[layer][0].shape[1]
         query = query[self.of_slot].view(slots, kv_heads, -1, width)
         shared = query.shape[2]
-        scores = query.new_zeros(slots, kv_heads, shared, seen)
+        scores = query.new_zeros(slots, kv_heads, shared, mask.shape[-1])
         for block in self.blocks:
             keys = block.pairs[layer][0].flatten(0, 1)
             found = torch.bmm(_by_key(query[block.slots], block.most), keys.transpose(1, 2))
@@ -150,7 +149,7 @@ class SharedCache(Cache):
             asked = weights[block.slots, ..., block.columns]
             values = block.pairs[layer][1].flatten(0, 1)
             found = torch.bmm(_by_key(asked, block.most), values)
-            mixed[block.slots] += _by_slot(found, kv_heads, block.most)
+            mixed[block.slots].add_(_by_slot(found, kv_heads, block.most))
         return mixed.to(query.dtype)[self.of_row].view(rows, heads, -1)
 
     def _arrange(self, rows: Sequence[Row], room: int) -> None:

@@ -13,7 +13,7 @@ from kosent_hub.backends import Request
 from kosent_hub.backends.attention import GROUPED, attention
 from kosent_hub.backends.batching import Batcher, plan
 from kosent_hub.backends.probing import fast_path
-from kosent_hub.backends.sharing import TRUNKS
+from kosent_hub.backends.sharing import OWN_STEP, TRUNKS
 from kosent_hub.backends.transformers import TransformersBackend
 from kosent_hub.data import encoder
 from kosent_hub.errors import KoSentError
@@ -71,7 +71,7 @@ def dialogues(count=9, seed=0):
     return prompts
 
 
-def one_at_a_time(model, prompts, stop=1):
+def one_at_a_time(model, prompts, stop=1, new_tokens=NEW_TOKENS):
     replies = []
     for prompt in prompts:
         ids = torch.tensor([prompt.tolist()])
@@ -79,7 +79,7 @@ def one_at_a_time(model, prompts, stop=1):
             ids,
             attention_mask=torch.ones_like(ids),
             do_sample=False,
-            max_new_tokens=NEW_TOKENS,
+            max_new_tokens=new_tokens,
             eos_token_id=stop,
             pad_token_id=0,
         )
@@ -87,8 +87,8 @@ def one_at_a_time(model, prompts, stop=1):
     return replies
 
 
-def in_batches(model, prompts, budget, stop=1):
-    found = dict(Batcher(model, prompts, frozenset([stop]), NEW_TOKENS, budget).run())
+def in_batches(model, prompts, budget, stop=1, new_tokens=NEW_TOKENS):
+    found = dict(Batcher(model, prompts, frozenset([stop]), new_tokens, budget).run())
     return [found[i] for i in range(len(prompts))]
 
 
@@ -121,12 +121,15 @@ def test_a_dialogues_turns_are_computed_once():
 
 
 def test_grouped_attention_is_the_models_own_to_rounding():
-    prompts = dialogues(30)
-    assert len(prompts) > 2 * TRUNKS
-    exact, expected = tiny("llama", dtype=torch.float32), one_at_a_time(tiny("llama"), prompts)
+    exact, prompts, new_tokens = tiny("llama"), dialogues(120), 2 * OWN_STEP + 4
+    assert len(plan(prompts, range(len(prompts)))) > TRUNKS
+    stop = one_at_a_time(exact, prompts[:4])[3][4]
+    expected = one_at_a_time(exact, prompts, stop, new_tokens)
+    # Replies end at any time, so that slots empty, their room grows and, with the longest, shrinks.
+    assert len({len(reply) for reply in expected}) > OWN_STEP
     with attention(exact, GROUPED):
-        for budget in (1000, 100_000):  # a few rows, and several blocks of them
-            assert in_batches(exact, prompts, budget) == expected, budget
+        for budget in (1000, 100_000):  # a few rows, and several stacks of trunks
+            assert in_batches(exact, prompts, budget, stop, new_tokens) == expected, budget
     assert exact.config._attn_implementation == "sdpa"
     assert fast_path(tiny("llama", dtype=torch.bfloat16)).attention == GROUPED
 
