@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -78,5 +80,18 @@ def peak_memory_gib(use_cpu: bool) -> float:
 
     if not use_cpu and torch.cuda.is_available():
         return round(torch.cuda.max_memory_reserved() / 2**30, 2)
+    return round(peak_rss() / 2**30, 2)
+
+
+def peak_rss() -> int:
+    """The most main memory that this process has held, in bytes.
+
+    On Linux the kernel is asked for this process's own: getrusage may say what the process that
+    started it held.
+    """
+    status = Path("/proc/self/status")
+    found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text() if status.exists() else "", re.M)
+    if found:
+        return int(found[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
