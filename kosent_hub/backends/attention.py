@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from transformers import AttentionInterface, PreTrainedModel
@@ -36,7 +37,7 @@ def grouped_attention(
     batch, heads, length, width = query.shape
     query = query * (width**-0.5 if scaling is None else scaling)
     if shared is not None:
-        layer = int(module.layer_idx)  # type: ignore[arg-type]
+        layer: Any = module.layer_idx
         return shared.attend(layer, query[:, :, 0], attention_mask)[:, None], None
     kv_heads, seen = key.shape[1], key.shape[2]
     packed = query.reshape(batch * kv_heads, heads // kv_heads * length, width)

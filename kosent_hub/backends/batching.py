@@ -165,7 +165,7 @@ class Batcher:
                 self.cache = self.kind(computed)
             if isinstance(self.cache, RowCache) and group[0] is chosen[0]:
                 self.cache.grow(rows, length + most)
-            self.cache.put(computed, [i for i, trunk in enumerate(group) for _ in trunk.samples])
+            self.cache.put(computed, group)
             for trunk in group:
                 for index in trunk.samples:
                     prompt = self.prompts[index]

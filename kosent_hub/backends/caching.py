@@ -103,8 +103,9 @@ class RowCache(Cache):
             kept = range(self.active)
             self.pairs = moved(self.pairs, kept, kept, rows, room)
 
-    def put(self, computed: PrefixCache, sources: Sequence[int]) -> None:
-        """Add a row for each of `sources`, a copy of that sequence of `computed`."""
+    def put(self, computed: PrefixCache, trunks: Sequence[Trunk]) -> None:
+        """Add a row for each sample of the trunks that were computed, a copy of its trunk."""
+        sources = [i for i, trunk in enumerate(trunks) for _ in trunk.samples]
         chosen = torch.tensor(sources, device=self.positions.device)
         stop = self.active + len(sources)
         for layer, store in enumerate(self.pairs):

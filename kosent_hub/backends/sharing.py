@@ -16,27 +16,12 @@ from itertools import groupby
 import torch
 from transformers import Cache
 
-from kosent_hub.backends.caching import Pair, PrefixCache, Row, additive, moved
+from kosent_hub.backends.caching import Pair, PrefixCache, Row, Trunk, additive, moved
 
-# Trunks of a stack: more are fewer products, but more padding.
+# Trunks that are held beside each other: more are fewer products, but more padding.
 TRUNKS = 32
 # Tokens by which the room for the replies' own grows.
 OWN_STEP = 16
-
-
-@dataclass(eq=False)
-class Stack:
-    """Trunks of about one length: each layer's (trunks, kv heads, longest, width)."""
-
-    pairs: list[Pair]
-
-
-@dataclass(eq=False)
-class Held:
-    """Where a trunk is."""
-
-    stack: Stack
-    place: int
 
 
 @dataclass(frozen=True)
@@ -62,7 +47,8 @@ class SharedCache(Cache):
         self.prefix = like.prefix
         self.cut = like.prefix.length if like.prefix is not None else 0
         self.own = [(keys[:0, :, :0], values[:0, :, :0]) for keys, values in like.pairs]
-        self.held: list[Held] = []  # of each row
+        # Each trunk's layers of (trunks, kv heads, longest, width), and its place there.
+        self.held: dict[Trunk, tuple[Sequence[Pair], int]] = {}
         self.slots: list[int] = []  # of each row that has been looked at
         self.longest = 0  # tokens of a trunk that a row sees
         self.trunks: list[Block] = []
@@ -74,11 +60,9 @@ class SharedCache(Cache):
         """Tokens to hold for trunks of that length and rows of so many of their own."""
         return trunks * length + rows * own
 
-    def put(self, computed: PrefixCache, sources: Sequence[int]) -> None:
-        """Add a row for each of `sources`, which follows that sequence of `computed`."""
-        stack = Stack(computed.pairs)
-        trunks = [Held(stack, place) for place in range(len(computed.pairs[0][0]))]
-        self.held += [trunks[source] for source in sources]
+    def put(self, computed: PrefixCache, trunks: Sequence[Trunk]) -> None:
+        """Hold the trunks that were computed, for rows to follow."""
+        self.held |= {trunk: (computed.pairs, place) for place, trunk in enumerate(trunks)}
 
     def look(self, rows: Sequence[Row]) -> torch.Tensor:
         """Make ready for a step of these rows; their additive mask, (slots, 1, 1, seen)."""
@@ -126,8 +110,7 @@ class SharedCache(Cache):
 
     def leave(self, place: int) -> None:
         """Forget row `place`; the last row takes its number."""
-        self.held[place], self.slots[place] = self.held[-1], self.slots[-1]
-        self.held.pop()
+        self.slots[place] = self.slots[-1]
         self.slots.pop()
 
     def attend(self, layer: int, query: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -155,49 +138,49 @@ class SharedCache(Cache):
     def _arrange(self, rows: Sequence[Row], room: int) -> None:
         """Give every row a slot and stack the trunks that rows follow, those beside each other
         that have as many rows and are about as long."""
-        followers: dict[Held, list[int]] = {}
-        for i, held in enumerate(self.held):
-            followers.setdefault(held, []).append(i)
+        followers: dict[Trunk, list[int]] = {}
+        for i, row in enumerate(rows):
+            followers.setdefault(row.trunk, []).append(i)
         reach = {
-            held: max(0, *(rows[i].head - self.cut for i in mine))
-            for held, mine in followers.items()
+            trunk: max(0, *(rows[i].head - self.cut for i in mine))
+            for trunk, mine in followers.items()
         }
-        order = sorted(followers, key=lambda h: (len(followers[h]), reach[h]), reverse=True)
+        order = sorted(followers, key=lambda t: (len(followers[t]), reach[t]), reverse=True)
         slots = [0] * len(rows)
-        for slot, i in enumerate(i for held in order for i in followers[held]):
+        for slot, i in enumerate(i for trunk in order for i in followers[trunk]):
             slots[i] = slot
         old = self.slots
         self.own = moved(self.own, old, slots[: len(old)], len(rows), room)
         self.slots, self.longest, self.trunks, start = slots, max(reach.values()), [], 0
-        for most, alike in groupby(order, key=lambda h: len(followers[h])):
+        held: dict[Trunk, tuple[Sequence[Pair], int]] = {}
+        for most, alike in groupby(order, key=lambda t: len(followers[t])):
             several = list(alike)
             for first in range(0, len(several), TRUNKS):
                 beside = several[first : first + TRUNKS]
                 length, stop = reach[beside[0]], start + most * len(beside)
-                _stack(beside, [reach[held] for held in beside])
+                pairs = _stacked([(*self.held[trunk], reach[trunk]) for trunk in beside])
+                held |= {trunk: (pairs, place) for place, trunk in enumerate(beside)}
                 if length:
                     columns = slice(self.cut, self.cut + length)
-                    pairs = beside[0].stack.pairs
                     self.trunks.append(Block(pairs, slice(start, stop), most, columns))
                 start = stop
+        self.held = held
 
 
-def _stack(trunks: Sequence[Held], lengths: Sequence[int]) -> None:
-    """Move the trunks, of which the first is the longest, to a stack of their own."""
-    pairs = []
-    for layer in range(len(trunks[0].stack.pairs)):
+def _stacked(trunks: Sequence[tuple[Sequence[Pair], int, int]]) -> Sequence[Pair]:
+    """The trunks, of which the first is the longest, beside each other: where each is, its place
+    there and its length."""
+    stacked = []
+    for layer in range(len(trunks[0][0])):
         pair = []
         for which in (0, 1):
-            parts = [held.stack.pairs[layer][which][held.place] for held in trunks]
-            kv_heads, _, width = parts[0].shape
-            stacked = parts[0].new_zeros(len(parts), kv_heads, lengths[0], width)
-            for into, part, length in zip(stacked, parts, lengths, strict=True):
-                into[:, :length] = part[:, :length]
-            pair.append(stacked)
-        pairs.append((pair[0], pair[1]))
-    stack = Stack(pairs)
-    for place, held in enumerate(trunks):
-        held.stack, held.place = stack, place
+            like = trunks[0][0][layer][which]
+            into = like.new_zeros(len(trunks), like.shape[1], trunks[0][2], like.shape[3])
+            for target, (pairs, place, length) in zip(into, trunks, strict=True):
+                target[:, :length] = pairs[layer][which][place, :, :length]
+            pair.append(into)
+        stacked.append((pair[0], pair[1]))
+    return stacked
 
 
 def _by_key(parts: torch.Tensor, most: int) -> torch.Tensor:
