@@ -88,10 +88,12 @@ class _Part:
         self.samples, self.store = samples, store
         self.keys = keys(kind, backend, samples)
 
-    def fill(self, produce: Callable[[list[Sample]], Iterator[Reply | Fit]]) -> None:
+    def fill(
+        self, produce: Callable[[Sequence[Sample], Sequence[int]], Iterator[Reply | Fit]]
+    ) -> None:
         """Have this process's share of the missing records made, and store each as it comes."""
         share = self._share()
-        missing = [i for i in share if self.keys[i] not in self.store.found]
+        missing = [n for n, i in enumerate(share) if self.keys[i] not in self.store.found]
         if not missing:
             return
         before = time.perf_counter()
@@ -104,9 +106,9 @@ class _Part:
             file=sys.stderr,
         )
         with bar:
-            for made in produce([self.samples[i] for i in missing]):
+            for made in produce([self.samples[i] for i in share], missing):
                 now = time.perf_counter()
-                index = missing[made.index]
+                index = share[made.index]
                 record = {name: v for name, v in asdict(made).items() if name != "index"}
                 record |= {"id": self.samples[index].id, "seconds": round(now - before, 6)}
                 self.store.add(self.keys[index], record)

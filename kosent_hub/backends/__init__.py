@@ -27,7 +27,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """A sample's reply: its place in the list that was asked for, text, new tokens."""
+    """A sample's reply: its place among the samples, text, new tokens."""
 
     index: int
     text: str
@@ -57,12 +57,13 @@ class Backend(Protocol):
     template_example: str | None
     generation: dict[str, Any]
 
-    def replies(self, samples: Sequence[Sample]) -> Iterator[Reply]:
-        """The samples' replies, in any order."""
+    def replies(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Reply]:
+        """The replies to the samples at these places, in any order."""
         ...
 
-    def fits(self, samples: Sequence[Sample]) -> Iterator[Fit]:
-        """How the true replies fit, in any order; nothing where the engine cannot tell."""
+    def fits(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Fit]:
+        """How the true replies at these places fit, in any order; nothing where the engine cannot
+        tell. The samples at other places are there to be computed beside."""
         ...
 
 

@@ -53,13 +53,13 @@ class EndpointBackend:
         }
         self.token = _token(self.url)
 
-    def replies(self, samples: Sequence[Sample]) -> Iterator[Reply]:
-        """The samples' replies as they come, a bounded number of requests at a time."""
+    def replies(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Reply]:
+        """The wanted samples' replies as they come, a bounded number of requests at a time."""
         with ThreadPoolExecutor(self.concurrency) as pool:
             running: set[Future[Reply]] = set()
             try:
-                for index, sample in enumerate(samples):
-                    running.add(pool.submit(self._reply, index, sample))
+                for index in wanted:
+                    running.add(pool.submit(self._reply, index, samples[index]))
                     if len(running) >= self.concurrency:
                         done, running = wait(running, return_when=FIRST_COMPLETED)
                         yield from (future.result() for future in done)
@@ -70,7 +70,7 @@ class EndpointBackend:
                 for future in running:
                     future.cancel()
 
-    def fits(self, samples: Sequence[Sample]) -> Iterator[Fit]:
+    def fits(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Fit]:
         """Nothing: the protocol has no way to ask how a given reply fits."""
         return iter(())
 

@@ -38,18 +38,29 @@ class Dialogue:
 
 
 def fits(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, samples: Sequence[Sample]
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    samples: Sequence[Sample],
+    wanted: frozenset[int],
 ) -> Iterator[Fit]:
-    """One Fit per sample, from one pass over each dialogue, whose tokens are those of training."""
+    """A Fit for each wanted place among the samples, from one pass over each dialogue, whose tokens
+    are those of training.
+
+    Rounding depends on what is computed together, so that is settled by all the samples: whichever
+    of them are wanted, a sample's numbers are the same to the last bit.
+    """
     vocabulary = model.get_output_embeddings().weight.shape[0]
     for batch in _batches(_dialogues(tokenizer, samples), LOGITS_BUDGET // vocabulary):
+        if wanted.isdisjoint(index for dialogue in batch for index, _, _ in dialogue.replies):
+            continue
         nll, hits = _token_scores(model, batch)
         at = 0
         for dialogue in batch:
             for index, begin, end in dialogue.replies:
                 own = slice(at, at + end - begin)
                 at = own.stop
-                yield Fit(index, float(nll[own].sum()), int(hits[own].sum()), end - begin)
+                if index in wanted:
+                    yield Fit(index, float(nll[own].sum()), int(hits[own].sum()), end - begin)
 
 
 def _dialogues(tokenizer: PreTrainedTokenizerBase, samples: Sequence[Sample]) -> list[Dialogue]:

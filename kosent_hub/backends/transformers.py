@@ -40,19 +40,19 @@ class TransformersBackend:
         }
         self.fast = fast_path(self.lm)
 
-    def replies(self, samples: Sequence[Sample]) -> Iterator[Reply]:
-        """The samples' replies as they end, longest prompts first."""
-        encoded = list(prompts.encode(self.tokenizer, samples))
+    def replies(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Reply]:
+        """The wanted samples' replies as they end, longest prompts first."""
+        encoded = list(prompts.encode(self.tokenizer, [samples[i] for i in wanted]))
         most = self.generation["max_new_tokens"]
         longest = max(map(len, encoded), default=0) + most
         fast = self.fast is not None and longest <= self.fast.length
         for index, tokens in self._fast(encoded, most) if fast else self._plain(encoded, most):
             text = self.tokenizer.decode(tokens, skip_special_tokens=True)
-            yield Reply(index, str(text).strip(), len(tokens))
+            yield Reply(wanted[index], str(text).strip(), len(tokens))
 
-    def fits(self, samples: Sequence[Sample]) -> Iterator[Fit]:
+    def fits(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Fit]:
         """How the true replies fit the model, tokenised and counted as in training."""
-        return fits(self.lm, self.tokenizer, samples)
+        return fits(self.lm, self.tokenizer, samples, frozenset(wanted))
 
     def _fast(self, encoded: list[array], most: int) -> Iterator[tuple[int, list[int]]]:
         assert self.fast is not None

@@ -79,20 +79,21 @@ class VllmBackend:
         if self.lora is not None:
             self._assert_active(located.model_id)
 
-    def replies(self, samples: Sequence[Sample]) -> Iterator[Reply]:
-        """The samples' replies as they end."""
-        asked = list(prompts.encode(self.tokenizer, samples))
+    def replies(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Reply]:
+        """The wanted samples' replies as they end."""
+        chosen = [samples[i] for i in wanted]
+        asked = list(prompts.encode(self.tokenizer, chosen))
         settings = {
             "max_tokens": self.generation["max_new_tokens"],
             "stop_token_ids": sorted(self.stop),
         }
-        self._assert_room(asked, settings["max_tokens"], samples)
+        self._assert_room(asked, settings["max_tokens"], chosen)
         for index, output in self._run(asked, settings):
             tokens = list(output.outputs[0].token_ids)
             text = self.tokenizer.decode(tokens, skip_special_tokens=True)
-            yield Reply(index, str(text).strip(), len(tokens))
+            yield Reply(wanted[index], str(text).strip(), len(tokens))
 
-    def fits(self, samples: Sequence[Sample]) -> Iterator[Fit]:
+    def fits(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Fit]:
         """How the true replies fit the model, tokenised and counted as in training.
 
         Nothing for an adapter: vLLM applies LoRA to the scores of one position per request, so
@@ -105,16 +106,17 @@ class VllmBackend:
                 file=sys.stderr,
             )
             return
-        texts = ([*s.messages, {"role": "assistant", "content": s.target}] for s in samples)
+        chosen = [samples[i] for i in wanted]
+        texts = ([*s.messages, {"role": "assistant", "content": s.target}] for s in chosen)
         rows = list(encoder(self.tokenizer).encode(texts))
         asked = [row["input_ids"] for row in rows]
-        self._assert_room(asked, 1, samples)
+        self._assert_room(asked, 1, chosen)
         for index, output in self._run(asked, {"max_tokens": 1, "prompt_logprobs": 1}):
             ids = rows[index]["input_ids"]
             begin, end = spans(rows[index]["labels"])[-1]
             found = [output.prompt_logprobs[i][ids[i]] for i in range(begin, end)]
             yield Fit(
-                index,
+                wanted[index],
                 nll=-sum(token.logprob for token in found),
                 correct=sum(token.rank == 1 for token in found),
                 tokens=len(found),

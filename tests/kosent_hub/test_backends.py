@@ -156,7 +156,7 @@ def load(model_id, dtype="float32"):
 
 def texts(backend):
     messages = [{"role": "user", "content": "오늘은 조금 지친 하루였어."}]
-    (reply,) = backend.replies([Sample("a#1", "a", messages, "푹 쉬세요.")])
+    (reply,) = backend.replies([Sample("a#1", "a", messages, "푹 쉬세요.")], [0])
     return reply.text
 
 
@@ -232,7 +232,7 @@ def test_fits_are_the_loss_and_accuracy_that_training_reports(tiny_llama):
         Sample("a#1", "a", messages[:2], "그랬군요."),
         Sample("b#1", "b", messages[:2], "괜찮아요?"),
     ]
-    found = {fit.index: fit for fit in backend.fits(samples)}
+    found = {fit.index: fit for fit in backend.fits(samples, range(3))}
     (encoded,) = encoder(backend.tokenizer).encode([messages])
     ids, labels = torch.tensor([encoded["input_ids"]]), torch.tensor([encoded["labels"]])
     ids, labels = ids.to(backend.lm.device), labels.to(backend.lm.device)
@@ -242,6 +242,17 @@ def test_fits_are_the_loss_and_accuracy_that_training_reports(tiny_llama):
     assert found[0].tokens + found[1].tokens == learned
     assert found[0].nll + found[1].nll == pytest.approx(float(loss) * learned, rel=1e-4)
     assert found[2].nll != found[1].nll
+
+
+def test_a_fit_is_the_same_to_the_last_bit_whichever_others_are_wanted(tiny_llama):
+    backend = load(tiny_llama)
+    turns = [[{"role": "user", "content": f"말 {n} " * (1 + n % 5)}] for n in range(30)]
+    samples = [Sample(f"{n}#1", str(n), turn, f"답 {n} " * 3) for n, turn in enumerate(turns)]
+    whole = {fit.index: fit for fit in backend.fits(samples, range(30))}
+    assert len({fit.nll for fit in whole.values()}) == 30
+    for wanted in ([2], [29], [3, 17], range(7, 30)):
+        found = {fit.index: fit for fit in backend.fits(samples, wanted)}
+        assert found == {index: whole[index] for index in wanted}
 
 
 OUT_OF_MEMORY = """
