@@ -19,7 +19,7 @@ TRAIN = (
 ).split()
 EVALUATE = (
     f"{sys.executable} -m kosent_hub.evaluate --model run --dataset chat --embedder none "
-    "--max-new-tokens 8 --no-safety --output out"
+    "--max-new-tokens 8 --no-safety --dtype float32 --output out"
 ).split()
 BUILD = ["kosent-data", "build", str(SAMPLE), "dataset"]
 

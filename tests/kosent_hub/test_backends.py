@@ -246,11 +246,12 @@ def test_fits_are_the_loss_and_accuracy_that_training_reports(tiny_llama):
 
 def test_a_fit_is_the_same_to_the_last_bit_whichever_others_are_wanted(tiny_llama):
     backend = load(tiny_llama)
-    turns = [[{"role": "user", "content": f"말 {n} " * (1 + n % 5)}] for n in range(30)]
-    samples = [Sample(f"{n}#1", str(n), turn, f"답 {n} " * 3) for n, turn in enumerate(turns)]
-    whole = {fit.index: fit for fit in backend.fits(samples, range(30))}
-    assert len({fit.nll for fit in whole.values()}) == 30
-    for wanted in ([2], [29], [3, 17], range(7, 30)):
+    turns = [[{"role": "user", "content": f"말 {n} " * (1 + n % 40)}] for n in range(60)]
+    replies = [f"답 {n} " * (1 + n % 20) for n in range(60)]
+    samples = [Sample(f"{n}#1", str(n), turns[n], replies[n]) for n in range(60)]
+    whole = {fit.index: fit for fit in backend.fits(samples, range(60))}
+    assert len({fit.nll for fit in whole.values()}) == 60
+    for wanted in ([14], [20], [27], [38], [59], [3, 17], range(7, 60)):
         found = {fit.index: fit for fit in backend.fits(samples, wanted)}
         assert found == {index: whole[index] for index in wanted}
 

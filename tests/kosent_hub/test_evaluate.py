@@ -1,6 +1,7 @@
 """kosent-eval through its front door, on a tiny model and small dialogues."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -32,6 +33,17 @@ def scores(folder):
     if found["baseline"]:
         del found["baseline"]["speed"]
     return found
+
+
+def alike(ours, theirs):
+    """Whether two records are the same but for the last digits of numbers."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return ours.keys() == theirs.keys() and all(alike(ours[k], theirs[k]) for k in ours)
+    if isinstance(ours, list) and isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(alike, ours, theirs))
+    if isinstance(ours, float) and isinstance(theirs, float):
+        return math.isclose(ours, theirs, rel_tol=1e-6)
+    return ours == theirs
 
 
 def completions(folder):
@@ -196,7 +208,7 @@ def test_results_of_other_settings_in_a_folder_are_not_replaced_in_silence(
 
 def test_a_killed_run_started_again_ends_with_the_same_scores(tiny_llama, tmp_path):
     dataset = write_dataset(tmp_path / "chat", 40)
-    options = ("--embedder", "none", "--max-new-tokens", "160", "--no-safety")
+    options = ("--embedder", "none", "--max-new-tokens", "160", "--no-safety", "--dtype", "float32")
     arguments = [str(a) for a in ("--model", tiny_llama, "--dataset", dataset, *options)]
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "kosent_hub.evaluate", *arguments, "--output", str(out)]
@@ -221,7 +233,7 @@ def _lines(folder: Path) -> list[str]:
 def test_several_processes_share_the_samples_and_get_the_same_scores(
     tiny_llama, dataset, tmp_path, run
 ):
-    arguments = ("--model", tiny_llama, "--dataset", dataset, *QUICK)
+    arguments = ("--model", tiny_llama, "--dataset", dataset, *QUICK, "--dtype", "float32")
     together, alone = tmp_path / "together", tmp_path / "alone"
     # On a machine without GPUs, --multi_gpu is accelerate's word for several processes.
     launch = ("accelerate", "launch", "--multi_gpu", "--num_processes", "2")
@@ -231,7 +243,8 @@ def test_several_processes_share_the_samples_and_get_the_same_scores(
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("BLEU (0-100)") == 1
     evaluate(*arguments, "--output", alone)
-    assert scores(together) == scores(alone)
+    # What is computed together differs, and so does what is rounded.
+    assert alike(scores(together), scores(alone))
     ids = [record["id"] for record in completions(together) if "text" in record]
     assert sorted(ids) == sorted(set(ids)), "a sample twice"
     assert {record["rank"] for record in completions(together)} == {0, 1}
