@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
@@ -27,6 +28,9 @@ from kosent_hub.model import template_sha256
 from kosent_hub.samples import Sample
 
 WAITING = 2048  # requests handed over at a time; more only cost memory
+# Seconds the engine has to end by itself. Killed, as vLLM does after five, it leaves shared memory,
+# and Python's complaint about that would be the last thing the user reads.
+ENDING = 60
 
 
 class VllmBackend:
@@ -64,7 +68,9 @@ class VllmBackend:
                     **dict(request.engine_args),
                 }
             ).llm_engine
-            Thread(target=_tell_of_death, args=[self.engine.engine_core], daemon=True).start()
+            core = self.engine.engine_core
+            Thread(target=_tell_of_death, args=[core], daemon=True).start()
+            atexit.register(core.shutdown, timeout=ENDING)
             self.lora = _lora(located)
             if self.lora is not None:
                 # Here what is wrong with it is said; in a request it would end the engine.
