@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import sys
@@ -28,9 +27,6 @@ from kosent_hub.model import template_sha256
 from kosent_hub.samples import Sample
 
 WAITING = 2048  # requests handed over at a time; more only cost memory
-# Seconds the engine has to end by itself. Killed, as vLLM does after five, it leaves shared memory,
-# and Python's complaint about that would be the last thing the user reads.
-ENDING = 60
 
 
 class VllmBackend:
@@ -40,6 +36,9 @@ class VllmBackend:
         # These are read when it is imported; its log goes to stdout, where the results go.
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        # Seconds its engine has to end. Killed, as it would be after five, it leaves shared memory,
+        # and Python's complaint about that would be the last thing the user reads.
+        os.environ.setdefault("VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS", "60")
         try:
             import vllm
         except ImportError as error:
@@ -68,9 +67,7 @@ class VllmBackend:
                     **dict(request.engine_args),
                 }
             ).llm_engine
-            core = self.engine.engine_core
-            Thread(target=_tell_of_death, args=[core], daemon=True).start()
-            atexit.register(core.shutdown, timeout=ENDING)
+            Thread(target=_tell_of_death, args=[self.engine.engine_core], daemon=True).start()
             self.lora = _lora(located)
             if self.lora is not None:
                 # Here what is wrong with it is said; in a request it would end the engine.
