@@ -36,9 +36,6 @@ class VllmBackend:
         # These are read when it is imported; its log goes to stdout, where the results go.
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        # Seconds its engine has to end. Killed, as it would be after five, it leaves shared memory,
-        # and Python's complaint about that would be the last thing the user reads.
-        os.environ.setdefault("VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS", "60")
         try:
             import vllm
         except ImportError as error:
