@@ -6,6 +6,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -47,14 +48,14 @@ def collect(
 
     `written` are prompts of ours beside the dataset's samples.
     """
-    backend = backends.load(engine, request)
-    print(f"{backend.model.id}: {engine}, {backend.model.dtype}", file=sys.stderr)
-    replies = _Part("reply", backend, samples, store)
-    replies.fill(backend.replies)
-    asides = _Part("reply", backend, written, store)
-    asides.fill(backend.replies)
-    fits = _Part("fit", backend, samples, store)
-    fits.fill(backend.fits)
+    with closing(backends.load(engine, request)) as backend:
+        print(f"{backend.model.id}: {engine}, {backend.model.dtype}", file=sys.stderr)
+        replies = _Part("reply", backend, samples, store)
+        replies.fill(backend.replies)
+        asides = _Part("reply", backend, written, store)
+        asides.fill(backend.replies)
+        fits = _Part("fit", backend, samples, store)
+        fits.fill(backend.fits)
     processes.wait()
     if processes.rank() != 0:
         return None

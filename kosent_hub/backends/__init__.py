@@ -66,6 +66,10 @@ class Backend(Protocol):
         tell. The samples at other places are there to be computed beside."""
         ...
 
+    def close(self) -> None:
+        """End what runs outside of this process."""
+        ...
+
 
 def load(name: str, request: Request) -> Backend:
     """The backend of that name with the requested model in it."""

@@ -74,6 +74,9 @@ class EndpointBackend:
         """Nothing: the protocol has no way to ask how a given reply fits."""
         return iter(())
 
+    def close(self) -> None:
+        """Nothing: the server is not ours."""
+
     def _reply(self, index: int, sample: Sample) -> Reply:
         body = {
             "model": self.name,

@@ -54,6 +54,9 @@ class TransformersBackend:
         """How the true replies fit the model, tokenised and counted as in training."""
         return fits(self.lm, self.tokenizer, samples, frozenset(wanted))
 
+    def close(self) -> None:
+        """Nothing: the model is in this process."""
+
     def _fast(self, encoded: list[array], most: int) -> Iterator[tuple[int, list[int]]]:
         assert self.fast is not None
         with attention(self.lm, self.fast.attention):

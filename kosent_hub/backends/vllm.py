@@ -27,6 +27,9 @@ from kosent_hub.model import template_sha256
 from kosent_hub.samples import Sample
 
 WAITING = 2048  # requests handed over at a time; more only cost memory
+# Seconds the engine has to end by itself. Killed, as vLLM does after five, it leaves shared memory,
+# and Python's complaint about that would be the last thing the user reads.
+ENDING = 60
 
 
 class VllmBackend:
@@ -51,6 +54,14 @@ class VllmBackend:
         self.model = located.record(dtype)
         self.template_sha256 = template_sha256(self.tokenizer)
         self.template_example: str | None = prompts.render(self.tokenizer, prompts.EXAMPLE)
+        self.identity = located.identity
+        self.stop = prompts.stop_ids(self.tokenizer, _generation_config(located))
+        self.generation: dict[str, Any] = {
+            "do_sample": False,
+            "max_new_tokens": request.max_new_tokens,
+            "stop": self.tokenizer.convert_ids_to_tokens(sorted(self.stop)),
+        }
+        self.lora = _lora(located)
         with _starting(located.model_id):
             self.engine = vllm.LLM(
                 **{
@@ -64,20 +75,22 @@ class VllmBackend:
                     **dict(request.engine_args),
                 }
             ).llm_engine
-            Thread(target=_tell_of_death, args=[self.engine.engine_core], daemon=True).start()
-            self.lora = _lora(located)
-            if self.lora is not None:
-                # Here what is wrong with it is said; in a request it would end the engine.
-                self.engine.add_lora(self.lora)
-        self.identity = located.identity
-        self.stop = prompts.stop_ids(self.tokenizer, _generation_config(located))
-        self.generation: dict[str, Any] = {
-            "do_sample": False,
-            "max_new_tokens": request.max_new_tokens,
-            "stop": self.tokenizer.convert_ids_to_tokens(sorted(self.stop)),
-        }
+        self.watch = Thread(target=_tell_of_death, args=[self.engine.engine_core], daemon=True)
+        self.watch.start()
         if self.lora is not None:
-            self._assert_active(located.model_id)
+            try:
+                with _starting(located.model_id):
+                    # Here what is wrong with it is said; in a request it would end the engine.
+                    self.engine.add_lora(self.lora)
+                self._assert_active(located.model_id)
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """End the engine, and give back the memory that it holds."""
+        self.engine.engine_core.shutdown(timeout=ENDING)
+        self.watch.join()
 
     def replies(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Reply]:
         """The wanted samples' replies as they end."""

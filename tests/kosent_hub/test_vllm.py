@@ -2,9 +2,12 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
 pytest.importorskip("vllm")
@@ -33,15 +36,6 @@ def evaluate(*arguments, **engine):
     """Exit status, stdout, stderr of a process of its own."""
     done = subprocess.run(command(*arguments, **engine), capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr
-
-
-def last_word(said):
-    """The last line that the command itself wrote.
-
-    Where ending takes long, vLLM kills its engine after five seconds, and then Python's resource
-    tracker complains about what the engine left behind.
-    """
-    return [line for line in said.splitlines() if line.startswith("kosent-eval: ")][-1]
 
 
 @pytest.fixture
@@ -89,7 +83,7 @@ def test_an_adapter_that_does_nothing_is_refused(smollm2, dataset, tmp_path):
 def test_a_reply_is_refused_that_the_context_would_cut_short(tiny_llama, dataset, tmp_path):
     status, _, said = evaluate("vllm", tiny_llama, dataset, tmp_path / "vllm", max_model_len=64)
     assert status == 2
-    assert "and 8 new ones, more than vLLM's context of 64; raise it with" in last_word(said)
+    assert "and 8 new ones, more than vLLM's context of 64; raise it with" in said.splitlines()[-1]
 
 
 @pytest.mark.parametrize("name", ["max_model_length", "tensor_parallel_size"])
@@ -114,12 +108,13 @@ def test_a_run_goes_on_where_the_engine_died(smollm2, tmp_path):
         said.append(line)
         if re.search(r"reply: .* [1-9]\d*/60 ", line):
             break
-    engine = next(p for p in children(process.pid) if "EngineCore" in " ".join(p.cmdline()))
+    [engine] = engines(process)
     engine.kill()
     _, rest = process.communicate()
     said = "".join(said) + rest
     assert process.returncode == 2, said
-    assert "vLLM's engine died" in last_word(said)
+    # Python's resource tracker has the last word, about what the engine left behind.
+    assert "vLLM's engine died" in said
 
     status, found, said = evaluate(*arguments, max_num_seqs=2)
     assert status == 0, said
@@ -129,7 +124,27 @@ def test_a_run_goes_on_where_the_engine_died(smollm2, tmp_path):
     assert len(keys) == len(set(keys)), "nothing is asked twice"
 
 
-def children(pid):
-    import psutil
+def test_the_model_s_engine_has_ended_when_the_baseline_s_starts(smollm2, dataset, tmp_path):
+    other = shutil.copytree(smollm2, tmp_path / "other")
+    process = subprocess.Popen(
+        command("vllm", smollm2, dataset, tmp_path / "out", "--baseline", str(other)),
+        stderr=(tmp_path / "said").open("w"),
+        stdout=subprocess.DEVNULL,
+    )
+    pids, together = set(), 0
+    while process.poll() is None:
+        running = {engine.pid for engine in engines(process)}
+        pids, together = pids | running, max(together, len(running))
+        time.sleep(0.2)
+    assert process.returncode == 0, (tmp_path / "said").read_text("utf-8")
+    assert len(pids) == 2
+    assert together == 1
 
-    return psutil.Process(pid).children(recursive=True)
+
+def engines(process):
+    """The engines that a command has running beside it."""
+    try:
+        below = psutil.Process(process.pid).children(recursive=True)
+        return [child for child in below if "EngineCore" in " ".join(child.cmdline())]
+    except psutil.NoSuchProcess:
+        return []  # one ended while it was looked at
