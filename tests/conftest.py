@@ -13,12 +13,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from tests.support import fork_server
 
 ROOT = Path(__file__).resolve().parent.parent
 # Models that take a while to make are kept with the environment that made them.
@@ -87,13 +89,29 @@ def fresh_cache() -> Iterator[None]:
     shutil.rmtree(Path(os.environ["HF_HOME"]) / "hub", ignore_errors=True)
 
 
-@pytest.fixture
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    """A Hub of this test's own; see tests/hub/hub.py."""
+@pytest.fixture(scope="session", autouse=True)
+def forks() -> Iterator[None]:
+    """Commands without a Hub are forks; those that talk to `hub` are, once there is one."""
+    fork_server.serve(os.environ | {"HF_HUB_OFFLINE": "1"})
+    yield
+    fork_server.stop()
+
+
+@pytest.fixture(scope="session")
+def worker_hub(tmp_path_factory: pytest.TempPathFactory, forks: None) -> Iterator:
+    """The Hub of this test process: its address stays, for libraries that read it on import."""
     from tests.hub import Hub
 
     with Hub(tmp_path_factory.mktemp("hf-home")) as running:
+        fork_server.serve(running.env(None))
         yield running
+
+
+@pytest.fixture
+def hub(worker_hub):
+    """A Hub with nothing on it, and an empty cache of it; see tests/hub/hub.py."""
+    worker_hub.empty()
+    return worker_hub
 
 
 @pytest.fixture
@@ -111,30 +129,8 @@ def patient() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def run() -> Run:
-    """`run(["kosent-data", "--help"], env=..., cwd=...)`: a command of this environment's bin."""
-
-    def run_command(
-        command: Sequence[str | Path],
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        timeout: float = 300,
-        input: str | None = None,
-    ) -> subprocess.CompletedProcess[str]:
-        program, *arguments = map(str, command)
-        here = Path(sys.executable).parent / program
-        return subprocess.run(
-            [str(here) if here.exists() else program, *arguments],
-            env=dict(env) if env is not None else None,
-            cwd=cwd,
-            timeout=timeout,
-            input=input,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-        )
-
-    return run_command
+    """`run(["kosent-data", "--help"], env=..., cwd=...)`; see `fork_server.run`."""
+    return fork_server.run
 
 
 @pytest.fixture(scope="session")

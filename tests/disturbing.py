@@ -12,7 +12,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support import fork_server
 
 DISTURBED = Path(__file__).parent / "disturbed"
 FILLER = ".filler"
@@ -39,13 +40,6 @@ class Moment:
     path: str = ""
 
 
-def program(command: Sequence[str | Path]) -> list[str]:
-    """The command as it is, with its program found beside this Python if it is there."""
-    name, *arguments = map(str, command)
-    here = Path(sys.executable).parent / name
-    return [str(here) if here.exists() else name, *arguments]
-
-
 def start(
     command: Sequence[str],
     place: Path,
@@ -53,24 +47,13 @@ def start(
     *,
     moment: Moment | None = None,
     count: Path | None = None,
-) -> subprocess.Popen[str]:
+) -> Any:
     """A command at work in `place`, to be disturbed at `moment`; `count` gets how many it has."""
     plan: dict[str, object] = {"below": str(place), "count": str(count) if count else None}
     if moment is not None:
         plan |= {**asdict(moment), "filler": str(place / FILLER)}
-    return subprocess.Popen(
-        program(command),
-        cwd=place,
-        env={
-            **env,
-            "KOSENT_TEST_DISTURB": json.dumps(plan),
-            "PYTHONPATH": str(DISTURBED),
-            "OMP_NUM_THREADS": "1",
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    disturbed = {"KOSENT_TEST_DISTURB": json.dumps(plan), "PYTHONPATH": str(DISTURBED)}
+    return fork_server.start(command, cwd=place, env={**env, **disturbed, "OMP_NUM_THREADS": "1"})
 
 
 def run(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
 
 from tests.hub.validate import check_eval_results
 from tests.kosent_hub.dialogues import write_dataset
+from tests.support import fork_server
 
 # Some minutes on two cores.
 pytestmark = pytest.mark.slow
@@ -29,34 +30,11 @@ USUAL = ["--dataset", DATASET, "--embedder", "none", "--max-new-tokens", "4", "-
 COMMIT = r"^POST /api/models/kosent/model/commit/main"
 
 
-# Importing torch takes longer than all the rest, so it is done once, and then one process becomes
-# as many as there are commands. Each has its own arguments, token, and messages in a file.
-CROWD = """
-import json, os, sys
-import datasets, matplotlib.figure, peft, sacrebleu, torch, transformers
-import kosent_hub.backends.transformers, kosent_hub.evaluation, kosent_hub.settings
-from kosent_hub.evaluate import main
-children = []
-for number, (token, arguments) in enumerate(json.load(sys.stdin)):
-    child = os.fork()
-    if child == 0:
-        os.environ["HF_TOKEN"] = token
-        said = os.open(f"said-{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(said, 1), os.dup2(said, 2)
-        status = 1
-        try:
-            status = main(arguments)
-        finally:
-            sys.stdout.flush()
-            os._exit(status)
-    children.append(child)
-print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]))
-"""
 SECONDS = 900
 
 
 @pytest.fixture
-def crowd(hub, run, tmp_path, tiny_llama):
+def crowd(hub, tmp_path, tiny_llama):
     """`crowd(*(user, arguments))`: as many `kosent-eval` at once, in one folder."""
     files = {path.name: path for path in tiny_llama.iterdir()}
     hub.create(MODEL, files=files | {"README.md": CARD})
@@ -65,16 +43,17 @@ def crowd(hub, run, tmp_path, tiny_llama):
     hub.create(DATASET, "dataset", files={f"data/{p.name}": p for p in data.iterdir()})
 
     def crowd(*commands):
-        given = [
-            (hub.token(user), ["--model", MODEL, *USUAL, *arguments])
+        running = [
+            fork_server.start(
+                ["kosent-eval", "--model", MODEL, *USUAL, *arguments],
+                env=hub.env(user),
+                cwd=tmp_path,
+            )
             for user, arguments in commands
         ]
-        env = hub.env(None) | {"OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", CROWD]
-        done = run(command, env=env, cwd=tmp_path, input=json.dumps(given), timeout=SECONDS)
-        assert done.returncode == 0, done.stderr
-        said = [(tmp_path / f"said-{i}").read_text("utf-8") for i in range(len(commands))]
-        assert json.loads(done.stdout) == [0] * len(commands), "\n".join(said)
+        with ThreadPoolExecutor(len(running)) as pool:
+            said = list(pool.map(lambda process: process.communicate(timeout=SECONDS), running))
+        assert [process.returncode for process in running] == [0] * len(commands), said
 
     return crowd
 

@@ -11,10 +11,9 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from tests.commands import BUILD, EVALUATE, TRAIN, finished_run, for_evaluation,
 from tests.compared import differences, held, settled
 from tests.hub import Hub
 from tests.kosent_hub import dialogues
+from tests.support import fork_server
 
 DATASET, MODEL = "alice/dialogues", "alice/model"
 # What the second run says when the first one was killed after all was done.
@@ -122,8 +122,9 @@ def test_an_evaluation(wanted: int, tiny_llama: Path, tmp_path: Path) -> None:
 
 
 def killed_by_request(
+    hub: Hub,
     command: Sequence[str],
-    fill: Callable[[Hub], None],
+    fill: Callable[[], object],
     repo: tuple[str, str],
     base: Path,
     wanted: int,
@@ -134,7 +135,7 @@ def killed_by_request(
     `fill` makes what the Hub must have, and `repo` (id, type) is to hold the same in the end.
     """
 
-    def put(hub: Hub) -> dict[str, Any]:
+    def put() -> dict[str, Any]:
         return {path: settled(path, data) for path, data in hub.files(*repo).items()}
 
     def workplace(number: int) -> Path:
@@ -142,63 +143,58 @@ def killed_by_request(
         place.mkdir()
         return place
 
-    def run(place: Path, hub: Hub) -> None:
-        done = subprocess.run(command, cwd=place, env=hub.env(), capture_output=True, text=True)
+    def run(place: Path) -> None:
+        done = fork_server.run(command, cwd=place, env=hub.env())
         assert done.returncode == 0, (place.name, done.stderr)
 
-    with Hub(base / "home") as hub:
-        fill(hub)
-        run(workplace(0), hub)
-        expected, total = put(hub), hub.asked
-
-    def one(number: int, moment: disturbing.Moment) -> None:
+    fill()
+    run(workplace(0))
+    expected, total = put(), hub.asked
+    for number, moment in enumerate(disturbing.moments(total, wanted, seed), 1):
         place = workplace(number)
-        with Hub(place / "home") as hub:
-            fill(hub)
-            process = subprocess.Popen(
-                command, cwd=place, env=hub.env(), stderr=subprocess.PIPE, text=True
-            )
-            # Until it asks for the first time, the faults are long there.
-            hub.fault("", "delay", times=moment.at - 1, seconds=0)
-            if moment.how == "killed":
-                hub.fault("", "reset", when="unanswered", kills=process.pid)
-            else:
-                hub.fault("", "lost_answer", kills=process.pid)
-            said = process.communicate()[1]
-            assert process.returncode == -signal.SIGKILL, (moment, said)
-            run(place, hub)
-            assert differences(put(hub), expected) == [], moment
+        hub.empty()
+        fill()
+        pid: Future[int] = Future()
+        hub.fault("", "delay", times=moment.at - 1, seconds=0)
+        if moment.how == "killed":
+            hub.fault("", "reset", when="unanswered", kills=pid)
+        else:
+            hub.fault("", "lost_answer", kills=pid)
+        with fork_server.start(command, cwd=place, env=hub.env()) as process:
+            pid.set_result(process.pid)
+            _, said = process.communicate()
+        assert process.returncode == -signal.SIGKILL, (moment, said)
+        run(place)
+        assert differences(put(), expected) == [], moment
         shutil.rmtree(place)
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(one, range(1, wanted + 1), disturbing.moments(total, wanted, seed)))
     print(f"{shlex.join(command)}: {total} requests, killed at {wanted}")
 
 
 @moments(4)
-def test_pushing_a_dataset(wanted: int, tmp_path: Path) -> None:
+def test_pushing_a_dataset(wanted: int, hub: Hub, tmp_path: Path) -> None:
     folder = tmp_path / "dataset"
     done = disturbing.run([*BUILD[:-1], str(folder)], tmp_path, os.environ)
     assert done.returncode == 0, done.stderr
-    command = disturbing.program(["kosent-data", "push", str(folder), "--repo-id", DATASET])
+    command = ["kosent-data", "push", str(folder), "--repo-id", DATASET]
     repo = (DATASET, "dataset")
-    killed_by_request(command, lambda hub: None, repo, tmp_path, wanted, seed=5)
+    killed_by_request(hub, command, lambda: None, repo, tmp_path, wanted, seed=5)
 
 
 @moments(4)
-def test_pushing_a_run(wanted: int, tmp_path: Path) -> None:
+def test_pushing_a_run(wanted: int, hub: Hub, tmp_path: Path) -> None:
     folder = finished_run(tmp_path / "finished")
     command = [sys.executable, "-m", "kosent_hub.push", str(folder), "--repo-id", MODEL]
-    killed_by_request(command, lambda hub: None, (MODEL, "model"), tmp_path, wanted, seed=6)
+    killed_by_request(hub, command, lambda: None, (MODEL, "model"), tmp_path, wanted, seed=6)
 
 
 @moments(2)
-def test_pushing_scores(wanted: int, tiny_llama: Path, tmp_path: Path) -> None:
+def test_pushing_scores(wanted: int, hub: Hub, tiny_llama: Path, tmp_path: Path) -> None:
     data = dialogues.write_dataset(tmp_path / "chat", 2)
     flags = f"--dataset {data} --embedder none --max-new-tokens 4 --no-safety --output out --push"
-    command = disturbing.program(["kosent-eval", "--model", MODEL, *flags.split()])
+    command = ["kosent-eval", "--model", MODEL, *flags.split()]
+    files = {path.name: path for path in tiny_llama.iterdir()}
 
-    def fill(hub: Hub) -> None:
-        hub.create(MODEL, files={path.name: path for path in tiny_llama.iterdir()})
+    def fill() -> None:
+        hub.create(MODEL, files=files)
 
-    killed_by_request(command, fill, (MODEL, "model"), tmp_path, wanted, seed=7)
+    killed_by_request(hub, command, fill, (MODEL, "model"), tmp_path, wanted, seed=7)

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,8 +20,9 @@ ENV = os.environ | {"HF_HUB_OFFLINE": "1"}
 def second_is_refused(command: Sequence[str], place: Path, moment: disturbing.Moment) -> str:
     """What a second run is told while the first one stands still; the first then ends well."""
     first = disturbing.start(command, place, ENV, moment=moment)
-    _, status = os.waitpid(first.pid, os.WUNTRACED)
-    assert os.WIFSTOPPED(status), first.communicate()
+    while "State:\tT" not in Path(f"/proc/{first.pid}/status").read_text():
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.01)
     before = held(place)
     second = disturbing.run(command, place, ENV)
     assert held(place) == before

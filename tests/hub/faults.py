@@ -22,8 +22,8 @@ the first of every address. Kinds:
 
 A `reset` happens `when="before"` the request's body is read, `"reading"` half of it,
 `"unanswered"` with the request read but not carried out, `"during"` the answer's body,
-or `"after"` it. `kills` is the number of a process, the client's, which does not live to see an
-unanswered or lost request. What goes wrong in an answer's body passes HEAD requests by.
+or `"after"` it. `kills` is a Future with the number of a process, the client's, which does not live
+to see an unanswered or lost request. What goes wrong in an answer's body passes HEAD requests by.
 """
 
 from __future__ import annotations

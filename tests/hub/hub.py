@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,8 @@ class Hub:
         self.home = home
         self.store, self.accounts, self.faults = Store(), Accounts(), Faults()
         self._journal = Journal()
-        self.page_size, self.part_size = 1000, 16 * 2**20
         self.parts: dict[tuple[str, int], bytes] = {}
+        self._sizes()
         self._servers = [Server(self, "hub", port), Server(self, "storage")]
         self.endpoint, self.storage = (server.address for server in self._servers)
 
@@ -154,10 +155,13 @@ class Hub:
             self.store.repos.pop((repo_type, repo_id), None)
 
     def empty(self) -> None:
-        """Forget everything: repositories, tokens, faults, the journal."""
+        """Forget everything: repositories, tokens, faults, the journal, and what was downloaded."""
         with self.store.lock:
             self.store.repos.clear()
             self.store.large.clear()
+        self.parts.clear()
+        self._sizes()
+        shutil.rmtree(self.home, ignore_errors=True)
         self.accounts.tokens.clear()
         self.clear_faults()
         self.clear_journal()
@@ -237,6 +241,9 @@ class Hub:
     def signature(self, sha256: str) -> str:
         """What a storage address carries instead of a token."""
         return hashlib.sha256(f"kosent {sha256}".encode()).hexdigest()[:32]
+
+    def _sizes(self) -> None:
+        self.page_size, self.part_size = 1000, 16 * 2**20
 
     def _commit(self, repo_id: str, repo_type: str, revision: str) -> Commit:
         with self.store.lock:

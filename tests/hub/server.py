@@ -31,6 +31,8 @@ from tests.hub.store import HubError
 if TYPE_CHECKING:
     from tests.hub.hub import Hub
 
+# How long a request that kills its client waits to be told the client's number.
+KILL_SECONDS = 60
 PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Welcome</body></html>"
 
 
@@ -222,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _kill(fault: Fault | None) -> None:
     """The end of the process that a fault kills, if it kills one."""
     if fault and (process := fault.options.get("kills")):
-        os.kill(process, signal.SIGKILL)
+        os.kill(process.result(KILL_SECONDS), signal.SIGKILL)
 
 
 def _instead(fault: Fault | None, request: Request) -> Response | None:

@@ -17,6 +17,8 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
+from tests.hub import Hub
+
 COMMIT = "POST .*/commit/main"
 PREUPLOAD = "POST .*/preupload/"
 GET_FILE = "GET .*/resolve/"
@@ -234,8 +236,8 @@ def test_create_repo_asks_again_at_once_on_a_conflicting_operation(hub):
     assert [e.status for e in hub.journal] == [409, 409, 409, 200]
 
 
-def test_no_hub_at_all(hub, repo):
-    api = hub.api()
-    hub.close()
+def test_no_hub_at_all(tmp_path):
+    with Hub(tmp_path) as hub:
+        api = hub.api()
     with pytest.raises(httpx2.ConnectError):
         api.model_info("alice/m")

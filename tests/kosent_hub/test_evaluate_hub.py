@@ -1,39 +1,24 @@
 """kosent-eval and the Hub: what it refuses, and how scores get into a card."""
 
 import json
-import sys
+import shutil
 
 import pytest
 import yaml
 
 from tests.kosent_hub.dialogues import write_dataset
 
-# Several commands in one process: importing torch takes longer than all of them.
-COMMANDS = """
-import io, json, sys
-from contextlib import redirect_stderr, redirect_stdout
-from kosent_hub.evaluate import main
-ends = []
-for arguments in json.load(sys.stdin):
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        status = main(arguments)
-    ends.append({"status": status, "out": out.getvalue(), "err": err.getvalue()})
-print(json.dumps(ends))
-"""
 QUICK = ["--embedder", "none", "--max-new-tokens", "4", "--no-safety"]
 
 
 @pytest.fixture
 def evaluate(run, hub, tmp_path):
-    """Run `kosent-eval` for each list of arguments, as `user`."""
+    """Run `kosent-eval` for each list of arguments, as `user`, on a machine with an empty cache."""
 
     def evaluate(*commands, user="alice"):
-        env = hub.env(user, home=tmp_path / f"home-{user}")
-        given = json.dumps([[str(argument) for argument in command] for command in commands])
-        done = run([sys.executable, "-c", COMMANDS], env=env, input=given, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        shutil.rmtree(hub.home, ignore_errors=True)
+        env = hub.env(user)
+        return [run(["kosent-eval", *command], env=env, cwd=tmp_path) for command in commands]
 
     return evaluate
 
@@ -86,11 +71,11 @@ def test_what_cannot_be_evaluated_is_refused_in_one_line(hub, evaluate, tiny_lla
         *(["--model", name, "--dataset", data, *QUICK] for name in expected), user="bob"
     )
     for (name, said), end in zip(expected.items(), ends, strict=True):
-        assert end["status"] == 2, (name, end["err"])
-        last = end["err"].splitlines()[-1]
-        assert last.startswith("kosent-eval: "), end["err"]
-        assert said in last, (name, end["err"])
-        assert "Traceback" not in end["err"]
+        assert end.returncode == 2, (name, end.stderr)
+        last = end.stderr.splitlines()[-1]
+        assert last.startswith("kosent-eval: "), end.stderr
+        assert said in last, (name, end.stderr)
+        assert "Traceback" not in end.stderr
 
 
 def test_scores_go_into_the_card_again_and_again(hub, evaluate, tiny_llama, tmp_path):
@@ -100,8 +85,8 @@ def test_scores_go_into_the_card_again_and_again(hub, evaluate, tiny_llama, tmp_
     data = write_dataset(tmp_path / "chat", 4)
     push = ["--model", "alice/model", "--dataset", data, *QUICK, "--push"]
     ends = evaluate(push, [*push, "--max-new-tokens", "5"], [*push, "--fresh"])
-    assert [end["status"] for end in ends] == [0, 0, 0], ends
-    assert hub.endpoint in ends[0]["err"].splitlines()[-1]
+    assert [end.returncode for end in ends] == [0, 0, 0], ends
+    assert hub.endpoint in ends[0].stderr.splitlines()[-1]
 
     assert len(hub.commits("alice/model")) == len(before) + 3, "one commit each"
     now = hub.files("alice/model")
@@ -132,9 +117,9 @@ def test_scores_of_somebody_elses_model_are_a_pull_request(hub, evaluate, tiny_l
     data = write_dataset(tmp_path / "chat", 2)
     asked = ["--model", "alice/model", "--dataset", data, *QUICK]
     refused, proposed = evaluate([*asked, "--push"], [*asked, "--create-pr"], user="bob")
-    assert refused["status"] == 2
-    assert "--create-pr" in refused["err"].splitlines()[-1]
-    assert proposed["status"] == 0, proposed["err"]
+    assert refused.returncode == 2
+    assert "--create-pr" in refused.stderr.splitlines()[-1]
+    assert proposed.returncode == 0, proposed.stderr
     (request,) = hub.pull_requests("alice/model")
     assert request.author == "bob"
     assert not [path for path in hub.files("alice/model") if path.startswith("kosent/eval/")]
@@ -147,6 +132,6 @@ def test_pushing_without_a_token_is_refused_before_anything_is_generated(
     data = write_dataset(tmp_path / "chat", 2)
     asked = ["--model", "alice/model", "--dataset", data, *QUICK, "--push"]
     (end,) = evaluate(asked, user=None)
-    assert end["status"] == 2
-    assert "no Hub token" in end["err"]
+    assert end.returncode == 2
+    assert "no Hub token" in end.stderr
     assert not (tmp_path / "kosent-eval").exists()

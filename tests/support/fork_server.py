@@ -1,0 +1,349 @@
+"""Commands in forks of one process that has imported what they need.
+
+A new process spends ten seconds on importing torch, transformers and trl; a fork of a process that
+has done so starts at once, and is otherwise as good as new. A fork cannot undo what libraries read
+from the environment when they are imported (HF_ENDPOINT, HF_HOME and their like), so there is a
+server for each set of those: a command whose environment has others needs a process of its own.
+
+    python -m tests.support.fork_server SOCKET      serves until its stdin ends
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import io
+import json
+import os
+import random
+import re
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+ROOT = Path(__file__).resolve().parents[2]
+DISTURBED = ROOT / "tests" / "disturbed" / "sitecustomize.py"
+
+# Console scripts, and the modules they start.
+SCRIPTS = {
+    "kosent-card": "model_card.cli",
+    "kosent-data": "dataset_builder.cli",
+    "kosent-demo": "kosent_hub.demo",
+    "kosent-eval": "kosent_hub.evaluate",
+    "kosent-plan": "kosent_hub.plan",
+}
+MODULES = (*SCRIPTS.values(), "kosent_hub.push", "kosent_hub.train")
+HEAVY = (
+    *("dataset_builder.build", "dataset_builder.push", "datasets", "matplotlib.figure", "peft"),
+    *("kosent_hub.backends.transformers", "kosent_hub.data", "kosent_hub.evaluation"),
+    *("kosent_hub.preflight", "kosent_hub.record", "kosent_hub.trainer", "model_card.check"),
+    *("model_card.local", "model_card.publish", "sacrebleu", "trl"),
+)
+# No command of a test takes longer; a child that a test left behind must not stay.
+LONGEST_SECONDS = 900
+
+_READ_ON_IMPORT = re.compile(r"HF_(?!TOKEN$)|HUGGING|DATASETS_|TRANSFORMERS_|HTTPS?_PROXY", re.I)
+
+
+def read_on_import(env: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """The variables that libraries read when they are imported."""
+    return frozenset((k, v) for k, v in env.items() if _READ_ON_IMPORT.match(k))
+
+
+def module_of(command: Sequence[str]) -> tuple[str, list[str]] | None:
+    """The module that a command starts and its arguments; None for other programs."""
+    program, *arguments = command
+    name = Path(program).name
+    if name in SCRIPTS:
+        return SCRIPTS[name], arguments
+    python = name.startswith("python") or program == sys.executable
+    if python and arguments[:1] == ["-m"] and arguments[1] in MODULES:
+        return arguments[1], arguments[2:]
+    return None
+
+
+# The client: what a test has.
+
+
+class Forked:
+    """A command in a fork: what tests use of `subprocess.Popen`."""
+
+    def __init__(self, connection: socket.socket, command: Sequence[str], pipes: list[int]) -> None:
+        self.args = list(command)
+        self.returncode: int | None = None
+        self._connection = connection
+        stdin, stdout, stderr = pipes
+        self.stdin = open(stdin, "w", encoding="utf-8")  # noqa: SIM115  closed by `communicate`
+        self.stdout = open(stdout, encoding="utf-8")  # noqa: SIM115
+        self.stderr = open(stderr, encoding="utf-8")  # noqa: SIM115
+        self.pid = _receive(connection)
+
+    def __enter__(self) -> Forked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wait()
+        for file in (self.stdin, self.stdout, self.stderr):
+            file.close()
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless the command has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End the command as suddenly as the kernel does."""
+        self.send_signal(signal.SIGKILL)
+
+    def poll(self) -> int | None:
+        """The exit status, negative for a signal; None while the command runs."""
+        if self.returncode is None and select.select([self._connection], [], [], 0)[0]:
+            self.wait()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit status, once there is one."""
+        if self.returncode is None:
+            if not select.select([self._connection], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self.returncode = _receive(self._connection)
+            self._connection.close()
+        return self.returncode
+
+    def communicate(
+        self, input: str | None = None, timeout: float | None = None
+    ) -> tuple[str, str]:
+        """What the command wrote on stdout and stderr, once it has ended."""
+        said = ["", ""]
+
+        def read(number: int, file: io.TextIOBase) -> None:
+            said[number] = file.read()
+
+        files = (self.stdout, self.stderr)
+        threads = [threading.Thread(target=read, args=each) for each in enumerate(files)]
+        for thread in threads:
+            thread.start()
+        with contextlib.suppress(BrokenPipeError):
+            self.stdin.write(input or "")
+        with contextlib.suppress(BrokenPipeError):
+            self.stdin.close()
+        try:
+            self.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        for thread in threads:
+            thread.join()
+        for file in files:
+            file.close()
+        return said[0], said[1]
+
+
+def _send(connection: socket.socket, number: int) -> None:
+    connection.sendall(number.to_bytes(4, "big", signed=True))
+
+
+def _receive(connection: socket.socket) -> int:
+    data = connection.recv(4, socket.MSG_WAITALL)
+    assert len(data) == 4, "the fork server is gone"
+    return int.from_bytes(data, "big", signed=True)
+
+
+class ForkServer:
+    """A process that has imported everything, with these variables; started when first asked."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.reads = read_on_import(env)
+        self._env = {**env, "OMP_NUM_THREADS": "1"}
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="kosent-forks-")
+        self._address = str(Path(self._folder.name) / "socket")
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.communicate()
+        self._folder.cleanup()
+
+    def start(self, command: Sequence[str], cwd: Path | None, env: Mapping[str, str]) -> Forked:
+        """A command at work, with pipes for its stdin, stdout and stderr."""
+        assert read_on_import(env) == self.reads, "this environment needs another server"
+        module = module_of(command)
+        assert module is not None, f"{command[0]} is not one of ours"
+        self._begin()
+        job = {"command": [*module], "cwd": str(cwd or Path.cwd()), "env": dict(env)}
+        (stdin, *reading), (writing, *outs) = zip(*(os.pipe() for _ in range(3)), strict=True)
+        theirs, ours = [stdin, *outs], [writing, *reading]
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(self._address)
+        data = json.dumps(job).encode()
+        socket.send_fds(connection, [len(data).to_bytes(4, "big")], theirs)
+        connection.sendall(data)
+        for number in theirs:
+            os.close(number)
+        return Forked(connection, command, ours)
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._process is None:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "tests.support.fork_server", self._address],
+                    env=self._env,
+                    cwd=ROOT,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+                assert self._process.stdout is not None
+                assert self._process.stdout.readline() == "ready\n", "the fork server did not start"
+
+
+_servers: list[ForkServer] = []
+
+
+def serve(env: Mapping[str, str]) -> None:
+    """From now on, commands with what is read on import of `env` are forks."""
+    _servers.append(ForkServer(env))
+
+
+def stop() -> None:
+    """End all servers."""
+    while _servers:
+        _servers.pop().close()
+
+
+def start(
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    fresh: bool = False,
+) -> subprocess.Popen[str] | Forked:
+    """A command at work, its program from beside this Python: a fork where that is as good.
+
+    `fresh`: a new process in any case, for a test of how a command starts.
+    """
+    program, *arguments = map(str, command)
+    here = Path(sys.executable).parent / program
+    command = [str(here) if here.exists() else program, *arguments]
+    env = dict(os.environ if env is None else env)
+    if not fresh and module_of(command) is not None:
+        for server in _servers:
+            if server.reads == read_on_import(env):
+                return server.start(command, cwd, env)
+    return subprocess.Popen(
+        command,
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float = 300,
+    input: str | None = None,
+    fresh: bool = False,
+) -> subprocess.CompletedProcess[str]:
+    """How a command ended that was started by `start`."""
+    with start(command, env=env, cwd=cwd, fresh=fresh) as process:
+        try:
+            out, err = process.communicate(input, timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+# The server.
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    for name in (*MODULES, *HEAVY):
+        importlib.import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks here
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(sys.argv[1])
+        listener.listen(64)
+        print("ready", flush=True)
+        while listener in select.select([listener, sys.stdin], [], [])[0]:
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                _attend(connection)
+            connection.close()
+
+
+def _attend(connection: socket.socket) -> NoReturn:
+    """Fork the command, say its number, and its exit status when it has ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    head, files, _, _ = socket.recv_fds(connection, 4, 3)
+    data = connection.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
+    child = os.fork()
+    if child == 0:
+        connection.close()
+        _become(json.loads(data), files)
+    for number in files:
+        os.close(number)
+    with contextlib.suppress(OSError):  # whoever asked is gone
+        _send(connection, child)
+        _, status = os.waitpid(child, 0)
+        _send(connection, os.waitstatus_to_exitcode(status))
+    os._exit(0)
+
+
+def _become(job: dict[str, Any], files: list[int]) -> NoReturn:
+    """Be the command, from its first line to its exit status."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.alarm(LONGEST_SECONDS)
+    atexit._clear()
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(job["cwd"])
+    os.environ.clear()
+    os.environ.update(job["env"])
+    random.seed()  # or all forks draw the same pauses
+    module, arguments = job["command"]
+    sys.argv = [module, *arguments]
+    status: object = 1
+    try:
+        if "KOSENT_TEST_DISTURB" in os.environ:
+            runpy.run_path(str(DISTURBED))
+        del sys.modules[module]  # as `python -m` runs it, and with its last edits
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        status = end.code
+    except BaseException:
+        traceback.print_exc()
+    if not isinstance(status, int | None):
+        print(status, file=sys.stderr)
+        status = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(int(status or 0))
+
+
+if __name__ == "__main__":
+    main()
