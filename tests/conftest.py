@@ -145,7 +145,7 @@ def smollm2() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_llama(smollm2: Path) -> Path:
-    """Folder of a random two-layer Llama (hidden 64) with SmolLM2's tokenizer."""
+    """Folder of a random two-layer Llama (hidden 64) with the first 1,000 tokens of SmolLM2's."""
     return _made("tiny-llama", WRITE_TINY_LLAMA, str(smollm2), arguments=[smollm2])
 
 
@@ -157,11 +157,21 @@ from kosent_hub.embedded import write_smollm2
 write_smollm2(Path(sys.argv[1]))
 """
 WRITE_TINY_LLAMA = """
-import sys
+import json, shutil, sys
+from pathlib import Path
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-folder, base = sys.argv[1:]
-tokenizer = AutoTokenizer.from_pretrained(base)
+folder, base = map(Path, sys.argv[1:])
+folder.mkdir()
+for name in ("chat_template.jinja", "tokenizer_config.json"):
+    shutil.copy(base / name, folder)
+settings = json.loads((base / "tokenizer.json").read_text("utf-8"))
+known = {token: number for token, number in settings["model"]["vocab"].items() if number < 1000}
+merges = [pair.split() if isinstance(pair, str) else pair for pair in settings["model"]["merges"]]
+merges = [[a, b] for a, b in merges if a in known and b in known and a + b in known]
+settings["model"] |= {"vocab": known, "merges": merges}
+(folder / "tokenizer.json").write_text(json.dumps(settings, ensure_ascii=False), "utf-8")
+tokenizer = AutoTokenizer.from_pretrained(folder)
 torch.manual_seed(0)
 model = LlamaForCausalLM(LlamaConfig(
     vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,

@@ -1,14 +1,13 @@
-"""Whatever the network, the Hub or others do: every command against every fault.
+"""Whatever the network, the Hub or others do, in two layers, made from tests/faults/table.py.
 
-The cases are made from the tables in tests/faults/table.py. They run on several Hubs at once, for
-most of the time goes by waiting; each test here looks at what came of its own case.
+Every command against a fault that passes, one that stays, and each standing refusal; with --slow,
+against all of them, and then doing what its line says. Single requests against every fault are in
+tests/faults/test_requests.py.
 """
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -17,28 +16,40 @@ from dataset_builder.cli import main as kosent_data
 from tests.dataset_builder.corpora import TEST, TRAIN, records
 from tests.dataset_builder.corpora import tree as write_files
 from tests.faults.page import page
-from tests.faults.place import ROOT, Files, Place, attempt, stock
-from tests.faults.table import COMMANDS, NOT_MET, ROWS, Command, Row
+from tests.faults.place import ROOT, Files, Goods, Place, attempt, stock
+from tests.faults.table import COMMANDS, FROM_THE_START, NOT_MET, ROWS, Command, Row
 
-PLACES = 4
-
-CASES = [
-    pytest.param(
-        *(command, row),
-        id=f"{command.name}: {row.key}",
-        marks=() if command in row.quick else pytest.mark.slow,
-    )
-    for row in ROWS
-    for command in COMMANDS
-    if row.ends[command.name] != NOT_MET
-]
+CELLS = [(command, row) for row in ROWS for command in COMMANDS if row.ends[command.name] != NOT_MET]
 
 
-@pytest.fixture(scope="module")
-def outcomes(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path
-) -> Iterator[dict[tuple[str, str], Future[None]]]:
-    """The cases that were asked for, under way; each ends as `attempt` does."""
+def cells(*, quick: bool) -> list:
+    """The cells of the matrix that every run tries, or all, as parameters of a test."""
+    return [
+        pytest.param(command, row, id=f"{command.name}: {row.key}")
+        for command, row in CELLS
+        if row.quick(command) or not quick
+    ]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A place, what the commands start from, and what each writes when all goes well."""
+
+    place: Place
+    goods: Goods
+    fresh: dict[str, Files | None] = field(default_factory=dict)
+
+    def attempt(self, command: Command, row: Row, *, resume: bool) -> None:
+        if command.name not in self.fresh:
+            self.place.lay_out(command, self.goods)
+            ended = self.place.run(command.program, command.arguments)
+            assert ended.returncode == 0, ended.stderr
+            self.fresh[command.name] = self.place.files(command)
+        attempt(self.place, command, row, self.goods, self.fresh[command.name], resume=resume)
+
+
+@pytest.fixture(scope="session")
+def matrix(worker_hub, tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Matrix:
     folder = tmp_path_factory.mktemp("faults")
     source = write_files(
         folder / "source", {"train.json": records(TRAIN), "test.json": records(TEST)}
@@ -46,44 +57,20 @@ def outcomes(
     assert kosent_data(["build", str(source), str(folder / "dataset")]) == 0
     base: Files = {p.name: p.read_bytes() for p in tiny_llama.iterdir() if p.is_file()}
     base["README.md"] = b"---\nlicense: mit\n---\n# Tiny\n"
-    first = Place(folder / "place-0")
-    goods = stock(first, folder, base, folder / "dataset")
-    asked = [
-        item.callspec.params
-        for item in request.session.items
-        if getattr(item, "function", None) is test_the_matrix
-    ]
-    fresh: dict[str, Files | None] = {}
-    for command in {params["command"].name: params["command"] for params in asked}.values():
-        first.lay_out(command, goods)
-        ended = first.run(command.program, command.arguments)
-        assert ended.status == 0, ended.err
-        fresh[command.name] = first.files(command)
-    places: queue.Queue[Place] = queue.Queue()
-    all_places = [first, *(Place(folder / f"place-{n}") for n in range(1, PLACES))]
-    for place in all_places:
-        places.put(place)
-
-    def case(command: Command, row: Row) -> None:
-        place = places.get()
-        try:
-            attempt(place, command, row, goods, fresh[command.name])
-        finally:
-            places.put(place)
-
-    with ThreadPoolExecutor(PLACES) as pool:
-        yield {
-            (params["command"].name, params["row"].key): pool.submit(case, **params)
-            for params in asked
-        }
-        pool.shutdown(cancel_futures=True)
-    for place in all_places:
-        place.close()
+    place = Place(worker_hub, folder)
+    return Matrix(place, stock(place, folder, base, folder / "dataset"))
 
 
-@pytest.mark.parametrize(("command", "row"), CASES)
-def test_the_matrix(outcomes: dict, command: Command, row: Row) -> None:
-    outcomes[command.name, row.key].result()
+@pytest.mark.parametrize(("command", "row"), cells(quick=True))
+def test_each_command(matrix: Matrix, command: Command, row: Row) -> None:
+    # What is refused from the start has done nothing that could be resumed.
+    matrix.attempt(command, row, resume=row.where != FROM_THE_START)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "row"), cells(quick=False))
+def test_the_matrix(matrix: Matrix, command: Command, row: Row) -> None:
+    matrix.attempt(command, row, resume=True)
 
 
 def test_the_page_says_what_the_tables_say() -> None:

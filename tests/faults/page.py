@@ -34,7 +34,7 @@ only after looking whether it landed.
 def page() -> str:
     """The page's text."""
     cells = [(row, command) for row in ROWS for command in COMMANDS if _met(row, command)]
-    quick = sum(command in row.quick for row, command in cells)
+    quick = sum(row.quick(command) for row, command in cells)
     done = sum(row.ends[command.name] == DONE for row, command in cells)
     lines = [
         HEAD,
@@ -60,7 +60,7 @@ def _table(rows: Iterable[Row]) -> list[str]:
 def _cell(row: Row, command: Command) -> str:
     end = row.ends[command.name]
     assert end in (DONE, LINE, NOT_MET)
-    return f"**{end}**" if _met(row, command) and command in row.quick else end
+    return f"**{end}**" if _met(row, command) and row.quick(command) else end
 
 
 def _met(row: Row, command: Command) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.faults.table import (
@@ -23,11 +24,11 @@ from tests.faults.table import (
     Command,
     Row,
 )
-from tests.faults.worker import PROGRAMS
 from tests.hub import Hub
+from tests.support import fork_server
+from tests.support.fork_server import SCRIPTS
 
 ROOT = Path(__file__).resolve().parents[2]
-NOWHERE = "http://127.0.0.1:9"  # the discard port: refused at once
 OLD = {
     "old data": {"data/train-00000-of-00002.parquet": b"of an older build"},
     "old model": {"README.md": b"---\nlicense: mit\n---\n# Mine\n\nMy own words.\n"},
@@ -57,6 +58,7 @@ NEXT = re.compile(
 )
 
 Files = dict[str, bytes]
+Ended = subprocess.CompletedProcess[str]
 
 
 @dataclass(frozen=True)
@@ -67,32 +69,12 @@ class Goods:
     repos: Mapping[str, Files]
 
 
-@dataclass
-class Ended:
-    """One command's end."""
-
-    status: int
-    out: str
-    err: str
-
-
-@dataclass
+@dataclass(frozen=True)
 class Place:
-    """One Hub and the process that talks to it; one case at a time."""
+    """The Hub and the folder that the commands work with; one case at a time."""
 
+    hub: Hub
     folder: Path
-    hub: Hub = field(init=False)
-    worker: subprocess.Popen[str] | None = None
-
-    def __post_init__(self) -> None:
-        self.folder.mkdir()
-        self.hub = Hub(self.folder / "home").__enter__()
-
-    def close(self) -> None:
-        """End the process and the Hub."""
-        if self.worker is not None:
-            self.worker.communicate()
-        self.hub.close()
 
     def lay_out(self, command: Command, goods: Goods) -> Path:
         """An empty Hub and folder with what the command starts from; the folder."""
@@ -119,44 +101,16 @@ class Place:
         patience: str = "1",
     ) -> Ended:
         """Run a command in the working folder, with a cache that holds nothing."""
-        shutil.rmtree(self.folder / "home", ignore_errors=True)
+        shutil.rmtree(self.hub.home, ignore_errors=True)
         env = self.hub.env(user, read_only)
-        env |= {"OMP_NUM_THREADS": "1", "KOSENT_HUB_PATIENCE": patience}
-        work = self.folder / "work"
-        if network != "hub":
-            # What is read when the libraries are imported needs a process of its own.
-            there = {"HF_ENDPOINT": NOWHERE} if network == "none" else {"HF_HUB_OFFLINE": "1"}
-            done = subprocess.run(
-                [sys.executable, "-m", PROGRAMS[program], *arguments],
-                env=env | there,
-                cwd=work,
-                capture_output=True,
-                text=True,
+        if network == "offline":
+            env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_TOKEN": env["HF_TOKEN"]}
+        env["KOSENT_HUB_PATIENCE"] = patience
+        command = [program] if program in SCRIPTS else [sys.executable, "-m", program]
+        with self.hub.away() if network == "none" else nullcontext():
+            return fork_server.run(
+                [*command, *arguments], env=env, cwd=self.folder / "work", timeout=600
             )
-            return Ended(done.returncode, done.stdout, done.stderr)
-        if self.worker is None:
-            self.worker = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.worker"],
-                env=env,
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-        out, err = self.folder / "out", self.folder / "err"
-        job = {
-            "program": program,
-            "arguments": arguments,
-            "cwd": str(work),
-            "env": env,
-            "out": str(out),
-            "err": str(err),
-        }
-        assert self.worker.stdin is not None and self.worker.stdout is not None
-        self.worker.stdin.write(json.dumps(job) + "\n")
-        self.worker.stdin.flush()
-        status = int(self.worker.stdout.readline())
-        return Ended(status, out.read_text("utf-8"), err.read_text("utf-8"))
 
     def files(self, command: Command) -> Files | None:
         """What the repo that the command writes holds, None if there is none."""
@@ -173,7 +127,7 @@ def stock(place: Place, folder: Path, base: Files, dataset: Path) -> Goods:
     def make(command: Command, name: str | None = None) -> None:
         work = place.lay_out(command, goods)
         ended = place.run(command.program, command.arguments)
-        assert ended.status == 0, ended.err
+        assert ended.returncode == 0, ended.stderr
         if name is not None:
             shutil.copytree(work / name, folder / name)
 
@@ -199,10 +153,19 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
-def attempt(place: Place, command: Command, row: Row, goods: Goods, fresh: Files | None) -> None:
+def attempt(
+    place: Place,
+    command: Command,
+    row: Row,
+    goods: Goods,
+    fresh: Files | None,
+    *,
+    resume: bool = True,
+) -> None:
     """Try one cell of the matrix; AssertionError unless it ends as the table says.
 
-    `fresh` is what the command writes when all goes well.
+    `fresh` is what the command writes when all goes well. With `resume`, what a LINE says to do
+    next is tried as well.
     """
     work = place.lay_out(command, goods)
     if row.change is not None:
@@ -216,16 +179,16 @@ def attempt(place: Place, command: Command, row: Row, goods: Goods, fresh: Files
         read_only=row.read_only,
         network=row.network,
         # A fault that passes is waited out however slow the machine; one that stays need not be.
-        patience="5" if row.ends[command.name] == DONE else "1",
+        patience="5" if row.ends[command.name] == DONE else "0.3",
     )
-    shown = f"{ended.status}\n{ended.out}\n{ended.err}"
+    shown = f"{ended.returncode}\n{ended.stdout}\n{ended.stderr}"
     assert all(fault.hits for fault in faults), f"the fault did not happen\n{shown}"
     _keeps_secrets(ended)
     _keeps_work(work, local)
     fresh = _trained(work, fresh) if command is TRAINING else fresh
     _one_commit(place, command, fresh)
     if row.ends[command.name] == DONE:
-        assert ended.status == 0, shown
+        assert ended.returncode == 0, shown
         assert _differences(place.files(command), fresh) == [], shown
         return
     line = _the_line(command, ended)
@@ -234,7 +197,8 @@ def attempt(place: Place, command: Command, row: Row, goods: Goods, fresh: Files
     after = place.files(command)
     created = after is not None and after.keys() <= {".gitattributes", "foreign.txt"}
     assert after is None or created or not _differences(after, before)
-    _resume(place, command, row, goods, fresh, line)
+    if resume:
+        _resume(place, command, row, goods, fresh, line)
 
 
 def _resume(
@@ -253,9 +217,9 @@ def _resume(
     if push is not None:
         program, arguments = push[1], tuple(shlex.split(push[2]))
     ended = place.run(program, arguments)
-    assert ended.status == 0, f"after: {line}\n{ended.err}"
+    assert ended.returncode == 0, f"after: {line}\n{ended.stderr}"
     fresh = _trained(work, fresh) if command is TRAINING else fresh
-    assert _differences(place.files(command), fresh) == [], ended.err
+    assert _differences(place.files(command), fresh) == [], ended.stderr
     _keeps_work(work, local)
 
 
@@ -270,7 +234,7 @@ def _trained(work: Path, fresh: Files | None) -> Files:
 
 def _keeps_secrets(ended: Ended) -> None:
     """No traceback, no token, nothing of the corpus on the screen."""
-    said = ended.out + ended.err
+    said = ended.stdout + ended.stderr
     assert "Traceback" not in said, said
     assert not re.search(r"hf_\w{8}", said), said
     assert "면접이 내일이라" not in said and "떨려" not in said, said
@@ -318,9 +282,9 @@ def _differences(files: Files | None, wanted: Files | None) -> list[str]:
 
 def _the_line(command: Command, ended: Ended) -> str:
     """The one line that says what went wrong, where, and what to do next."""
-    shown = f"{ended.status}\n{ended.out}\n{ended.err}"
-    assert ended.status == 2, shown
-    lines = [line for line in re.split(r"[\r\n]+", ended.err) if not PROGRESS.search(line)]
+    shown = f"{ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+    assert ended.returncode == 2, shown
+    lines = [line for line in re.split(r"[\r\n]+", ended.stderr) if not PROGRESS.search(line)]
     assert lines[-1].startswith(f"{command.program}: "), shown
     # Training checks all it needs at once, and lists several problems above its line.
     listed = [line for line in lines if re.match(r"\d+\. ", line)]

@@ -14,6 +14,9 @@ from typing import Any
 from tests.hub import Hub
 
 DONE, LINE, NOT_MET = "done", "line", "-"
+# Where a fault hits.
+ONCE, EVER = "every request, once", "every request, for ever"
+FROM_THE_START = "from the start"
 
 BASE, DATA, MODEL = "bob/tiny-base", "alice/emotions", "alice/tiny-KoSent"
 
@@ -89,8 +92,7 @@ WITH_BASE = tuple(command for command in COMMANDS if command is not PUSH_DATA)
 class Row:
     """A fault: what the test Hub does (`hits`, see tests/hub/faults.py), or how things stand.
 
-    `says` is a pattern that a LINE must show. `quick` are the columns that every test run tries;
-    the others wait for `--slow`.
+    `says` is a pattern that a LINE must show.
     """
 
     fault: str
@@ -102,12 +104,20 @@ class Row:
     read_only: bool = False
     network: str = "hub"
     change: Callable[[Hub], None] | None = None
-    quick: tuple[Command, ...] = COMMANDS
 
     @property
     def key(self) -> str:
         """What no other row is called."""
         return f"{self.fault}, {self.where}"
+
+    def quick(self, command: Command) -> bool:
+        """Whether every test run tries this cell; the others wait for `--slow`.
+
+        One fault that passes, one that stays, and each standing refusal.
+        """
+        if self.where == FROM_THE_START:
+            return self.ends[command.name] == LINE
+        return self.fault == "503" and self.where in (ONCE, EVER)
 
 
 def ends(how: str, *columns: Command) -> dict[str, str]:
@@ -120,66 +130,57 @@ def hit(match: str, kind: str, times: int | None = None, **options: Any) -> dict
     return {"match": match, "kind": kind, "times": times, **options}
 
 
-CHEAP = (PUSH_DATA, PUSH_CARD, CHECK_CARD)
-MOST = (PUSH_DATA, PUSH_RUN, PUSH_SCORES, PUSH_CARD, CHECK_CARD)
-
-
 def _once() -> Iterator[Row]:
     """The first request to every address fails, and the next one does not."""
 
-    def row(fault: str, kind: str, quick: tuple[Command, ...], **options: Any) -> Row:
-        hits = (hit(".", kind, each=True, **options),)
-        return Row(fault, "every request, once", ends(DONE), hits, quick=quick)
+    def row(fault: str, kind: str, **options: Any) -> Row:
+        return Row(fault, ONCE, ends(DONE), (hit(".", kind, each=True, **options),))
 
-    yield row("429 with Retry-After", "status", CHEAP, code=429, retry_after=0)
+    yield row("429 with Retry-After", "status", code=429, retry_after=0)
     for code in (500, 502, 503, 504):
-        quick = COMMANDS if code == 503 else ()
-        yield row(str(code), "status", quick, code=code, retry_after=0)
-    yield row("reset before the request", "reset", (PUSH_DATA,), when="before")
-    yield row("reset in the request", "reset", (PUSH_CARD,), when="reading")
-    yield row("reset instead of an answer", "reset", (CHECK_CARD,), when="unanswered")
-    yield row("reset in the answer", "reset", MOST, when="during")
-    yield row("reset after the answer", "reset", (PUSH_DATA,), when="after")
-    yield row("answer lost, the request carried out", "lost_answer", CHEAP)
-    yield row("answer cut short", "truncate", (PUSH_SCORES, CHECK_CARD))
-    yield row("answer in a trickle", "trickle", (PUSH_DATA, CHECK_CARD), chunk=250_000, pause=0.05)
-    yield row("a web page for an answer", "html", CHEAP)
+        yield row(str(code), "status", code=code, retry_after=0)
+    yield row("reset before the request", "reset", when="before")
+    yield row("reset in the request", "reset", when="reading")
+    yield row("reset instead of an answer", "reset", when="unanswered")
+    yield row("reset in the answer", "reset", when="during")
+    yield row("reset after the answer", "reset", when="after")
+    yield row("answer lost, the request carried out", "lost_answer")
+    yield row("answer cut short", "truncate")
+    yield row("answer in a trickle", "trickle", chunk=250_000, pause=0.05)
+    yield row("a web page for an answer", "html")
 
 
 def _for_ever() -> Iterator[Row]:
     """Every request fails, from the first one on."""
 
-    def row(fault: str, kind: str, says: str, quick: tuple[Command, ...], **options: Any) -> Row:
-        hits = (hit(".", kind, **options),)
-        return Row(fault, "every request, for ever", ends(LINE), hits, says, quick=quick)
+    def row(fault: str, kind: str, says: str, **options: Any) -> Row:
+        return Row(fault, EVER, ends(LINE), (hit(".", kind, **options),), says)
 
-    yield row("429 with Retry-After", "status", "429", CHEAP, code=429, retry_after=0)
-    yield row(
-        "429 that asks for ten minutes", "status", "wait 600 s", CHEAP, code=429, retry_after=600
-    )
+    yield row("429 with Retry-After", "status", "429", code=429, retry_after=0)
+    yield row("429 that asks for ten minutes", "status", "wait 600 s", code=429, retry_after=600)
     for code in (500, 502, 503, 504):
-        yield row(str(code), "status", str(code), COMMANDS if code == 503 else (), code=code)
+        yield row(str(code), "status", str(code), code=code)
     broken = "not reachable"
-    yield row("reset before the request", "reset", broken, CHEAP, when="before")
-    yield row("reset instead of an answer", "reset", broken, (), when="unanswered")
-    yield row("reset in the answer", "reset", broken, CHEAP, when="during")
-    yield row("answer cut short", "truncate", broken, (), keep=9)
-    yield row("a web page for an answer", "html", "web page .* check HF_ENDPOINT", COMMANDS)
+    yield row("reset before the request", "reset", broken, when="before")
+    yield row("reset instead of an answer", "reset", broken, when="unanswered")
+    yield row("reset in the answer", "reset", broken, when="during")
+    yield row("answer cut short", "truncate", broken, keep=9)
+    yield row("a web page for an answer", "html", "web page .* check HF_ENDPOINT")
 
 
 def _downloads() -> Iterator[Row]:
     """Questions are answered, files do not arrive."""
 
-    def row(fault: str, kind: str, quick: tuple[Command, ...], **options: Any) -> Row:
+    def row(fault: str, kind: str, **options: Any) -> Row:
         hits = (hit("GET .*(/resolve/|/cdn/)", kind, **options),)
         # What `kosent-data push` reads of a repo is its README, and here it has none.
         downloading = tuple(command for command in COMMANDS if command is not PUSH_DATA)
-        return Row(fault, "downloads, for ever", ends(LINE, *downloading), hits, quick=quick)
+        return Row(fault, "downloads, for ever", ends(LINE, *downloading), hits)
 
-    yield row("503", "status", (EVALUATE, CHECK_CARD), code=503)
-    yield row("reset in the answer", "reset", (PUSH_SCORES,), when="during")
-    yield row("answer cut short", "truncate", (CHECK_CARD,))
-    yield row("a web page for an answer", "html", (EVALUATE,))
+    yield row("503", "status", code=503)
+    yield row("reset in the answer", "reset", when="during")
+    yield row("answer cut short", "truncate")
+    yield row("a web page for an answer", "html")
     yield Row(
         "repo deleted",
         "at a download",
@@ -199,16 +200,16 @@ def _commits() -> Iterator[Row]:
     at = "POST .*/commit/"
     ever = "at the commit, for ever"
     yield row("503", LINE, "503", hit(at, "status", code=503), where=ever)
-    yield row("429 that asks for ten minutes", LINE, "wait 600 s",
-              hit(at, "status", code=429, retry_after=600), where=ever, quick=MOST)  # fmt: skip
-    yield row("reset instead of an answer", LINE, "not reachable",
-              hit(at, "reset", when="unanswered"), where=ever, quick=CHEAP)  # fmt: skip
-    yield row("a web page for an answer", LINE, "", hit(at, "html"), where=ever, quick=CHEAP)
-    yield row("answer lost, the commit landed", DONE, "", hit(at, "lost_answer"), quick=MOST)
-    yield row("another commit in between", DONE, "", hit(at, "commit", 1), quick=MOST)
-    yield row("ten other commits in between", DONE, "", hit(at, "commit", 10), quick=(PUSH_CARD,))
-    yield row("other commits in between", LINE, "others committed 21 times", hit(at, "commit"),
-              where="for ever", quick=(PUSH_DATA,))  # fmt: skip
+    slow = hit(at, "status", code=429, retry_after=600)
+    yield row("429 that asks for ten minutes", LINE, "wait 600 s", slow, where=ever)
+    unanswered = hit(at, "reset", when="unanswered")
+    yield row("reset instead of an answer", LINE, "not reachable", unanswered, where=ever)
+    yield row("a web page for an answer", LINE, "", hit(at, "html"), where=ever)
+    yield row("answer lost, the commit landed", DONE, "", hit(at, "lost_answer"))
+    yield row("another commit in between", DONE, "", hit(at, "commit", 1))
+    yield row("ten other commits in between", DONE, "", hit(at, "commit", 10))
+    often = "others committed 21 times"
+    yield row("other commits in between", LINE, often, hit(at, "commit"), where="for ever")
     yield row("repo deleted", LINE, "no such repository", hit(at, "delete_repo", 1))
     yield row("token expired", LINE, "token was refused", hit(at, "expire_token", 1))
 
@@ -217,26 +218,23 @@ def _uploads() -> Iterator[Row]:
     """Storage for large files fails."""
     uploading = (PUSH_DATA, TRAINING, PUSH_RUN)  # the others write no large file
 
-    def row(fault: str, where: str, end: str, quick: tuple[Command, ...], **fault_: Any) -> Row:
-        return Row(fault, where, ends(end, *uploading), (fault_,), quick=quick)
+    def row(fault: str, where: str, end: str, **fault_: Any) -> Row:
+        return Row(fault, where, ends(end, *uploading), (fault_,))
 
     put, batch = "PUT /upload/", "objects/batch"
-    yield row("upload answered 500", "once", DONE, MOST, **hit(put, "status", 1, code=500))
-    yield row("upload answered 500", "for ever", LINE, (PUSH_DATA, PUSH_RUN),
-              **hit(put, "status", code=500))  # fmt: skip
-    yield row(
-        "upload's address too old (403)", "once", DONE, MOST, **hit(put, "status", 1, code=403)
-    )
-    yield row("upload reset", "once", DONE, (PUSH_DATA,), **hit(put, "reset", 1, when="reading"))
-    yield row("upload refused", "once", DONE, MOST, **hit(batch, "lfs_refused", 1))
-    yield row("upload refused", "for ever", LINE, (*MOST, TRAINING), **hit(batch, "lfs_refused"))
+    yield row("upload answered 500", "once", DONE, **hit(put, "status", 1, code=500))
+    yield row("upload answered 500", "for ever", LINE, **hit(put, "status", code=500))
+    yield row("upload's address too old (403)", "once", DONE, **hit(put, "status", 1, code=403))
+    yield row("upload reset", "once", DONE, **hit(put, "reset", 1, when="reading"))
+    yield row("upload refused", "once", DONE, **hit(batch, "lfs_refused", 1))
+    yield row("upload refused", "for ever", LINE, **hit(batch, "lfs_refused"))
 
 
 def _standing() -> Iterator[Row]:
     """Not a fault of the moment: who asks, what for, and from where."""
 
     def row(fault: str, how: Mapping[str, str], says: str, **options: Any) -> Row:
-        return Row(fault, "from the start", how, says=says, **options)
+        return Row(fault, FROM_THE_START, how, says=says, **options)
 
     yield row("token expired", ends(LINE), "token was refused.*hf auth login",
               hits=(hit(".", "expire_token", 1),))  # fmt: skip
@@ -251,10 +249,8 @@ def _standing() -> Iterator[Row]:
               change=lambda hub: _hide(hub, MODEL))  # fmt: skip
     how = ends(LINE) | _named((PUSH_DATA, PUSH_RUN, PUSH_CARD), DONE)
     yield row("a repo of another type by that name", how, "no such repository", change=_swap)
-    alone = (*CHEAP, EVALUATE)
-    yield row("no network", ends(LINE), "not reachable", network="none", quick=alone)
-    yield row("HF_HUB_OFFLINE=1", ends(LINE), "HF_HUB_OFFLINE=1 is set", network="offline",
-              quick=alone)  # fmt: skip
+    yield row("no network", ends(LINE), "not reachable", network="none")
+    yield row("HF_HUB_OFFLINE=1", ends(LINE), "HF_HUB_OFFLINE=1 is set", network="offline")
 
 
 def _named(columns: tuple[Command, ...], how: str) -> dict[str, str]:

@@ -6,7 +6,8 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ class Hub:
         self._journal = Journal()
         self.parts: dict[tuple[str, int], bytes] = {}
         self._sizes()
-        self._servers = [Server(self, "hub", port), Server(self, "storage")]
+        self._listen(port, 0)
         self.endpoint, self.storage = (server.address for server in self._servers)
 
     def __enter__(self) -> Hub:
@@ -65,6 +66,17 @@ class Hub:
         """Go away: from now on connections are refused."""
         for server in self._servers:
             server.stop()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """For a while connections are refused."""
+        ports = [server.port for server in self._servers]
+        self.close()
+        try:
+            yield
+        finally:
+            self._listen(*ports)
+            self.__enter__()
 
     # For clients
 
@@ -241,6 +253,10 @@ class Hub:
     def signature(self, sha256: str) -> str:
         """What a storage address carries instead of a token."""
         return hashlib.sha256(f"kosent {sha256}".encode()).hexdigest()[:32]
+
+    def _listen(self, *ports: int) -> None:
+        names = ("hub", "storage")
+        self._servers = [Server(self, name, port) for name, port in zip(names, ports, strict=True)]
 
     def _sizes(self) -> None:
         self.page_size, self.part_size = 1000, 16 * 2**20

@@ -73,7 +73,8 @@ class Server:
     def __init__(self, hub: Hub, origin: str, port: int = 0):
         handler = type("Handler", (_Handler,), {"hub": hub, "origin": origin})
         self._http = _HTTP(port, handler)
-        self.address = f"http://127.0.0.1:{self._http.server_address[1]}"
+        self.port = self._http.server_address[1]
+        self.address = f"http://127.0.0.1:{self.port}"
         self._thread = threading.Thread(
             target=self._http.serve_forever, args=(0.01,), daemon=True, name=origin
         )

@@ -124,8 +124,8 @@ def test_results_and_samples_are_written_and_a_table_printed(tiny_llama, dataset
     assert protocol["template_example"].endswith("<|im_end|>\n<|im_start|>assistant\n")
     assert found["by_emotion"].keys() == {"기쁨", "슬픔", "분노"}
     assert found["references"].keys() == {"shuffled", "copy_user"}
-    # A random model of 49,152 tokens finds the true ones as likely as any.
-    assert 10_000 < found["metrics"]["perplexity"]["value"] < 100_000
+    # A random model of 1,000 tokens finds the true ones as likely as any.
+    assert 500 < found["metrics"]["perplexity"]["value"] < 2_000
     for name, metric in found["metrics"].items():
         assert found["baseline"]["metrics"][name]["value"] == metric["value"]
         assert found["baseline"]["comparison"][name]["difference"] == 0

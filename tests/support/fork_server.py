@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -280,6 +281,7 @@ def main() -> None:
     """Serve until stdin ends."""
     for name in (*MODULES, *HEAVY):
         importlib.import_module(name)
+    _warm_up()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks here
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(sys.argv[1])
@@ -291,6 +293,20 @@ def main() -> None:
                 listener.close()
                 _attend(connection)
             connection.close()
+
+
+def _warm_up() -> None:
+    """Fill what libraries keep for a process's life, as far as no thread is started for it."""
+    from kosent_hub.metrics.kosent_score.form import _kiwi
+    from model_card.plots import training_plots
+    from model_card.render import LANGUAGES, _environment
+
+    _kiwi()
+    training_plots([{"step": step, "loss": 1.0, "learning_rate": 1e-4} for step in (1, 2)])
+    for language in LANGUAGES:
+        _environment().get_template(f"template.{language}.md.jinja")
+    gc.collect()
+    gc.freeze()  # a fork's own collections pass all this by
 
 
 def _attend(connection: socket.socket) -> NoReturn:
