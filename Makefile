@@ -30,17 +30,20 @@ $(VENV)/.ready: $(LOCKS) pyproject.toml
 demo: setup
 	$(BIN)/kosent-demo
 
-# On as many cores as there are; a file stays on one, for what its tests share.
-test: setup
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+# On as many cores as there are.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-# All the slow tests, or those of SLOW.
+test: setup
+	$(PYTEST)
+
+# All the slow tests or those of SLOW; with SEED, those that CI drew for the commit of that hash.
+# RECORD=1 writes down how long each took, which is what draws are made from.
 SLOW ?= tests
 test-slow: setup
-	$(BIN)/python -m pytest --slow -m slow $(SLOW)
+	$(PYTEST) --slow $(if $(SEED),--seed $(SEED)) $(if $(RECORD),--record) $(SLOW)
 
 test-vllm: $(VENV_VLLM)/.ready
-	$(BIN_VLLM)/python -m pytest tests/kosent_hub/test_vllm.py
+	$(BIN_VLLM)/python -m pytest --slow tests/kosent_hub/test_vllm.py
 
 # vLLM's CPU build wants other versions than the rest, so it has an environment of its own.
 $(VENV_VLLM)/.ready: requirements-vllm.lock pyproject.toml

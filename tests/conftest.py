@@ -15,38 +15,74 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from tests.support import fork_server
+from tests.support import fork_server, slow
 
 ROOT = Path(__file__).resolve().parent.parent
 # Models that take a while to make are kept with the environment that made them.
 MODELS = Path(sys.prefix) / "share" / "kosent-hub-tests"
 OFFLINE = "http://127.0.0.1:9"  # the discard port: refused at once
 
+INSTALL_CHROMIUM = "apt-get install chromium fonts-noto-cjk"
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--benchmarks", action="store_true", help="collect tests/benchmarks too")
-    parser.addoption("--slow", action="store_true", help="run also the tests marked slow")
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow or long only")
+    parser.addoption("--seed", help="of the slow tests, those that this seed draws; none is long")
+    parser.addoption(
+        "--record", action="store_true", help="write down how long each slow test took"
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Benchmarks only when asked; tests of vLLM only where its environment runs them."""
     benchmarks = ROOT / "tests" / "benchmarks"
     if collection_path.is_relative_to(benchmarks) and not config.getoption("--benchmarks"):
+        return True
+    if collection_path.name == "test_vllm.py" and find_spec("vllm") is None:
         return True
     return None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--slow"):
-        slow = [item for item in items if item.get_closest_marker("slow")]
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    """Quick tests, or with --slow the others: all of them, or those that a seed draws."""
+    long = {item.nodeid for item in items if item.get_closest_marker("long")}
+    late = long | {item.nodeid for item in items if item.get_closest_marker("slow")}
+    wanted = {item.nodeid for item in items} - late
+    if config.getoption("--slow"):
+        seed = config.getoption("--seed")
+        wanted = slow.draw(late - long, seed) if seed else late
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in wanted])
+    items[:] = [item for item in items if item.nodeid in wanted]
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    seed = config.getoption("--seed")
+    return f"slow tests of one draw; the same again: make test-slow SEED={seed}" if seed else None
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """What was left out for want of a browser; how long slow tests took, if that is wanted."""
+    reports = [report for kind in terminalreporter.stats.values() for report in kind]
+    reports = [report for report in reports if isinstance(report, pytest.TestReport)]
+    skipped = [report for report in reports if report.skipped and "test_browser" in report.nodeid]
+    if skipped:
+        terminalreporter.write_line(
+            f"{len(skipped)} tests in a browser were skipped, for want of Chromium or a Korean "
+            f"font; this installs both: {INSTALL_CHROMIUM}"
+        )
+    if config.getoption("--record"):
+        slow.record(reports)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -92,6 +128,7 @@ def fresh_cache() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def forks() -> Iterator[None]:
     """Commands without a Hub are forks; those that talk to `hub` are, once there is one."""
+    fork_server.serve(os.environ, light=True)
     fork_server.serve(os.environ | {"HF_HUB_OFFLINE": "1"})
     yield
     fork_server.stop()

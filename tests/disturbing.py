@@ -47,7 +47,7 @@ def start(
     *,
     moment: Moment | None = None,
     count: Path | None = None,
-) -> Any:
+) -> fork_server.Process:
     """A command at work in `place`, to be disturbed at `moment`; `count` gets how many it has."""
     plan: dict[str, object] = {"below": str(place), "count": str(count) if count else None}
     if moment is not None:

@@ -19,7 +19,9 @@ from tests.faults.page import page
 from tests.faults.place import ROOT, Files, Goods, Place, attempt, stock
 from tests.faults.table import COMMANDS, FROM_THE_START, NOT_MET, ROWS, Command, Row
 
-CELLS = [(command, row) for row in ROWS for command in COMMANDS if row.ends[command.name] != NOT_MET]
+CELLS = [
+    (command, row) for row in ROWS for command in COMMANDS if row.ends[command.name] != NOT_MET
+]
 
 
 def cells(*, quick: bool) -> list:

@@ -130,7 +130,10 @@ def built(source: Path, out: Path, *flags: str) -> dict[str, list[dict[str, Any]
     return {path.name.split("-")[0]: pq.read_table(path).to_pylist() for path in out.glob("data/*")}
 
 
-@pytest.mark.parametrize("version", ["2.21", "3.6", "4.8", "5.2"])
+OTHERS = [pytest.param(version, marks=pytest.mark.long) for version in ("2.21", "3.6", "4.8")]
+
+
+@pytest.mark.parametrize("version", [*OTHERS, "5.2"])
 def test_folder_and_repo_load_without_our_code(hub, source: Path, tmp_path: Path, version) -> None:
     folder = tmp_path / "dataset"
     expected = built(source, folder)
@@ -154,7 +157,11 @@ def test_folder_and_repo_load_without_our_code(hub, source: Path, tmp_path: Path
 
 @pytest.mark.parametrize(
     "version, door",
-    [("2.21", SCRIPT_DOOR), ("3.6", SCRIPT_DOOR), ("5.2", OUR_DOOR)],
+    [
+        pytest.param("2.21", SCRIPT_DOOR, marks=pytest.mark.long),
+        pytest.param("3.6", SCRIPT_DOOR, marks=pytest.mark.long),
+        ("5.2", OUR_DOOR),
+    ],
     ids=["script in 2.21", "script in 3.6", "load in 5.2"],
 )
 def test_both_doors_give_what_the_command_builds(

@@ -1,4 +1,4 @@
-"""Every fault at every request that a commit takes: in process, with the session of our commands."""
+"""Every fault at every request that a commit takes, in process, with our commands' session."""
 
 from __future__ import annotations
 

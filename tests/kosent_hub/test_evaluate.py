@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import pytest
 
 from kosent_hub.evaluate import main
 from tests.kosent_hub.dialogues import SYSTEM, write_dataset
+from tests.support import fork_server
 
 QUICK = ("--embedder", "none", "--max-new-tokens", "8", "--no-safety")
 
@@ -212,10 +212,10 @@ def test_a_killed_run_started_again_ends_with_the_same_scores(tiny_llama, tmp_pa
     arguments = [str(a) for a in ("--model", tiny_llama, "--dataset", dataset, *options)]
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "kosent_hub.evaluate", *arguments, "--output", str(out)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    with fork_server.start(command, env=os.environ | {"HF_HUB_OFFLINE": "1"}) as process:
         while process.poll() is None and len(_lines(out)) < 3:
             time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
     before = len(_lines(out))
     assert 3 <= before < 79 + 79
     with next(out.glob("completions-*.jsonl")).open("ab") as file:

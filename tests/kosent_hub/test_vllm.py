@@ -11,9 +11,10 @@ import psutil
 import pytest
 
 pytest.importorskip("vllm")
-
 from tests.kosent_hub.adapters import write_adapter
 from tests.kosent_hub.dialogues import write_dataset
+
+pytestmark = pytest.mark.long
 
 ENGINE = {"kv_cache_memory_bytes": 2**28, "max_model_len": 512, "enforce_eager": "true"}
 QUICK = ("--embedder", "none", "--max-new-tokens", "8", "--no-safety", "--dtype", "float32")

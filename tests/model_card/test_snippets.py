@@ -43,7 +43,7 @@ def code_blocks(hub, repo_id):
 def test_the_cards_code_runs_for_an_adapter_and_for_merged_weights(hub, run, tiny_llama, tmp_path):
     hub.create("alice/tiny", files={path.name: path for path in tiny_llama.iterdir()})
     adapter, merged = tmp_path / "adapter", tmp_path / "merged"
-    made = run(["python", "-c", MAKE, tiny_llama, adapter, merged])
+    made = run(["python", "-c", MAKE, tiny_llama, adapter, merged], env=hub.env(), script=True)
     assert made.returncode == 0, made.stderr
     record = json.loads((RECORDS / "adapter" / "kosent" / "run.json").read_text(encoding="utf-8"))
     record["base_model"] = {"id": "alice/tiny", "revision": hub.head("alice/tiny"), "local": False}
@@ -60,7 +60,7 @@ def test_the_cards_code_runs_for_an_adapter_and_for_merged_weights(hub, run, tin
         codes.append(ours)
     assert "AutoPeftModelForCausalLM" in codes[0] and "AutoPeftModel" not in codes[1]
 
-    done = run([sys.executable, "-c", PASTE, json.dumps(codes)], env=hub.env(home=tmp_path / "hf"))
+    done = run([sys.executable, "-c", PASTE, json.dumps(codes)], env=hub.env(), script=True)
     assert done.returncode == 0, done.stderr
     _, *replies = done.stdout.split("---\n")
     # The merged weights are the adapter's: same prompt, same greedy reply.

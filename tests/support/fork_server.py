@@ -5,7 +5,7 @@ has done so starts at once, and is otherwise as good as new. A fork cannot undo 
 from the environment when they are imported (HF_ENDPOINT, HF_HOME and their like), so there is a
 server for each set of those: a command whose environment has others needs a process of its own.
 
-    python -m tests.support.fork_server SOCKET      serves until its stdin ends
+    python -m tests.support.fork_server SOCKET MODULE...      serves these until its stdin ends
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import sys
 import tempfile
 import threading
 import traceback
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -43,12 +44,17 @@ SCRIPTS = {
     "kosent-eval": "kosent_hub.evaluate",
     "kosent-plan": "kosent_hub.plan",
 }
+LIGHT = ("dataset_builder.cli", "model_card.cli")
 MODULES = (*SCRIPTS.values(), "kosent_hub.push", "kosent_hub.train")
-HEAVY = (
-    *("dataset_builder.build", "dataset_builder.push", "datasets", "matplotlib.figure", "peft"),
-    *("kosent_hub.backends.transformers", "kosent_hub.data", "kosent_hub.evaluation"),
-    *("kosent_hub.preflight", "kosent_hub.record", "kosent_hub.trainer", "model_card.check"),
-    *("model_card.local", "model_card.publish", "sacrebleu", "trl"),
+# What a server imports besides: for the commands without torch, and for all.
+FOR_LIGHT = (
+    *("dataset_builder.build", "dataset_builder.push", "matplotlib.figure"),
+    *("model_card.check", "model_card.local", "model_card.publish"),
+)
+FOR_ALL = (
+    *("datasets", "peft", "sacrebleu", "trl", "kosent_hub.backends.transformers"),
+    *("kosent_hub.data", "kosent_hub.evaluation", "kosent_hub.preflight", "kosent_hub.record"),
+    "kosent_hub.trainer",
 )
 # No command of a test takes longer; a child that a test left behind must not stay.
 LONGEST_SECONDS = 900
@@ -62,14 +68,17 @@ def read_on_import(env: Mapping[str, str]) -> frozenset[tuple[str, str]]:
 
 
 def module_of(command: Sequence[str]) -> tuple[str, list[str]] | None:
-    """The module that a command starts and its arguments; None for other programs."""
+    """The module that a command starts, or `-c`, and what follows; None for other programs."""
     program, *arguments = command
     name = Path(program).name
     if name in SCRIPTS:
         return SCRIPTS[name], arguments
-    python = name.startswith("python") or program == sys.executable
-    if python and arguments[:1] == ["-m"] and arguments[1] in MODULES:
-        return arguments[1], arguments[2:]
+    if name.startswith("python") or program == sys.executable:
+        match arguments:
+            case ["-m", module, *rest] if module in MODULES:
+                return module, rest
+            case ["-c", *rest]:
+                return "-c", rest
     return None
 
 
@@ -84,9 +93,8 @@ class Forked:
         self.returncode: int | None = None
         self._connection = connection
         stdin, stdout, stderr = pipes
-        self.stdin = open(stdin, "w", encoding="utf-8")  # noqa: SIM115  closed by `communicate`
-        self.stdout = open(stdout, encoding="utf-8")  # noqa: SIM115
-        self.stderr = open(stderr, encoding="utf-8")  # noqa: SIM115
+        self.stdin = os.fdopen(stdin, "w", encoding="utf-8")
+        self.stdout, self.stderr = (os.fdopen(n, encoding="utf-8") for n in (stdout, stderr))
         self.pid = _receive(connection)
 
     def __enter__(self) -> Forked:
@@ -150,6 +158,9 @@ class Forked:
         return said[0], said[1]
 
 
+Process = subprocess.Popen[str] | Forked
+
+
 def _send(connection: socket.socket, number: int) -> None:
     connection.sendall(number.to_bytes(4, "big", signed=True))
 
@@ -161,10 +172,14 @@ def _receive(connection: socket.socket) -> int:
 
 
 class ForkServer:
-    """A process that has imported everything, with these variables; started when first asked."""
+    """A process that has imported what commands need; started when first asked.
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    `light`: only the commands that need no torch.
+    """
+
+    def __init__(self, env: Mapping[str, str], light: bool = False) -> None:
         self.reads = read_on_import(env)
+        self.light, self.modules = light, LIGHT if light else MODULES
         self._env = {**env, "OMP_NUM_THREADS": "1"}
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
@@ -199,7 +214,13 @@ class ForkServer:
         with self._lock:
             if self._process is None:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "tests.support.fork_server", self._address],
+                    [
+                        sys.executable,
+                        "-m",
+                        "tests.support.fork_server",
+                        self._address,
+                        *self.modules,
+                    ],
                     env=self._env,
                     cwd=ROOT,
                     stdin=subprocess.PIPE,
@@ -213,9 +234,9 @@ class ForkServer:
 _servers: list[ForkServer] = []
 
 
-def serve(env: Mapping[str, str]) -> None:
+def serve(env: Mapping[str, str], light: bool = False) -> None:
     """From now on, commands with what is read on import of `env` are forks."""
-    _servers.append(ForkServer(env))
+    _servers.append(ForkServer(env, light))
 
 
 def stop() -> None:
@@ -230,18 +251,22 @@ def start(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     fresh: bool = False,
-) -> subprocess.Popen[str] | Forked:
+    script: bool = False,
+) -> Process:
     """A command at work, its program from beside this Python: a fork where that is as good.
 
-    `fresh`: a new process in any case, for a test of how a command starts.
+    `fresh`: a new process in any case, for a test of how a command starts. `script`: a fork for
+    `python -c` too, which then finds the commands' modules imported.
     """
     program, *arguments = map(str, command)
     here = Path(sys.executable).parent / program
     command = [str(here) if here.exists() else program, *arguments]
     env = dict(os.environ if env is None else env)
-    if not fresh and module_of(command) is not None:
+    module = module_of(command)
+    if module is not None and not fresh:
         for server in _servers:
-            if server.reads == read_on_import(env):
+            able = script and not server.light if module[0] == "-c" else module[0] in server.modules
+            if able and server.reads == read_on_import(env):
                 return server.start(command, cwd, env)
     return subprocess.Popen(
         command,
@@ -262,10 +287,10 @@ def run(
     cwd: Path | None = None,
     timeout: float = 300,
     input: str | None = None,
-    fresh: bool = False,
+    **how: bool,
 ) -> subprocess.CompletedProcess[str]:
     """How a command ended that was started by `start`."""
-    with start(command, env=env, cwd=cwd, fresh=fresh) as process:
+    with start(command, env=env, cwd=cwd, **how) as process:
         try:
             out, err = process.communicate(input, timeout)
         except subprocess.TimeoutExpired:
@@ -279,12 +304,14 @@ def run(
 
 def main() -> None:
     """Serve until stdin ends."""
-    for name in (*MODULES, *HEAVY):
+    address, *modules = sys.argv[1:]
+    light = tuple(modules) == LIGHT
+    for name in (*modules, *FOR_LIGHT, *(() if light else FOR_ALL)):
         importlib.import_module(name)
-    _warm_up()
+    _warm_up(light)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks here
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(sys.argv[1])
+        listener.bind(address)
         listener.listen(64)
         print("ready", flush=True)
         while listener in select.select([listener, sys.stdin], [], [])[0]:
@@ -295,13 +322,15 @@ def main() -> None:
             connection.close()
 
 
-def _warm_up() -> None:
+def _warm_up(light: bool) -> None:
     """Fill what libraries keep for a process's life, as far as no thread is started for it."""
-    from kosent_hub.metrics.kosent_score.form import _kiwi
     from model_card.plots import training_plots
     from model_card.render import LANGUAGES, _environment
 
-    _kiwi()
+    if not light:
+        from kosent_hub.metrics.kosent_score.form import _kiwi
+
+        _kiwi()
     training_plots([{"step": step, "loss": 1.0, "learning_rate": 1e-4} for step in (1, 2)])
     for language in LANGUAGES:
         _environment().get_template(f"template.{language}.md.jinja")
@@ -345,8 +374,13 @@ def _become(job: dict[str, Any], files: list[int]) -> NoReturn:
     try:
         if "KOSENT_TEST_DISTURB" in os.environ:
             runpy.run_path(str(DISTURBED))
-        del sys.modules[module]  # as `python -m` runs it, and with its last edits
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if module == "-c":
+            code, *sys.argv[1:] = arguments
+            sys.modules["__main__"] = types.ModuleType("__main__")
+            exec(compile(code, "<string>", "exec"), vars(sys.modules["__main__"]))
+        else:
+            del sys.modules[module]  # run_module wants to import it itself
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         status = end.code
     except BaseException:
