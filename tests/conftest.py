@@ -113,9 +113,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "KOSENT_HUB_PATIENCE": "1",
     }
     if hasattr(config, "workerinput"):
-        # Threads that wait leave the cores to the tests beside them; benchmarks run alone, as
-        # users' commands do.
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        # The cores are the tests' beside this one; benchmarks run alone, as users' commands do.
+        os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(autouse=True)
@@ -214,7 +213,7 @@ model = LlamaForCausalLM(LlamaConfig(
     vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
     num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=2048,
     bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-    pad_token_id=tokenizer.pad_token_id, tie_word_embeddings=True,
+    pad_token_id=tokenizer.pad_token_id, tie_word_embeddings=False,
 ))
 model.save_pretrained(folder)
 tokenizer.save_pretrained(folder)

@@ -111,7 +111,7 @@ def test_no_token_is_left_anywhere(hub, run, tiny_llama, tmp_path, said):
         said[" ".join(map(str, arguments)).replace(token, "TOKEN")] = done.stdout + done.stderr
         assert done.returncode == status, done.stdout + done.stderr
 
-    train = ("accelerate", "launch", "-m", "kosent_hub.train", "--config", "smollm2-135m/cpu")
+    train = (sys.executable, "-m", "kosent_hub.train", "--config", "smollm2-135m/cpu")
     train += ("--model_name_or_path", BASE, "--dataset_name", "dataset", "--max_steps", "2")
     train += ("--output_dir", "run", "--push_to_hub", "true", "--hub_model_id", MODEL)
     # Here the user types the token, so it is in that command's own line, and in no other place.

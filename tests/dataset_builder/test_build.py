@@ -312,7 +312,7 @@ def test_nothing_heavy_is_imported(tmp_path: Path, source: Path) -> None:
 
 def test_help_is_quick(run) -> None:
     started = time.monotonic()
-    done = run(["kosent-data", "build", "--help"])
+    done = run(["kosent-data", "build", "--help"], fresh=True)
     assert done.returncode == 0
     assert "--validation-fraction" in done.stdout
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5, "far over any machine's noise"

@@ -14,6 +14,7 @@ import pytest
 from kosent_hub.evaluate import main
 from tests.kosent_hub.dialogues import SYSTEM, write_dataset
 from tests.support import fork_server
+from tests.support.launchers import LAUNCHERS
 
 QUICK = ("--embedder", "none", "--max-new-tokens", "8", "--no-safety")
 
@@ -64,10 +65,10 @@ def test_help_is_quick_and_imports_no_torch(run):
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
     started = time.monotonic()
-    done = run(["kosent-eval", "--help"])
+    done = run(["kosent-eval", "--help"], fresh=True)
     assert done.returncode == 0
     assert "--baseline" in done.stdout
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5, "far over any machine's noise"
 
 
 def test_results_and_samples_are_written_and_a_table_printed(tiny_llama, dataset, tmp_path, capsys):
@@ -207,8 +208,8 @@ def test_results_of_other_settings_in_a_folder_are_not_replaced_in_silence(
 
 
 def test_a_killed_run_started_again_ends_with_the_same_scores(tiny_llama, tmp_path):
-    dataset = write_dataset(tmp_path / "chat", 40)
-    options = ("--embedder", "none", "--max-new-tokens", "160", "--no-safety", "--dtype", "float32")
+    dataset = write_dataset(tmp_path / "chat", 16)
+    options = ("--embedder", "none", "--max-new-tokens", "48", "--no-safety", "--dtype", "float32")
     arguments = [str(a) for a in ("--model", tiny_llama, "--dataset", dataset, *options)]
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "kosent_hub.evaluate", *arguments, "--output", str(out)]
@@ -217,7 +218,7 @@ def test_a_killed_run_started_again_ends_with_the_same_scores(tiny_llama, tmp_pa
             time.sleep(0.02)
         process.kill()
     before = len(_lines(out))
-    assert 3 <= before < 79 + 79
+    assert 3 <= before < 31 + 31
     with next(out.glob("completions-*.jsonl")).open("ab") as file:
         file.write(b'\n{"key": "cut sho')  # what a kill in the middle of a write leaves
     assert evaluate(*arguments, "--output", out) == 0
@@ -230,18 +231,15 @@ def _lines(folder: Path) -> list[str]:
     return [line for file in files for line in file.read_text("utf-8").splitlines() if line]
 
 
+@pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_several_processes_share_the_samples_and_get_the_same_scores(
-    tiny_llama, dataset, tmp_path, run
+    tiny_llama, dataset, tmp_path, launcher
 ):
     arguments = ("--model", tiny_llama, "--dataset", dataset, *QUICK, "--dtype", "float32")
     together, alone = tmp_path / "together", tmp_path / "alone"
-    # On a machine without GPUs, --multi_gpu is accelerate's word for several processes.
-    launch = ("accelerate", "launch", "--multi_gpu", "--num_processes", "2")
-    done = run(
-        [*launch, "-m", "kosent_hub.evaluate", *arguments, "--output", together], env=os.environ
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("BLEU (0-100)") == 1
+    evaluation = ["-m", "kosent_hub.evaluate", *map(str, arguments), "--output", str(together)]
+    said = launcher(evaluation, env=os.environ | {"HF_HUB_OFFLINE": "1"}, cwd=tmp_path)
+    assert said.count("BLEU (0-100)") == 1
     evaluate(*arguments, "--output", alone)
     # What is computed together differs, and so does what is rounded.
     assert alike(scores(together), scores(alone))

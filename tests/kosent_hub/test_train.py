@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from model_card import records
 from tests.kosent_hub.conftest import BASE, SYSTEM, dialogue
 from tests.support import fork_server
+from tests.support.launchers import LAUNCHERS
 
 # Two epochs of five steps: dropout and a shuffled second epoch have to come back as they were.
 FLAGS = (
@@ -154,25 +155,27 @@ def test_killed_and_interrupted_it_ends_where_an_undisturbed_run_does(
     )
 
 
-def test_two_processes_train_what_one_trains(run, workplace: Path, offline: dict[str, str]):
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_two_processes_train_what_one_trains(
+    run, workplace: Path, offline: dict[str, str], launcher
+):
     flags = [*FLAGS, "--lora_dropout", "0", "--report_to", "none", "--eval_strategy", "no"]
+    alone, together = (f"{number}-by-{launcher.__name__}" for number in ("one", "two"))
     one = run(
-        ["python", "-m", "kosent_hub.train", *flags, "--output_dir", "one"],
+        ["python", "-m", "kosent_hub.train", *flags, "--output_dir", alone],
         cwd=workplace,
         env=offline,
     )
     assert one.returncode == 0, one.stderr
-    two = run(
-        ["torchrun", "--nproc_per_node", "2", "-m", "kosent_hub.train", *flags,
-         "--per_device_train_batch_size", "2", "--output_dir", "two"],
-        cwd=workplace, env=offline,
-    )  # fmt: skip
-    assert two.returncode == 0, two.stderr
-    ones, twos = weights(workplace / "one"), weights(workplace / "two")
+    half = [*flags, "--per_device_train_batch_size", "2", "--output_dir", together]
+    launcher(["-m", "kosent_hub.train", *half], env=offline, cwd=workplace)
+    ones, twos = weights(workplace / alone), weights(workplace / together)
     furthest = max(abs(a - b) for name in ones for a, b in zip(ones[name], twos[name], strict=True))
     moved = max(abs(value) for name in ones if "lora_B" in name for value in ones[name])
     assert furthest < 1e-3 * moved
-    one, two = (records.read(records.Run, workplace / n / records.RUN_PATH) for n in ("one", "two"))
+    one, two = (
+        records.read(records.Run, workplace / name / records.RUN_PATH) for name in (alone, together)
+    )
     assert two.hardware.processes == 2
     assert two.training.effective_batch_size == one.training.effective_batch_size == 4
     assert two.training.learned_tokens == one.training.learned_tokens

@@ -52,7 +52,7 @@ FOR_LIGHT = (
     *("model_card.check", "model_card.local", "model_card.publish"),
 )
 FOR_ALL = (
-    *("datasets", "peft", "sacrebleu", "trl", "kosent_hub.backends.transformers"),
+    *("datasets", "evaluate", "peft", "sacrebleu", "trl", "kosent_hub.backends.transformers"),
     *("kosent_hub.data", "kosent_hub.evaluation", "kosent_hub.preflight", "kosent_hub.record"),
     "kosent_hub.trainer",
 )
@@ -381,6 +381,7 @@ def _become(job: dict[str, Any], files: list[int]) -> NoReturn:
         else:
             del sys.modules[module]  # run_module wants to import it itself
             runpy.run_module(module, run_name="__main__", alter_sys=True)
+        status = 0
     except SystemExit as end:
         status = end.code
     except BaseException:
