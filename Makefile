@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 VENV_VLLM := .venv-vllm
 BIN_VLLM := $(VENV_VLLM)/bin
 
-.PHONY: setup demo test test-slow test-vllm lint audit bench clean
+.PHONY: setup demo test test-slow test-vllm coverage lint audit bench clean
 .DEFAULT_GOAL := test
 
 setup: $(VENV)/.ready
@@ -31,16 +31,24 @@ demo: setup
 	$(BIN)/kosent-demo
 
 # On as many cores as there are.
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+PYTEST := -m pytest --numprocesses auto --dist worksteal
 
 test: setup
-	$(PYTEST)
+	$(BIN)/python $(PYTEST)
 
 # All the slow tests or those of SLOW; with SEED, those that CI drew for the commit of that hash.
 # RECORD=1 writes down how long each took, which is what draws are made from.
 SLOW ?= tests
 test-slow: setup
-	$(PYTEST) --slow $(if $(SEED),--seed $(SEED)) $(if $(RECORD),--record) $(SLOW)
+	$(BIN)/python $(PYTEST) --slow $(if $(SEED),--seed $(SEED)) $(if $(RECORD),--record) $(SLOW)
+
+# Lines of the three packages that all tests run, in every process and fork.
+coverage: setup
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run $(PYTEST)
+	$(BIN)/coverage run $(PYTEST) --slow
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 test-vllm: $(VENV_VLLM)/.ready
 	$(BIN_VLLM)/python -m pytest --slow tests/kosent_hub/test_vllm.py

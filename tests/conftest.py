@@ -6,6 +6,7 @@ their settings when they are imported, so those are moved before any test module
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import shutil
@@ -62,6 +63,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         wanted = slow.draw(late - long, seed) if seed else late
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in wanted])
     items[:] = [item for item in items if item.nodeid in wanted]
+    items.sort(key=lambda item: "test_the_way" not in item.nodeid)  # a minute: not at the end
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -114,6 +121,7 @@ def pytest_configure(config: pytest.Config) -> None:
     }
     if hasattr(config, "workerinput"):
         # The cores are the tests' beside this one; benchmarks run alone, as users' commands do.
+        gc.disable()  # until all test modules are imported
         os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
 
 

@@ -54,8 +54,8 @@ def corpus_texts(folder: Path) -> set[str]:
 def ok(run, hub, tmp_path: Path):
     """Run a command in tmp_path as alice; its stdout, after it ended well."""
 
-    def ok_command(*command: str, env: dict[str, str] | None = None) -> str:
-        done = run(command, env=env or hub.env(), cwd=tmp_path)
+    def ok_command(*command: str, env: dict[str, str] | None = None, **how: bool) -> str:
+        done = run(command, env=env or hub.env(), cwd=tmp_path, **how)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -72,7 +72,7 @@ def test_from_ai_hub_files_to_a_card_on_the_hub(hub, ok, tiny_llama: Path, tmp_p
     assert [m["role"] for m in json.loads(first)["messages"]][:3] == ["system", "user", "assistant"]
     ok("kosent-data", "push", "dataset", "--repo-id", DATASET)
     assert hub.is_private(DATASET, "dataset")
-    loaded = json.loads(ok(sys.executable, "-c", LOAD).splitlines()[-1])
+    loaded = json.loads(ok(sys.executable, "-c", LOAD, script=True).splitlines()[-1])
     assert loaded.keys() == {"train", "validation", "test"}
     rows, messages = loaded["train"]
     assert rows > 900

@@ -96,7 +96,7 @@ def in_batches(model, prompts, budget, stop=1, new_tokens=NEW_TOKENS):
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_batches_of_any_size_give_the_tokens_of_one_at_a_time(kind):
-    model, prompts = tiny(kind), dialogues()
+    model, prompts = tiny(kind), dialogues(6)
     expected = one_at_a_time(model, prompts)
     stop = expected[3][4]  # a token that some replies hold and some do not
     expected = one_at_a_time(model, prompts, stop)
@@ -200,7 +200,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from kosent_hub.backends.packing import pack
 
-wide = dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=3, vocab_size=100)
+wide = dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=6, vocab_size=100)
 model = LlamaForCausalLM(LlamaConfig(**wide)).eval()
 weights = sum(weight.nbytes for weight in model.parameters())
 ids = torch.arange(5, 25)[None]
@@ -263,10 +263,10 @@ import torch
 from tests.kosent_hub.test_backends import dialogues, in_batches, one_at_a_time, tiny
 
 wide = {"num_hidden_layers": 8, "head_dim": 512, "num_key_value_heads": 4}
-model, prompts = tiny("llama", **wide), dialogues(60)
+model, prompts = tiny("llama", **wide), dialogues(36)
 expected = one_at_a_time(model, prompts[:3])
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 400 * 2**20, -1))
+resource.setrlimit(resource.RLIMIT_AS, (used + 250 * 2**20, -1))
 replies = in_batches(model, prompts, 1_000_000)
 assert replies[:3] == expected
 print(len(replies))
@@ -275,5 +275,5 @@ print(len(replies))
 
 def test_running_out_of_memory_halves_the_batch(run):
     done = run([sys.executable, "-c", OUT_OF_MEMORY], env=NO_HUB, script=True)
-    assert done.stdout.strip() == "120", done.stderr
+    assert done.stdout.strip() == "72", done.stderr
     assert "out of memory: going on with 500000 tokens at a time" in done.stderr

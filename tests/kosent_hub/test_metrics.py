@@ -140,6 +140,8 @@ def test_polite_ratio_counts_sentences_by_their_final_ending():
     assert metrics.polite_ratio(["힘들었겠다.", "그랬구나", "밥 먹었니?"]).value == 0
     assert metrics.polite_ratio(["많이 힘들었지. 푹 쉬세요."]).value == 0.5
     assert metrics.polite_ratio(["바다", ""]).value == 0
+    # Many are analysed in threads, and come out the same.
+    assert metrics.polite_ratio(polite * 30).rows.tolist() == [[1, 1]] * 180
 
 
 @settings(max_examples=200, deadline=None)

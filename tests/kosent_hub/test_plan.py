@@ -15,7 +15,7 @@ LLAMA = recipe.load("llama-3.1-8b/qlora-8gb")["model_name_or_path"]
 @pytest.mark.parametrize(
     "case",
     [
-        {"layers": 2},
+        {"layers": 2, "length": 96},
         {"dtype": "float32"},
         *(
             # Half a minute each where a processor emulates bfloat16.

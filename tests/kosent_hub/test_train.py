@@ -28,9 +28,8 @@ TRAIN = [sys.executable, "-m", "kosent_hub.train", *FLAGS]
 
 @pytest.fixture(scope="module")
 def trained(run, workplace: Path, offline: dict[str, str]) -> Path:
-    """The folder of an undisturbed run, by the command of the README."""
-    command = ["accelerate", "launch", "-m", "kosent_hub.train", *FLAGS, "--output_dir", "calm"]
-    done = run(command, cwd=workplace, env=offline)
+    """The folder of an undisturbed run; test_the_way.py has one by `accelerate launch`."""
+    done = run([*TRAIN, "--output_dir", "calm"], cwd=workplace, env=offline)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "calm\n"
     return workplace / "calm"

@@ -6,17 +6,13 @@ import http.client
 import re
 import shutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from model_card.html import card_html
 from tests.model_card.cards import RECORDS
-
-KOSENT_CARD = Path(sys.executable).parent / "kosent-card"
+from tests.support import fork_server
 
 
 @pytest.fixture
@@ -25,13 +21,7 @@ def preview():
     running = []
 
     def start(*arguments, env=None):
-        process = subprocess.Popen(
-            [KOSENT_CARD, "preview", *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=env,
-        )
+        process = fork_server.start(["kosent-card", "preview", *arguments], env=env)
         running.append(process)
         assert process.stdout is not None
         return process.stdout.readline().strip()

@@ -304,56 +304,75 @@ def run(
 
 def main() -> None:
     """Serve until stdin ends."""
+    gc.disable()  # importing makes much, and leaves no rubbish
     address, *modules = sys.argv[1:]
     light = tuple(modules) == LIGHT
     for name in (*modules, *FOR_LIGHT, *(() if light else FOR_ALL)):
         importlib.import_module(name)
     _warm_up(light)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks here
+    children: dict[int, socket.socket] = {}
+    ended, wakes = os.pipe2(os.O_NONBLOCK)
+    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(64)
         print("ready", flush=True)
-        while listener in select.select([listener, sys.stdin], [], [])[0]:
-            connection, _ = listener.accept()
-            if os.fork() == 0:
-                listener.close()
-                _attend(connection)
-            connection.close()
+        while True:
+            ready, _, _ = select.select([listener, ended, sys.stdin], [], [])
+            if ended in ready:
+                os.read(ended, 4096)
+                _report(children)
+            if listener in ready:
+                connection, _ = listener.accept()
+                _fork(connection, children)
+            if sys.stdin in ready:
+                return
+
+
+def _fork(connection: socket.socket, children: dict[int, socket.socket]) -> None:
+    """Fork the command that is asked for, and answer its process number."""
+    head, files, _, _ = socket.recv_fds(connection, 4, 3)
+    data = connection.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
+    child = os.fork()
+    if child == 0:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for other in (connection, *children.values()):
+            other.close()
+        _become(json.loads(data), files)
+    for number in files:
+        os.close(number)
+    children[child] = connection
+    with contextlib.suppress(OSError):  # whoever asked is gone
+        _send(connection, child)
+
+
+def _report(children: dict[int, socket.socket]) -> None:
+    """Answer the exit status of each command that has ended."""
+    while children:
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if child == 0:
+            return
+        with children.pop(child) as connection, contextlib.suppress(OSError):
+            _send(connection, os.waitstatus_to_exitcode(status))
 
 
 def _warm_up(light: bool) -> None:
-    """Fill what libraries keep for a process's life, as far as no thread is started for it."""
+    """Fill what libraries keep for a process's life, where a fork can do without their threads."""
     from model_card.plots import training_plots
     from model_card.render import LANGUAGES, _environment
 
     if not light:
         from kosent_hub.metrics.kosent_score.form import _kiwi
 
-        _kiwi()
+        _kiwi().tokenize("네.")  # its threads are for many texts, and not needed for a few
     training_plots([{"step": step, "loss": 1.0, "learning_rate": 1e-4} for step in (1, 2)])
     for language in LANGUAGES:
         _environment().get_template(f"template.{language}.md.jinja")
     gc.collect()
     gc.freeze()  # a fork's own collections pass all this by
-
-
-def _attend(connection: socket.socket) -> NoReturn:
-    """Fork the command, say its number, and its exit status when it has ended."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    head, files, _, _ = socket.recv_fds(connection, 4, 3)
-    data = connection.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
-    child = os.fork()
-    if child == 0:
-        connection.close()
-        _become(json.loads(data), files)
-    for number in files:
-        os.close(number)
-    with contextlib.suppress(OSError):  # whoever asked is gone
-        _send(connection, child)
-        _, status = os.waitpid(child, 0)
-        _send(connection, os.waitstatus_to_exitcode(status))
-    os._exit(0)
+    gc.enable()
 
 
 def _become(job: dict[str, Any], files: list[int]) -> NoReturn:

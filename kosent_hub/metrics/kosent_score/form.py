@@ -17,6 +17,8 @@ HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
 # A character decoded from half a byte sequence is a foreign letter too: it is what a reader sees.
 LETTER = re.compile("[^\\W\\d_]|\ufffd")
 REPEATED_LENGTH, REPEATED_TIMES = 6, 3
+# Up to so many texts are analysed one after the other.
+FEW = 100
 POLITE_ENDINGS = ("요", "죠", "니다", "니까", "시오", "ᆸ시다")
 
 
@@ -78,7 +80,7 @@ def polite_ratio(predictions: Sequence[str]) -> Measure:
     """
     import kiwipiepy
 
-    rows = [_polite(tokens) for tokens in _kiwi().tokenize(nfc(predictions))]
+    rows = [_polite(tokens) for tokens in _tokenized(nfc(predictions))]
     return Measure(
         np.asarray(rows, dtype=np.float64).reshape(-1, 2),
         ratio,
@@ -105,6 +107,12 @@ def _kiwi() -> Any:
     from kiwipiepy import Kiwi
 
     return Kiwi()
+
+
+def _tokenized(texts: Sequence[str]) -> Iterable[Sequence[Any]]:
+    """The tokens of each text. A few are not worth kiwipiepy's threads, which a fork has not."""
+    kiwi = _kiwi()
+    return kiwi.tokenize(texts) if len(texts) > FEW else map(kiwi.tokenize, texts)
 
 
 def _polite(tokens: Sequence[Any]) -> tuple[int, int]:
