@@ -170,7 +170,7 @@ def killed_by_request(
     print(f"{shlex.join(command)}: {total} requests, killed at {wanted}")
 
 
-@moments(4)
+@moments(2)
 def test_pushing_a_dataset(wanted: int, hub: Hub, tmp_path: Path) -> None:
     folder = tmp_path / "dataset"
     done = disturbing.run([*BUILD[:-1], str(folder)], tmp_path, os.environ)
@@ -180,7 +180,7 @@ def test_pushing_a_dataset(wanted: int, hub: Hub, tmp_path: Path) -> None:
     killed_by_request(hub, command, lambda: None, repo, tmp_path, wanted, seed=5)
 
 
-@moments(4)
+@moments(2)
 def test_pushing_a_run(wanted: int, hub: Hub, tmp_path: Path) -> None:
     folder = finished_run(tmp_path / "finished")
     command = [sys.executable, "-m", "kosent_hub.push", str(folder), "--repo-id", MODEL]

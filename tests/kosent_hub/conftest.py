@@ -1,6 +1,5 @@
 """A small chat dataset and base model, laid out as a user has them: relative folders, Hub-like."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -57,6 +56,6 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Pat
 
 
 @pytest.fixture(scope="module")
-def offline() -> dict[str, str]:
-    """An environment without a Hub; what is local is enough."""
-    return os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+def nobody(worker_hub) -> dict[str, str]:
+    """An environment of nobody the Hub knows, where it has nothing; what is local is enough."""
+    return worker_hub.env(None) | {"OMP_NUM_THREADS": "1"}

@@ -1,6 +1,5 @@
 """The engines' promises: batches change nothing, adapters are active, nothing is run unasked."""
 
-import os
 import sys
 from array import array
 from collections import Counter
@@ -22,7 +21,6 @@ from kosent_hub.samples import Sample
 from tests.kosent_hub.adapters import write_adapter
 
 NEW_TOKENS = 12
-NO_HUB = os.environ | {"HF_HUB_OFFLINE": "1"}
 TINY = {
     "vocab_size": 300,
     "hidden_size": 32,
@@ -200,7 +198,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from kosent_hub.backends.packing import pack
 
-wide = dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=6, vocab_size=100)
+wide = dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=4, vocab_size=100)
 model = LlamaForCausalLM(LlamaConfig(**wide)).eval()
 weights = sum(weight.nbytes for weight in model.parameters())
 ids = torch.arange(5, 25)[None]
@@ -216,11 +214,11 @@ with torch.inference_mode():
 """
 
 
-def test_packing_changes_no_logit_and_holds_no_weight_twice(run):
-    done = run([sys.executable, "-c", PACKED], env=NO_HUB, script=True)
+def test_packing_changes_no_logit_and_holds_no_weight_twice(run, nobody):
+    done = run([sys.executable, "-c", PACKED], env=nobody, script=True)
     same, share = done.stdout.split()
     assert same == "True"
-    assert float(share) < 0.5
+    assert float(share) < 0.75, "every weight held twice would be over 1"
 
 
 def test_fits_are_the_loss_and_accuracy_that_training_reports(tiny_llama):
@@ -273,7 +271,7 @@ print(len(replies))
 """
 
 
-def test_running_out_of_memory_halves_the_batch(run):
-    done = run([sys.executable, "-c", OUT_OF_MEMORY], env=NO_HUB, script=True)
+def test_running_out_of_memory_halves_the_batch(run, nobody):
+    done = run([sys.executable, "-c", OUT_OF_MEMORY], env=nobody, script=True)
     assert done.stdout.strip() == "72", done.stderr
     assert "out of memory: going on with 500000 tokens at a time" in done.stderr

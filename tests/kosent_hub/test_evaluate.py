@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import subprocess
 import sys
 import time
@@ -207,13 +206,13 @@ def test_results_of_other_settings_in_a_folder_are_not_replaced_in_silence(
     assert (out / "results.json").read_text() == "{}"
 
 
-def test_a_killed_run_started_again_ends_with_the_same_scores(tiny_llama, tmp_path):
+def test_a_killed_run_started_again_ends_with_the_same_scores(tiny_llama, tmp_path, nobody):
     dataset = write_dataset(tmp_path / "chat", 16)
     options = ("--embedder", "none", "--max-new-tokens", "48", "--no-safety", "--dtype", "float32")
     arguments = [str(a) for a in ("--model", tiny_llama, "--dataset", dataset, *options)]
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "kosent_hub.evaluate", *arguments, "--output", str(out)]
-    with fork_server.start(command, env=os.environ | {"HF_HUB_OFFLINE": "1"}) as process:
+    with fork_server.start(command, env=nobody) as process:
         while process.poll() is None and len(_lines(out)) < 3:
             time.sleep(0.02)
         process.kill()
@@ -233,12 +232,12 @@ def _lines(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_several_processes_share_the_samples_and_get_the_same_scores(
-    tiny_llama, dataset, tmp_path, launcher
+    tiny_llama, dataset, tmp_path, nobody, launcher
 ):
     arguments = ("--model", tiny_llama, "--dataset", dataset, *QUICK, "--dtype", "float32")
     together, alone = tmp_path / "together", tmp_path / "alone"
     evaluation = ["-m", "kosent_hub.evaluate", *map(str, arguments), "--output", str(together)]
-    said = launcher(evaluation, env=os.environ | {"HF_HUB_OFFLINE": "1"}, cwd=tmp_path)
+    said = launcher(evaluation, env=nobody, cwd=tmp_path)
     assert said.count("BLEU (0-100)") == 1
     evaluate(*arguments, "--output", alone)
     # What is computed together differs, and so does what is rounded.

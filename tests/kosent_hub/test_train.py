@@ -27,9 +27,9 @@ TRAIN = [sys.executable, "-m", "kosent_hub.train", *FLAGS]
 
 
 @pytest.fixture(scope="module")
-def trained(run, workplace: Path, offline: dict[str, str]) -> Path:
+def trained(run, workplace: Path, nobody: dict[str, str]) -> Path:
     """The folder of an undisturbed run; test_the_way.py has one by `accelerate launch`."""
-    done = run([*TRAIN, "--output_dir", "calm"], cwd=workplace, env=offline)
+    done = run([*TRAIN, "--output_dir", "calm"], cwd=workplace, env=nobody)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "calm\n"
     return workplace / "calm"
@@ -117,28 +117,28 @@ def started(workplace: Path, env: dict[str, str], until: Path) -> fork_server.Pr
 
 
 def test_killed_and_interrupted_it_ends_where_an_undisturbed_run_does(
-    run, trained: Path, workplace: Path, offline: dict[str, str]
+    run, trained: Path, workplace: Path, nobody: dict[str, str]
 ):
     stormy = workplace / "stormy"
-    process = started(workplace, offline, stormy / "checkpoint-2" / "kosent-checkpoint.json")
+    process = started(workplace, nobody, stormy / "checkpoint-2" / "kosent-checkpoint.json")
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "the same command goes on from there" in said.splitlines()[-1]
 
-    process = started(workplace, offline, stormy / "checkpoint-8")
+    process = started(workplace, nobody, stormy / "checkpoint-8")
     process.kill()
     process.communicate()
     # As if killed while this one was written: it must not be taken for whole.
     (stormy / "checkpoint-8" / "kosent-checkpoint.json").unlink(missing_ok=True)
 
     changed = run(
-        [*TRAIN, "--output_dir", "stormy", "--learning_rate", "3e-4"], cwd=workplace, env=offline
+        [*TRAIN, "--output_dir", "stormy", "--learning_rate", "3e-4"], cwd=workplace, env=nobody
     )
     assert changed.returncode == 2
     assert "learning_rate 0.002 -> 0.0003" in changed.stderr.splitlines()[-1]
 
-    done = run([*TRAIN, "--output_dir", "stormy"], cwd=workplace, env=offline)
+    done = run([*TRAIN, "--output_dir", "stormy"], cwd=workplace, env=nobody)
     assert done.returncode == 0, done.stderr
     assert "going on from stormy/checkpoint-6" in done.stderr
     assert weights(stormy) == weights(trained)
@@ -147,7 +147,7 @@ def test_killed_and_interrupted_it_ends_where_an_undisturbed_run_does(
     )
     assert (storm.tokens, storm.learned_tokens) == (calm.tokens, calm.learned_tokens)
 
-    again = run([*TRAIN, "--output_dir", "stormy"], cwd=workplace, env=offline)
+    again = run([*TRAIN, "--output_dir", "stormy"], cwd=workplace, env=nobody)
     assert again.returncode == 2
     assert again.stderr.splitlines()[-1].startswith(
         "kosent_hub.train: stormy: already holds a finished run"
@@ -156,18 +156,18 @@ def test_killed_and_interrupted_it_ends_where_an_undisturbed_run_does(
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_two_processes_train_what_one_trains(
-    run, workplace: Path, offline: dict[str, str], launcher
+    run, workplace: Path, nobody: dict[str, str], launcher
 ):
     flags = [*FLAGS, "--lora_dropout", "0", "--report_to", "none", "--eval_strategy", "no"]
     alone, together = (f"{number}-by-{launcher.__name__}" for number in ("one", "two"))
     one = run(
         ["python", "-m", "kosent_hub.train", *flags, "--output_dir", alone],
         cwd=workplace,
-        env=offline,
+        env=nobody,
     )
     assert one.returncode == 0, one.stderr
     half = [*flags, "--per_device_train_batch_size", "2", "--output_dir", together]
-    launcher(["-m", "kosent_hub.train", *half], env=offline, cwd=workplace)
+    launcher(["-m", "kosent_hub.train", *half], env=nobody, cwd=workplace)
     ones, twos = weights(workplace / alone), weights(workplace / together)
     furthest = max(abs(a - b) for name in ones for a, b in zip(ones[name], twos[name], strict=True))
     moved = max(abs(value) for name in ones if "lora_B" in name for value in ones[name])
@@ -288,7 +288,7 @@ def test_checkpoints_are_pushed_to_a_branch_while_it_trains(
     assert "hub_strategy" not in run_record.config
 
 
-def test_packed_dialogues_are_learned_as_apart(run, workplace: Path, offline: dict[str, str]):
+def test_packed_dialogues_are_learned_as_apart(run, workplace: Path, nobody: dict[str, str]):
     """One row of several dialogues gives the loss that the same dialogues give in rows."""
     flags = (
         f"{' '.join(FLAGS)} --lora_dropout 0 --max_steps 1 --report_to none --eval_strategy no "
@@ -301,7 +301,7 @@ def test_packed_dialogues_are_learned_as_apart(run, workplace: Path, offline: di
     ):
         done = run(
             ["python", "-m", "kosent_hub.train", *flags, *more, "--output_dir", name],
-            cwd=workplace, env=offline,
+            cwd=workplace, env=nobody,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         found[name] = records.read(records.Run, workplace / name / records.RUN_PATH).training
@@ -309,8 +309,8 @@ def test_packed_dialogues_are_learned_as_apart(run, workplace: Path, offline: di
     assert found["packed"].final["loss"] == pytest.approx(found["rows"].final["loss"], abs=1e-4)
 
 
-def test_inspect_shows_what_is_learned_and_stops(run, workplace: Path, offline: dict[str, str]):
-    done = run([*TRAIN, "--inspect", "1", "--output_dir", "unmade"], cwd=workplace, env=offline)
+def test_inspect_shows_what_is_learned_and_stops(run, workplace: Path, nobody: dict[str, str]):
+    done = run([*TRAIN, "--inspect", "1", "--output_dir", "unmade"], cwd=workplace, env=nobody)
     assert done.stdout == (
         f"<|im_start|>system\n{SYSTEM}<|im_end|>\n"
         "<|im_start|>user\n오늘 시험을 망쳤어. (0)<|im_end|>\n"
