@@ -29,8 +29,6 @@ ROOT = Path(__file__).resolve().parent.parent
 MODELS = Path(sys.prefix) / "share" / "kosent-hub-tests"
 OFFLINE = "http://127.0.0.1:9"  # the discard port: refused at once
 
-INSTALL_CHROMIUM = "apt-get install chromium fonts-noto-cjk"
-
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -73,7 +71,8 @@ def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
     ours = [item for item in items if item.nodeid.startswith("tests/kosent_hub/")]
     whole = [item for item in items if item.path.parent in (ROOT / "tests", ROOT / "tests/faults")]
     whole.sort(key=lambda item: "test_the_way" not in item.nodeid)  # it takes a minute
-    light = [item for item in items if item not in {*ours, *whole}]
+    heavy = {*ours, *whole}
+    light = [item for item in items if item not in heavy]
     middle = max(0, len(items) // 2 - len(ours))
     return [*ours, *light[:middle], *whole, *light[middle:]]
 
@@ -98,7 +97,7 @@ def pytest_terminal_summary(
     if skipped:
         terminalreporter.write_line(
             f"{len(skipped)} tests in a browser were skipped, for want of Chromium or a Korean "
-            f"font; this installs both: {INSTALL_CHROMIUM}"
+            "font; this installs both: apt-get install chromium fonts-noto-cjk"
         )
     if config.getoption("--record"):
         slow.record(reports)

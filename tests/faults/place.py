@@ -103,7 +103,7 @@ class Place:
         """Run a command in the working folder, with a cache that holds nothing."""
         shutil.rmtree(self.hub.home, ignore_errors=True)
         env = self.hub.env(user, read_only)
-        if network == "offline":
+        if network == "offline":  # an environment that has a server of forks
             env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_TOKEN": env["HF_TOKEN"]}
         env["KOSENT_HUB_PATIENCE"] = patience
         command = [program] if program in SCRIPTS else [sys.executable, "-m", program]

@@ -26,20 +26,17 @@ STAGES = {
     "upload": "PUT /upload/",
     "commit": "POST .*/commit/",
 }
-# What a fault needs to be one at a stage: an answer's body, or an object to refuse.
-WITH_BODY = ("ask", "list", "download", "preupload", "batch", "commit")
-BATCH = ("batch",)
-ALL = tuple(STAGES)
-# An answer that breaks off belongs to a commit that landed, which is found.
-LOSING = tuple(stage for stage in WITH_BODY if stage != "commit")
-READING = tuple(stage for stage in ALL if stage != "commit")
+ALL, UPLOAD = tuple(STAGES), ("upload",)
+WITH_BODY = ASKING = tuple(stage for stage in STAGES if stage != "upload")
+# A commit whose answer breaks off has landed, and is found.
+LOSING = tuple(stage for stage in ASKING if stage != "commit")
+BROKEN, NOT_UPLOADED = "not reachable", "could not be uploaded"
 
-Fault = tuple[str, str, dict[str, Any], tuple[str, ...]]
-PASSING: list[Fault] = [
+# A fault's name, kind, options, and the stages where it can hit.
+PASSING: list[tuple[str, str, dict[str, Any], tuple[str, ...]]] = [
     ("429", "status", {"code": 429, "retry_after": 0}, ALL),
     *((str(code), "status", {"code": code}, ALL) for code in (500, 502, 503, 504)),
-    *((f"reset {when}", "reset", {"when": when}, ALL) for when in ("before", "reading")),
-    ("reset unanswered", "reset", {"when": "unanswered"}, ALL),
+    *((f"reset {w}", "reset", {"when": w}, ALL) for w in ("before", "reading", "unanswered")),
     ("reset during", "reset", {"when": "during"}, WITH_BODY),
     ("reset after", "reset", {"when": "after"}, ALL),
     ("answer lost", "lost_answer", {}, ALL),
@@ -47,22 +44,25 @@ PASSING: list[Fault] = [
     ("trickle", "trickle", {"chunk": 3000, "pause": 0.01}, WITH_BODY),
     ("other bytes", "corrupt", {}, ("download",)),
     ("web page", "html", {}, ALL),
-    ("refused", "lfs_refused", {}, BATCH),
+    ("refused", "lfs_refused", {}, ("batch",)),
 ]
-LASTING: list[tuple[Fault, str]] = [
-    (("429", "status", {"code": 429, "retry_after": 0}, ALL), "429"),
-    (("429 for ten minutes", "status", {"code": 429, "retry_after": 600}, ALL), "wait 600 s"),
-    *((("%d" % c, "status", {"code": c}, ALL), str(c)) for c in (500, 502, 503, 504)),  # noqa: UP031
-    *(
-        ((f"reset {when}", "reset", {"when": when}, ALL), "not reachable")
-        for when in ("before", "unanswered")
-    ),
-    (("reset during", "reset", {"when": "during"}, LOSING), "not reachable"),
-    (("cut short", "truncate", {"keep": 9}, LOSING), "not reachable"),
-    (("other bytes", "corrupt", {}, ("download",)), "is not what the repo holds"),
-    (("web page", "html", {}, READING), "web page"),
-    (("web page", "html", {}, ("commit",)), "answer makes no sense"),
-    (("refused", "lfs_refused", {}, BATCH), "storage refuses a file"),
+# The same, and what is said in the end.
+LASTING: list[tuple[str, str, dict[str, Any], tuple[str, ...], str]] = [
+    ("429", "status", {"code": 429, "retry_after": 0}, ASKING, "429"),
+    ("429 for long", "status", {"code": 429, "retry_after": 600}, ASKING, "wait 600 s"),
+    *((str(c), "status", {"code": c}, ASKING, str(c)) for c in (500, 502, 503, 504)),
+    *((f"reset {w}", "reset", {"when": w}, ASKING, BROKEN) for w in ("before", "unanswered")),
+    ("reset during", "reset", {"when": "during"}, LOSING, BROKEN),
+    ("cut short", "truncate", {"keep": 9}, LOSING, BROKEN),
+    ("other bytes", "corrupt", {}, ("download",), "is not what the repo holds"),
+    ("web page", "html", {}, LOSING, "web page"),
+    ("web page", "html", {}, ("commit",), "answer makes no sense"),
+    ("refused", "lfs_refused", {}, ("batch",), "storage refuses a file"),
+    # The client itself tries an upload again and again, and then says what went wrong.
+    ("429", "status", {"code": 429, "retry_after": 0}, UPLOAD, NOT_UPLOADED),
+    *((str(c), "status", {"code": c}, UPLOAD, NOT_UPLOADED) for c in (500, 502, 503, 504)),
+    *((f"reset {w}", "reset", {"when": w}, UPLOAD, NOT_UPLOADED) for w in ("before", "unanswered")),
+    ("web page", "html", {}, UPLOAD, NOT_UPLOADED),
 ]
 
 
@@ -89,15 +89,14 @@ def is_written(hub) -> bool:
     return (files["notes.txt"], files.get("model.safetensors")) == (NOTES + b"alice's\n", WEIGHTS)
 
 
-def cases(faults: list[Fault]) -> list:
-    return [
+@pytest.mark.parametrize(
+    ("stage", "kind", "options"),
+    [
         pytest.param(stage, kind, options, id=f"{stage}: {name}")
-        for name, kind, options, stages in faults
+        for name, kind, options, stages in PASSING
         for stage in stages
-    ]
-
-
-@pytest.mark.parametrize(("stage", "kind", "options"), cases(PASSING))
+    ],
+)
 def test_a_fault_that_passes_is_waited_out(hub, monkeypatch, stage, kind, options):
     monkeypatch.setenv("KOSENT_HUB_PATIENCE", "5")
     fault = hub.fault(STAGES[stage], kind, **options)
@@ -111,12 +110,11 @@ def test_a_fault_that_passes_is_waited_out(hub, monkeypatch, stage, kind, option
     ("stage", "kind", "options", "says"),
     [
         pytest.param(
-            *(stage, kind, options, "could not be uploaded" if stage == "upload" else says),
+            *(stage, kind, options, says),
             id=f"{stage}: {name}",
-            # The client itself tries an upload again and again, for half a minute.
-            marks=[pytest.mark.slow] if stage == "upload" else [],
+            marks=[pytest.mark.slow] if stage == "upload" else [],  # half a minute
         )
-        for (name, kind, options, stages), says in LASTING
+        for name, kind, options, stages, says in LASTING
         for stage in stages
     ],
 )

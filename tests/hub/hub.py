@@ -55,8 +55,7 @@ class Hub:
         self.endpoint, self.storage = (server.address for server in self._servers)
 
     def __enter__(self) -> Hub:
-        for server in self._servers:
-            server.start()
+        self._start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,7 +75,7 @@ class Hub:
             yield
         finally:
             self._listen(*ports)
-            self.__enter__()
+            self._start()
 
     # For clients
 
@@ -253,6 +252,10 @@ class Hub:
     def signature(self, sha256: str) -> str:
         """What a storage address carries instead of a token."""
         return hashlib.sha256(f"kosent {sha256}".encode()).hexdigest()[:32]
+
+    def _start(self) -> None:
+        for server in self._servers:
+            server.start()
 
     def _listen(self, *ports: int) -> None:
         names = ("hub", "storage")

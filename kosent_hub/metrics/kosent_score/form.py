@@ -17,7 +17,7 @@ HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
 # A character decoded from half a byte sequence is a foreign letter too: it is what a reader sees.
 LETTER = re.compile("[^\\W\\d_]|\ufffd")
 REPEATED_LENGTH, REPEATED_TIMES = 6, 3
-# Up to so many texts are analysed one after the other.
+# Up to this many texts are analysed one by one, without threads.
 FEW = 100
 POLITE_ENDINGS = ("요", "죠", "니다", "니까", "시오", "ᆸ시다")
 
@@ -110,7 +110,7 @@ def _kiwi() -> Any:
 
 
 def _tokenized(texts: Sequence[str]) -> Iterable[Sequence[Any]]:
-    """The tokens of each text. A few are not worth kiwipiepy's threads, which a fork has not."""
+    """The tokens of each text. Only many are given to kiwipiepy's threads, which a fork loses."""
     kiwi = _kiwi()
     return kiwi.tokenize(texts) if len(texts) > FEW else map(kiwi.tokenize, texts)
 
