@@ -137,10 +137,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def fresh_cache() -> Iterator[None]:
-    """Nothing one test downloaded in this process answers for the Hub of the next."""
+def unmarked() -> Iterator[None]:
+    """What a test leaves in this process is not met by the next: downloads, the patient client."""
     yield
     shutil.rmtree(Path(os.environ["HF_HOME"]) / "hub", ignore_errors=True)
+    http = sys.modules.get("huggingface_hub.utils._http")
+    # Only where a command put another: a new client takes a while to make.
+    if http is not None and http._GLOBAL_CLIENT_FACTORY is not http.default_client_factory:
+        http.set_client_factory(http.default_client_factory)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -170,16 +174,11 @@ def hub(worker_hub):
 
 
 @pytest.fixture
-def patient() -> Iterator[None]:
+def patient() -> None:
     """The patient client of our commands, for a test that calls what they call."""
-    from huggingface_hub import set_client_factory
-    from huggingface_hub.utils._http import default_client_factory
-
     from model_card import patience
 
     patience.install()
-    yield
-    set_client_factory(default_client_factory)
 
 
 @pytest.fixture(scope="session")

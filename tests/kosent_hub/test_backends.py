@@ -198,7 +198,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from kosent_hub.backends.packing import pack
 
-wide = dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=4, vocab_size=100)
+wide = dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=6, vocab_size=100)
 model = LlamaForCausalLM(LlamaConfig(**wide)).eval()
 weights = sum(weight.nbytes for weight in model.parameters())
 ids = torch.arange(5, 25)[None]
