@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -14,7 +16,7 @@ from model_card.local import write_card
 from model_card.publish import plots
 from model_card.render import render_facts
 from tests.model_card import wild
-from tests.model_card.cards import RECORDS
+from tests.model_card.cards import LLAMA, RECORDS
 
 LLAMA_PATHS = {"LICENSE", "USE_POLICY.md", "NOTICE", "kosent/run.json"}
 
@@ -31,21 +33,25 @@ def codes(text, **more):
     return [code for _, _, code in found(text, **more)]
 
 
+@cache
+def rendered():
+    """The facts of our Llama model as they stand in its repo, and its card."""
+    facts = gather_folder(RECORDS / "llama")
+    facts = replace(facts, paths=frozenset(facts.paths | LLAMA_PATHS | plots(facts).keys()))
+    return facts, render_facts(facts, repo_id=LLAMA)
+
+
 def ours(**changes):
     """Our Llama card as it stands in its repo, with the text changed."""
-    facts = gather_folder(RECORDS / "llama")
-    repo_id = "kosent/Llama-3.1-8B-KoSent"
-    paths = facts.paths | LLAMA_PATHS | plots(facts).keys()
-    facts = type(facts)(**{**facts.__dict__, "paths": frozenset(paths)})
-    text = render_facts(facts, repo_id=repo_id)
+    facts, text = rendered()
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)
     return CheckedCard(
         text,
-        repo_id,
+        LLAMA,
         pushed=True,
-        paths=frozenset(paths),
+        paths=facts.paths,
         facts=facts,
         read=lambda path: (RECORDS / "llama" / path).read_bytes(),
     )

@@ -46,9 +46,8 @@ def test_an_error_is_a_traceback(env, way):
 
 
 def test_signals_reach_it(env, way):
-    code = (
-        "import time\ntry:\n    print(1, flush=True); time.sleep(60)\nexcept KeyboardInterrupt:\n"
-    )
+    code = "import time\ntry:\n    print(1, flush=True)\n    time.sleep(60)\n"
+    code += "except KeyboardInterrupt:\n    print(2)"
     for number, said, status in ((signal.SIGINT, "2\n", 0), (signal.SIGKILL, "", -signal.SIGKILL)):
         with fork_server.start([sys.executable, "-c", code], env=env, **way) as process:
             assert process.stdout.readline() == "1\n"
