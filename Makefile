@@ -30,7 +30,7 @@ $(VENV)/.ready: $(LOCKS) pyproject.toml
 demo: setup
 	$(BIN)/kosent-demo
 
-# On as many cores as there are.
+# By somewhat more workers than there are cores (tests/conftest.py).
 PYTEST := -m pytest --numprocesses auto --dist worksteal
 
 test: setup

@@ -63,18 +63,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = in_order([item for item in items if item.nodeid in wanted])
 
 
-def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
-    """The tests as two workers best share them, a half each: first what needs much made for it.
+# What starts commands that import torch, or scripts that do.
+HEAVY = ("tests/kosent_hub/", "tests/hub/test_clients.py", "tests/model_card/test_snippets.py")
 
-    A worker that is done takes over the end of the other's half, which then needs little.
+
+def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
+    """The tests as workers best share them, each beginning with a part of its own.
+
+    The first third starts commands that import torch, with a Hub; the last one does so without a
+    Hub too. A worker that is done takes over the end of another's part, so little is needed there.
     """
-    ours = [item for item in items if item.nodeid.startswith("tests/kosent_hub/")]
-    whole = [item for item in items if item.path.parent in (ROOT / "tests", ROOT / "tests/faults")]
-    whole.sort(key=lambda item: "test_the_way" not in item.nodeid)  # it takes a minute
-    heavy = {*ours, *whole}
-    light = [item for item in items if item not in heavy]
-    middle = max(0, len(items) // 2 - len(ours))
-    return [*ours, *light[:middle], *whole, *light[middle:]]
+    first = [item for item in items if item.nodeid.startswith(HEAVY)]
+    last = [item for item in items if item.path.parent == ROOT / "tests"]
+    last.sort(key=lambda item: "test_the_way" not in item.nodeid)  # it takes a minute
+    requests = [item for item in items if item.path.parent == ROOT / "tests" / "faults"]
+    some = {*first, *last, *requests}
+    return [*first, *(item for item in items if item not in some), *last, *requests]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as there are cores: much of a test's time is waiting."""
+    return round(1.5 * len(os.sched_getaffinity(0)))
 
 
 def pytest_collection_finish() -> None:
@@ -162,6 +171,7 @@ def worker_hub(tmp_path_factory: pytest.TempPathFactory, forks: None) -> Iterato
     from tests.hub import Hub
 
     with Hub(tmp_path_factory.mktemp("hf-home")) as running:
+        fork_server.serve(running.env(None), light=True)
         fork_server.serve(running.env(None))
         yield running
 
