@@ -64,7 +64,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 # What starts commands that import torch, or scripts that do.
-HEAVY = ("tests/kosent_hub/", "tests/hub/test_clients.py", "tests/model_card/test_snippets.py")
+HEAVY = (
+    *("tests/kosent_hub/", "tests/support/test_fork_server.py", "tests/hub/test_clients.py"),
+    "tests/model_card/test_snippets.py",
+)
 
 
 def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
@@ -75,7 +78,8 @@ def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
     """
     first = [item for item in items if item.nodeid.startswith(HEAVY)]
     last = [item for item in items if item.path.parent == ROOT / "tests"]
-    last.sort(key=lambda item: "test_the_way" not in item.nodeid)  # it takes a minute
+    # One that takes a minute begins; one that needs no server ends.
+    last.sort(key=lambda item: ("test_package" in item.nodeid, "test_the_way" not in item.nodeid))
     requests = [item for item in items if item.path.parent == ROOT / "tests" / "faults"]
     some = {*first, *last, *requests}
     return [*first, *(item for item in items if item not in some), *last, *requests]

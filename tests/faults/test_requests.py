@@ -30,6 +30,7 @@ ALL, UPLOAD = tuple(STAGES), ("upload",)
 WITH_BODY = ASKING = tuple(stage for stage in STAGES if stage != "upload")
 # A commit whose answer breaks off has landed, and is found.
 LOSING = tuple(stage for stage in ASKING if stage != "commit")
+WAITING = ("reset during", "cut short")
 BROKEN, NOT_UPLOADED = "not reachable", "could not be uploaded"
 
 # A fault's name, kind, options, and the stages where it can hit.
@@ -58,7 +59,7 @@ LASTING: list[tuple[str, str, dict[str, Any], tuple[str, ...], str]] = [
     ("web page", "html", {}, LOSING, "web page"),
     ("web page", "html", {}, ("commit",), "answer makes no sense"),
     ("refused", "lfs_refused", {}, ("batch",), "storage refuses a file"),
-    # The client itself tries an upload again and again, and then says what went wrong.
+    # The client tries an upload again and again by itself, and then says what went wrong.
     ("429", "status", {"code": 429, "retry_after": 0}, UPLOAD, NOT_UPLOADED),
     *((str(c), "status", {"code": c}, UPLOAD, NOT_UPLOADED) for c in (500, 502, 503, 504)),
     *((f"reset {w}", "reset", {"when": w}, UPLOAD, NOT_UPLOADED) for w in ("before", "unanswered")),
@@ -98,7 +99,7 @@ def is_written(hub) -> bool:
     ],
 )
 def test_a_fault_that_passes_is_waited_out(hub, monkeypatch, stage, kind, options):
-    monkeypatch.setenv("KOSENT_HUB_PATIENCE", "5")
+    monkeypatch.setenv("KOSENT_HUB_PATIENCE", "2")
     fault = hub.fault(STAGES[stage], kind, **options)
     write(hub)
     assert fault.hits == 1
@@ -112,7 +113,10 @@ def test_a_fault_that_passes_is_waited_out(hub, monkeypatch, stage, kind, option
         pytest.param(
             *(stage, kind, options, says),
             id=f"{stage}: {name}",
-            marks=[pytest.mark.slow] if stage == "upload" else [],  # half a minute
+            # The client itself waits between its tries.
+            marks=[pytest.mark.slow]
+            if stage == "upload" or (stage == "download" and name in WAITING)
+            else [],
         )
         for name, kind, options, stages, says in LASTING
         for stage in stages
