@@ -217,10 +217,10 @@ with torch.inference_mode():
 
 
 def test_packing_changes_no_logit_and_holds_no_weight_twice(run, nobody):
-    done = run([sys.executable, "-c", PACKED], env=nobody, script=True)
+    done = run([sys.executable, "-c", PACKED], env=nobody)  # memory of a process of its own
     same, share = done.stdout.split()
     assert same == "True"
-    assert float(share) < 0.75, "every weight held twice would be over 1"
+    assert float(share) < 0.5
 
 
 def test_fits_are_the_loss_and_accuracy_that_training_reports(tiny_llama):
