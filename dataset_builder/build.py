@@ -9,12 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from model_card.errors import KoSentError
 from model_card.writing import hold
 
 from . import card, folder, origin, splits
 from .corpus import Corpus, Options, read_corpus
 from .counts import count
-from .errors import KoSentError
 from .report import SCHEMA_VERSION
 from .sources import SourceError
 

@@ -6,9 +6,9 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 
+from model_card.errors import KoSentError
 from model_card.writing import whole
 
-from .errors import KoSentError
 from .folder import read_splits
 
 

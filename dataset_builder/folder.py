@@ -13,9 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from model_card.errors import KoSentError
+
 from .chat import SCHEMA
 from .corpus import SPLITS
-from .errors import KoSentError
 from .sources import sha256
 
 README, REPORT, EVAL = "README.md", "report.json", "eval.yaml"

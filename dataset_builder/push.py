@@ -9,9 +9,9 @@ from typing import Any
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 from model_card.commit import Head, Operation, commit
+from model_card.errors import KoSentError
 
 from . import card, folder, plots
-from .errors import KoSentError
 from .sources import sha256
 
 MESSAGE = "Upload dataset with kosent-data"

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosent_hub import rendering, strangers
-from kosent_hub.errors import KoSentError
 from kosent_hub.model import render, render_kwargs, template_text, turn_end
+from model_card.errors import KoSentError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

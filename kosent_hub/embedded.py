@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub.errors import KoSentError
+from model_card.errors import KoSentError
 
 if TYPE_CHECKING:
     import numpy as np

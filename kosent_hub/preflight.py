@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub.errors import KoSentError
 from kosent_hub.memory import GIB
 from kosent_hub.model import resolve
-from model_card.errors import HubUnavailable, explain
+from model_card.errors import HubUnavailable, KoSentError, explain
 
 if TYPE_CHECKING:
     from kosent_hub.data import Counts

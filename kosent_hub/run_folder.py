@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kosent_hub.errors import KoSentError
 from model_card import records
+from model_card.errors import KoSentError
 from model_card.local import record_files
 from model_card.writing import write_whole
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kosent_hub.errors import KoSentError
 from kosent_hub.model import resolve
-from model_card.errors import explain
+from model_card.errors import KoSentError, explain
 from model_card.records import EvaluatedDataset
 
 Messages = Sequence[dict[str, str]]

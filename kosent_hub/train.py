@@ -17,8 +17,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kosent_hub.errors import KoSentError, run_command
-from model_card.errors import next_step
+from model_card.errors import KoSentError, next_step, run_command
 
 if TYPE_CHECKING:
     from kosent_hub.data import Counts

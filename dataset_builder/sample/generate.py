@@ -12,8 +12,8 @@ from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from dataset_builder.errors import KoSentError, run_command
 from dataset_builder.sample.parts import Emotion, Story, load_replies, load_stories
+from model_card.errors import KoSentError, run_command
 
 FOLDER = Path(__file__).parent
 SEED = 86

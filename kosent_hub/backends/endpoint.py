@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from kosent_hub.backends import Fit, Reply, Request
-from kosent_hub.errors import KoSentError
 from kosent_hub.samples import Sample
+from model_card.errors import KoSentError
 from model_card.records import EvaluatedModel
 
 TRIES = 6

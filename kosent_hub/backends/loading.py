@@ -14,8 +14,8 @@ from kosent_hub import device
 from kosent_hub.backends import Request, prompts
 from kosent_hub.backends.locating import Located, locate
 from kosent_hub.backends.packing import pack
-from kosent_hub.errors import KoSentError
 from kosent_hub.strangers import check_size, explained
+from model_card.errors import KoSentError
 
 # Of the adapter's effect, what rounding the merged weights may undo or add.
 ROUNDING = 0.5

@@ -12,9 +12,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.utils import cached_file
 
 from kosent_hub.backends import Request, prompts
-from kosent_hub.errors import KoSentError
 from kosent_hub.model import resolve
 from kosent_hub.strangers import base_of, explained, read_settings
+from model_card.errors import KoSentError
 from model_card.records import EvaluatedModel, Repo
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dataset_builder.errors import KoSentError
 from dataset_builder.sample import generate, parts
+from model_card.errors import KoSentError
 
 SAMPLE = Path(generate.__file__).parent
 EMOTIONS = {

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from kosent_hub.data import IGNORED, Encoder, encoder, show
-from kosent_hub.errors import KoSentError
 from kosent_hub.model import load_tokenizer, render, render_kwargs, template_sha256, turn_end
+from model_card.errors import KoSentError
 
 TRL = resources.files("trl") / "chat_templates"
 SYSTEM = {"role": "system", "content": "당신은 감정을 공감해주는 챗봇입니다."}

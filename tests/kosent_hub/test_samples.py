@@ -2,8 +2,8 @@
 
 import pytest
 
-from kosent_hub.errors import KoSentError
 from kosent_hub.samples import load_samples, system_prompt
+from model_card.errors import KoSentError
 from tests.kosent_hub.dialogues import SYSTEM, write_dataset
 
 
