@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 from model_card.writing import hold
 
 from . import card, folder, origin, splits

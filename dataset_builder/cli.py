@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from model_card.errors import KoSentError, run_command
+from model_card.publishing.errors import KoSentError, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 from model_card.writing import whole
 
 from .folder import read_splits

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 
 from .chat import SCHEMA
 from .corpus import SPLITS

@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from kosent_hub.run_folder import ADAPTER, TOKENIZER, config_naming
 from model_card.commit import commit
-from model_card.errors import explain
+from model_card.publishing.errors import explain
 
 if TYPE_CHECKING:
     from kosent_hub.recipe import Push

@@ -16,7 +16,7 @@ from kosent_hub import backends, processes
 from kosent_hub.backends import Backend, Fit, Reply, Request
 from kosent_hub.completions import Completions, keys
 from kosent_hub.samples import Sample
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel, Speed
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from kosent_hub import rendering, strangers
 from kosent_hub.model import render, render_kwargs, template_text, turn_end
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

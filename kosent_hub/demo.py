@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from model_card.errors import KoSentError, run_command
+from model_card.publishing.errors import KoSentError, run_command
 
 BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 RUN = "SmolLM2-135M-KoSent"

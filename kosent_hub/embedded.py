@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
     import numpy as np

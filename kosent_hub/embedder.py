@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -22,7 +22,7 @@ from kosent_hub.samples import Sample, load_samples, system_prompt
 from kosent_hub.settings import for_record
 from kosent_hub.written import Written
 from model_card import conversations, records
-from model_card.errors import AGAIN, next_step
+from model_card.publishing.errors import AGAIN, next_step
 from model_card.view import written as written_settings
 from model_card.writing import whole, write_whole
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 
 GIB = 2**30
 # TRL's defaults of the settings a plan reads; a test compares them with TRL's dataclasses.

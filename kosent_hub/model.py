@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosent_hub import rendering, strangers
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 from model_card.records import Repo
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import yaml
 from kosent_hub import recipe
 from kosent_hub.memory import DEFAULTS, GIB, Base, base_from_config, peak
 from kosent_hub.strangers import read_settings
-from model_card.errors import KoSentError, run_command
+from model_card.publishing.errors import KoSentError, run_command
 
 # AI Hub's corpus where no dataset is given: the 2022 edition's dialogues, and a guess at their
 # length in tokens (system message, 2.7 turns) that errs on the long side.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kosent_hub.memory import GIB
 from kosent_hub.model import resolve
-from model_card.errors import HubUnavailable, KoSentError, explain
+from model_card.publishing.errors import HubUnavailable, KoSentError, explain
 
 if TYPE_CHECKING:
     from kosent_hub.data import Counts

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
     from trl import ModelConfig, ScriptArguments, SFTConfig

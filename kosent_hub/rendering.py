@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import cache
 from types import FrameType
 
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 
 SECONDS, MEMORY, LONGEST = 10, 1 << 30, 1 << 22
 # With larger numbers, or powers, one step takes for ever, and no signal ends it: `10 ** 10 ** 8`.

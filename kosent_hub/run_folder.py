@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from model_card import records
-from model_card.errors import KoSentError
 from model_card.local import record_files
+from model_card.publishing.errors import KoSentError
 from model_card.writing import write_whole
 
 COMPLETE = "kosent-checkpoint.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kosent_hub.model import resolve
-from model_card.errors import KoSentError, explain
+from model_card.publishing.errors import KoSentError, explain
 from model_card.records import EvaluatedDataset
 
 Messages = Sequence[dict[str, str]]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 
 MIB = 1 << 20
 # The files that are parsed, by name, and how large any that is in use may be. The largest

@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_card.errors import KoSentError, next_step, run_command
+from model_card.publishing.errors import KoSentError, next_step, run_command
 
 if TYPE_CHECKING:
     from kosent_hub.data import Counts

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from model_card import metadata
 from model_card.commit import Head, read_head
-from model_card.errors import explain
 from model_card.facts import Facts
 from model_card.licenses import LLAMA_FILES, NOTICE_PATH, llama
+from model_card.publishing.errors import explain
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

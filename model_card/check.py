@@ -25,10 +25,10 @@ from model_card.check_rules import (
     check_scores,
     check_secrets,
 )
-from model_card.errors import KoSentError
 from model_card.facts import gather, gather_folder
 from model_card.findings import ERROR, WARNING, Check, CheckedCard, Finding
 from model_card.publish import README, with_license
+from model_card.publishing.errors import KoSentError
 
 # A sentence of the corpus that is shorter than this could be anybody's.
 SHORTEST_SENTENCE = 12

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import yaml
 from markdown_it.token import Token
 
-from model_card.errors import KoSentError
 from model_card.findings import ERROR, WARNING, CheckedCard, Finding
 from model_card.html import headings, is_relative, repo_path, slug
+from model_card.publishing.errors import KoSentError
 from model_card.sections import find
 
 _HTML_IMAGE = re.compile(r"<img\b[^>]*>", re.IGNORECASE)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from model_card.errors import KoSentError, run_command
+from model_card.publishing.errors import KoSentError, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 
 CONVERSATIONS_PATH = "kosent/conversations.json"
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from model_card.conversations import CONVERSATIONS_PATH, Conversation
 from model_card.conversations import loads as conversations_from
-from model_card.errors import KoSentError
 from model_card.licenses import known_license
+from model_card.publishing.errors import KoSentError
 from model_card.records import EVAL_FOLDER, LOG_HISTORY_PATH, RUN_PATH, Results, Run, loads
 
 ADAPTER, QUANTIZED, FINETUNE = "adapter", "quantized", "finetune"

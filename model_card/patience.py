@@ -22,7 +22,7 @@ from huggingface_hub import set_client_factory
 from huggingface_hub.errors import HTTPError
 from huggingface_hub.utils._http import default_client_factory
 
-from model_card.errors import AGAIN, HubUnavailable, KoSentError, repo_page, wait_for
+from model_card.publishing.errors import AGAIN, HubUnavailable, KoSentError, repo_page, wait_for
 
 # Seconds for which a fault is waited out before the command ends.
 SETTING, DEFAULT_SECONDS = "KOSENT_HUB_PATIENCE", 30.0

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from model_card import metadata
-from model_card.errors import KoSentError, explain
 from model_card.html import card_html
+from model_card.publishing.errors import KoSentError, explain
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 
 SCHEMA_VERSION = 1
 RUN_PATH = "kosent/run.json"

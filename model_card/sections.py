@@ -15,7 +15,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 MARKER = re.compile(

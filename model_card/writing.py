@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from model_card.errors import DISK_FULL, NO_SPACE, KoSentError
+from model_card.publishing.errors import DISK_FULL, NO_SPACE, KoSentError
 
 try:
     import fcntl

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dataset_builder.sample.parts import Emotion, Story, load_replies, load_stories
-from model_card.errors import KoSentError, run_command
+from model_card.publishing.errors import KoSentError, run_command
 
 FOLDER = Path(__file__).parent
 SEED = 86

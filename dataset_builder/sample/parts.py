@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 
 FOLDER = Path(__file__).parent / "parts"
 HAPPY = "기쁨"

@@ -16,7 +16,7 @@ from typing import Any
 
 from kosent_hub.backends import Fit, Reply, Request
 from kosent_hub.samples import Sample
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel
 
 TRIES = 6

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kosent_hub import rendering
 from kosent_hub.model import load_tokenizer, render_kwargs, turn_end
 from kosent_hub.samples import Messages, Sample
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

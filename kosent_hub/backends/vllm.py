@@ -24,7 +24,7 @@ from kosent_hub.backends.locating import (
 from kosent_hub.data import encoder
 from kosent_hub.model import template_sha256
 from kosent_hub.samples import Sample
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 
 WAITING = 2048  # requests handed over at a time; more only cost memory
 # Seconds the engine has to end by itself. Killed, as vLLM does after five, it leaves shared memory,

@@ -12,7 +12,7 @@ import yaml
 
 from dataset_builder.cli import main
 from dataset_builder.push import push
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 from tests.dataset_builder.corpora import TEST, TRAIN, records, rows, text, tree
 from tests.hub import Hub
 

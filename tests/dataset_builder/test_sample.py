@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dataset_builder.sample import generate, parts
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 
 SAMPLE = Path(generate.__file__).parent
 EMOTIONS = {

@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd
 
 from model_card.commit import commit
-from model_card.errors import explain
+from model_card.publishing.errors import explain
 
 pytestmark = pytest.mark.usefixtures("patient")
 

@@ -17,7 +17,7 @@ from kosent_hub.backends.sharing import OWN_STEP, TRUNKS
 from kosent_hub.backends.transformers import TransformersBackend
 from kosent_hub.data import encoder
 from kosent_hub.samples import Sample
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 from tests.kosent_hub.adapters import write_adapter
 
 NEW_TOKENS = 12

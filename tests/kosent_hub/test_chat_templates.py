@@ -7,7 +7,7 @@ import pytest
 
 from kosent_hub.data import IGNORED, Encoder, encoder, show
 from kosent_hub.model import load_tokenizer, render, render_kwargs, template_sha256, turn_end
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 
 TRL = resources.files("trl") / "chat_templates"
 SYSTEM = {"role": "system", "content": "당신은 감정을 공감해주는 챗봇입니다."}

@@ -6,7 +6,7 @@ import pytest
 
 from kosent_hub.embedded import write_smollm2
 from kosent_hub.model import load_tokenizer, resolve
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 from model_card.records import Repo
 
 

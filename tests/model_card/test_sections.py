@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 from model_card.sections import MARKER, edits, find, merge
 
 NAMES = ["ko-head", "ko-training", "en-head", "en-use"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from model_card.errors import KoSentError
+from model_card.publishing.errors import KoSentError
 from model_card.writing import hold, whole, write_whole
 from tests.disturbing import mounted
 
