@@ -137,11 +137,11 @@ def _push(arguments: argparse.Namespace) -> None:
             "--public: AI Hub's data, edited or not, must not reach unapproved third parties; "
             "leave --public out, or add --i-hold-redistribution-rights if you do"
         )
-    from model_card import patience
+    from model_card.publishing import session
 
     from .push import push
 
-    patience.install()
+    session.install()
     url = push(
         arguments.dataset,
         arguments.repo_id,

@@ -26,9 +26,9 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     _check(args)
     from kosent_hub.evaluation import evaluate
     from kosent_hub.settings import settings
-    from model_card import patience
+    from model_card.publishing import session
 
-    patience.install()
+    session.install()
     evaluate(args, settings(args, parser.get_default))
 
 

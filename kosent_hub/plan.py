@@ -75,11 +75,11 @@ def _main(argv: Sequence[str] | None) -> None:
     )
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     args = parser.parse_args(argv)
-    from model_card import patience
+    from model_card.publishing import session
 
     settings = DEFAULTS | recipe.load(args.recipe)
     card = _card(args.gpu, args.vram_gb, settings)
-    patience.install()
+    session.install()
     base = load_base(str(settings["model_name_or_path"]))
     data = count(args.dataset, settings) if args.dataset else _corpus()
     found = plan(base, settings, data, card)

@@ -33,9 +33,9 @@ def _main(argv: Sequence[str] | None) -> None:
         help="push the base with the adapter merged into it too, to ORG/NAME-merged",
     )
     args = parser.parse_args(argv)
-    from model_card import patience
+    from model_card.publishing import session
 
-    patience.install()
+    session.install()
     print(push(args.run, args.repo_id, private=not args.public, create_pr=args.create_pr))
     if args.merged:
         print(push_merged(args.run, f"{args.repo_id}-merged", private=not args.public))

@@ -85,9 +85,10 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
     from kosent_hub.model import load_base, load_tokenizer, resolve
     from kosent_hub.record import record
     from kosent_hub.trainer import AssistantTrainer
-    from model_card import patience, records
+    from model_card import records
+    from model_card.publishing import session
 
-    patience.install()
+    session.install()
     process, args = PartialState(), settings.training
     model_id, dataset_id, folder = settings.model_id, settings.dataset_id, settings.folder
     device.use_all_cores()

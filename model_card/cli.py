@@ -17,9 +17,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(argv: Sequence[str] | None) -> None:
     arguments = _parser().parse_args(argv)
-    from model_card import patience
+    from model_card.publishing import session
 
-    patience.install()
+    session.install()
     arguments.command(arguments)
 
 

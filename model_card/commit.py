@@ -27,8 +27,8 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils.sha import git_hash
 
-from model_card.patience import Patience, passing, retry_after
 from model_card.publishing.errors import AGAIN, KoSentError, explain, without_secrets
+from model_card.publishing.session import Patience, passing, retry_after
 
 Operation = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
 

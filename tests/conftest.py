@@ -201,9 +201,9 @@ def hub(worker_hub):
 @pytest.fixture
 def patient() -> None:
     """The patient client of our commands, for a test that calls what they call."""
-    from model_card import patience
+    from model_card.publishing import session
 
-    patience.install()
+    session.install()
 
 
 @pytest.fixture(scope="session")
