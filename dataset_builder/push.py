@@ -8,7 +8,7 @@ from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-from model_card.commit import Head, Operation, commit
+from model_card.publishing.commit import Head, Operation, commit
 from model_card.publishing.errors import KoSentError
 
 from . import card, folder, plots

@@ -12,7 +12,7 @@ from huggingface_hub import CommitOperationAdd
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from kosent_hub.run_folder import ADAPTER, TOKENIZER, config_naming
-from model_card.commit import commit
+from model_card.publishing.commit import commit
 from model_card.publishing.errors import explain
 
 if TYPE_CHECKING:

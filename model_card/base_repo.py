@@ -6,9 +6,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from model_card import metadata
-from model_card.commit import Head, read_head
 from model_card.facts import Facts
 from model_card.licenses import LLAMA_FILES, NOTICE_PATH, llama
+from model_card.publishing.commit import Head, read_head
 from model_card.publishing.errors import explain
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from model_card import metadata
 from model_card.base_repo import BaseRepo
-from model_card.commit import Head, commit
 from model_card.facts import Facts, gather
 from model_card.generated import is_generated
 from model_card.plots import emotion_plot, training_plots
+from model_card.publishing.commit import Head, commit
 from model_card.publishing.errors import KoSentError
 from model_card.records import PLOTS_FOLDER
 from model_card.render import card_sections, languages_of, render_facts

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from huggingface_hub import CommitOperationAdd
 
-from model_card.commit import commit
+from model_card.publishing.commit import commit
 from model_card.publishing.errors import explain
 
 pytestmark = pytest.mark.usefixtures("patient")

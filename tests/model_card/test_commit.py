@@ -1,11 +1,11 @@
-"""`model_card.commit` against a Hub with other people and bad weather on it."""
+"""`model_card.publishing.commit` against a Hub with other people and bad weather on it."""
 
 from __future__ import annotations
 
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-from model_card.commit import commit, read_head
+from model_card.publishing.commit import commit, read_head
 from model_card.publishing.errors import KoSentError
 
 pytestmark = pytest.mark.usefixtures("patient")
