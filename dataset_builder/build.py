@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from model_card.publishing.errors import KoSentError
-from model_card.writing import hold
+from model_card.publishing.files import hold
 
 from . import card, folder, origin, splits
 from .corpus import Corpus, Options, read_corpus

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from model_card.publishing.errors import KoSentError
-from model_card.writing import whole
+from model_card.publishing.files import whole
 
 from .folder import read_splits
 

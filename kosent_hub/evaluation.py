@@ -23,8 +23,8 @@ from kosent_hub.settings import for_record
 from kosent_hub.written import Written
 from model_card import conversations, records
 from model_card.publishing.errors import AGAIN, next_step
+from model_card.publishing.files import whole, write_whole
 from model_card.view import written as written_settings
-from model_card.writing import whole, write_whole
 
 
 def evaluate(args: argparse.Namespace, settings: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from model_card.writing import hold
+from model_card.publishing.files import hold
 
 
 def rank() -> int:

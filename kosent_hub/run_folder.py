@@ -17,7 +17,7 @@ from typing import Any
 from model_card import records
 from model_card.local import record_files
 from model_card.publishing.errors import KoSentError
-from model_card.writing import write_whole
+from model_card.publishing.files import write_whole
 
 COMPLETE = "kosent-checkpoint.json"
 UNFINISHED = "kosent/unfinished.json"

@@ -103,8 +103,8 @@ def _render(arguments: argparse.Namespace) -> None:
         print(f"card: {output}")
         print(f"next: kosent-card preview {arguments.source}", file=sys.stderr)
         return
+    from model_card.publishing.files import write_whole
     from model_card.remote import render_repo
-    from model_card.writing import write_whole
 
     text = render_repo(arguments.source, arguments.language, replace_edits=arguments.replace_edits)
     if arguments.output is None:

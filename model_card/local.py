@@ -10,10 +10,10 @@ from model_card.facts import Facts, gather_folder
 from model_card.preview import Card, Source, files_version, read_below
 from model_card.publish import README, kept_edits, plots
 from model_card.publishing.errors import KoSentError
+from model_card.publishing.files import write_whole
 from model_card.records import EVAL_FOLDER, LOG_HISTORY_PATH, RUN_PATH, dumps, eval_path
 from model_card.remote import readme_of
 from model_card.render import render_facts
-from model_card.writing import write_whole
 
 
 def folder_facts(folder: Path) -> Facts:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from model_card.publishing.errors import KoSentError
-from model_card.writing import hold, whole, write_whole
+from model_card.publishing.files import hold, whole, write_whole
 from tests.disturbing import mounted
 
 
@@ -46,7 +46,7 @@ def test_a_folder_is_held_by_whatever_name_and_free_when_its_holder_dies(tmp_pat
     folder, alias = tmp_path / "folder", tmp_path / "alias"
     alias.symlink_to(folder)
     code = (
-        "import os, pathlib, sys\nfrom model_card.writing import hold\n"
+        "import os, pathlib, sys\nfrom model_card.publishing.files import hold\n"
         "with hold(pathlib.Path(sys.argv[1]), 'first'):\n"
         "    print(flush=True)\n    os.read(0, 1)\n"
     )
