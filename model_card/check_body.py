@@ -14,7 +14,7 @@ from markdown_it.token import Token
 from model_card.findings import ERROR, WARNING, CheckedCard, Finding
 from model_card.html import headings, is_relative, repo_path, slug
 from model_card.publishing.errors import KoSentError
-from model_card.sections import find
+from model_card.publishing.sections import find
 
 _HTML_IMAGE = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
 _ATTRIBUTE = r"\b{}\s*=\s*[\"']([^\"']*)[\"']"
@@ -65,8 +65,8 @@ def check_code(card: CheckedCard) -> Iterator[Finding]:
 
 def check_markers(card: CheckedCard) -> Iterator[Finding]:
     """Our markers out of order, sections changed by hand, a card older than its records."""
+    from model_card.publishing.sections import merge
     from model_card.render import card_sections, languages_of
-    from model_card.sections import merge
 
     try:
         sections = find(card.text)

@@ -14,6 +14,7 @@ from model_card.conversations import Conversation
 from model_card.facts import Facts, gather_folder, relation
 from model_card.licenses import LICENSE_NAMES
 from model_card.markdown import HUB_ID, plain
+from model_card.publishing.sections import find
 from model_card.records import (
     Baseline,
     Comparison,
@@ -24,7 +25,6 @@ from model_card.records import (
     eval_path,
 )
 from model_card.render import card_sections, render, render_facts
-from model_card.sections import find
 from tests.hub.validate import check_card, check_eval_results
 from tests.model_card import wild
 from tests.model_card.cards import CARDS, RECORDS, card, path

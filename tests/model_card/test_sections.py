@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_card.publishing.errors import KoSentError
-from model_card.sections import MARKER, edits, find, merge
+from model_card.publishing.sections import MARKER, edits, find, merge
 
 NAMES = ["ko-head", "ko-training", "en-head", "en-use"]
 OURS = {"ko-head": "# 모델\n\n설명", "en-head": "# Model\n\nwords"}
