@@ -10,8 +10,8 @@ from typing import Any
 import jinja2
 import pyarrow as pa
 
-from model_card import markdown, metadata
-from model_card.publishing import sections
+from model_card import metadata
+from model_card.publishing import markdown, sections
 
 from . import origin, taxonomy
 from .chat import SCHEMA

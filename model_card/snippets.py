@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Collection
 
 from model_card.facts import ADAPTER, QUANTIZED
-from model_card.markdown import HUB_ID, Markdown, fenced
+from model_card.publishing.markdown import HUB_ID, Markdown, fenced
 from model_card.records import Run
 
 GREETING = "오늘 면접에서 떨어졌어요. 열심히 준비했는데 너무 속상해요."

@@ -13,7 +13,7 @@ from model_card import metadata
 from model_card.conversations import Conversation
 from model_card.facts import Facts, gather_folder, relation
 from model_card.licenses import LICENSE_NAMES
-from model_card.markdown import HUB_ID, plain
+from model_card.publishing.markdown import HUB_ID, plain
 from model_card.publishing.sections import find
 from model_card.records import (
     Baseline,
