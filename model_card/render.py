@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from model_card import metadata
 from model_card.context import context
 from model_card.facts import Facts
-from model_card.front_matter import front_matter
 from model_card.generated import is_generated
 from model_card.publishing.markdown import escape
 from model_card.publishing.sections import find, merge
 from model_card.records import Results, Run
+from model_card.render.metadata import front_matter
 from model_card.words import LANGUAGES
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Facts -> the text of a card: pure functions and the two templates."""
