@@ -34,7 +34,7 @@ def render(
     if existing is None:
         existing = f"# {markdown.escape(report['pretty_name'] or NAME)}\n"
     front, text = metadata.split(existing)
-    return metadata.merge(front + sections.merge(text, ours), front_matter(report))
+    return metadata.merge(front + sections.merge(text, ours), dataset_metadata(report))
 
 
 def body(
@@ -61,7 +61,7 @@ def body(
     return dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
 
 
-def front_matter(report: dict[str, Any]) -> dict[str, Any]:
+def dataset_metadata(report: dict[str, Any]) -> dict[str, Any]:
     """The Hub's metadata, with the features and sizes that every version of datasets reads."""
     total = sum(n["dialogues"] for n in report["splits"].values())
     outputs = {one["file"]: one["bytes"] for one in report["outputs"]}

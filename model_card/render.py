@@ -14,7 +14,7 @@ from model_card.generated import is_generated
 from model_card.publishing.markdown import escape
 from model_card.publishing.sections import find, merge
 from model_card.records import Results, Run
-from model_card.render.metadata import front_matter
+from model_card.render.metadata import card_metadata
 from model_card.words import LANGUAGES
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def render_facts(
         existing = None
     sections = card_sections(facts, repo_id, language or languages_of(existing))
     text = merge(existing, sections, replace_edits=replace_edits)
-    return metadata.merge(text, front_matter(facts, repo_id))
+    return metadata.merge(text, card_metadata(facts, repo_id))
 
 
 def card_sections(facts: Facts, repo_id: str | None, language: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from model_card.scores import model_index
 from model_card.words import HUB_METRICS
 
 
-def front_matter(facts: Facts, repo_id: str | None) -> dict[str, Any]:
+def card_metadata(facts: Facts, repo_id: str | None) -> dict[str, Any]:
     """Our keys of the front matter. What is not known, or not on the Hub, is left out."""
     measured = dict.fromkeys(name for r in facts.results for name in r.metrics)
     scores: dict[str, Any] = {}
