@@ -66,7 +66,7 @@ def check_code(card: CheckedCard) -> Iterator[Finding]:
 def check_markers(card: CheckedCard) -> Iterator[Finding]:
     """Our markers out of order, sections changed by hand, a card older than its records."""
     from model_card.publishing.sections import merge
-    from model_card.render import card_sections, languages_of
+    from model_card.render.card import card_sections, languages_of
 
     try:
         sections = find(card.text)

@@ -10,7 +10,7 @@ from model_card.publish import README, plots
 from model_card.publishing.commit import Head, read_head
 from model_card.publishing.errors import KoSentError
 from model_card.records import EVAL_FOLDER, RUN_PATH
-from model_card.render import render_facts
+from model_card.render.card import render_facts
 
 
 def render_repo(repo_id: str, language: str | None, *, replace_edits: bool = False) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from model_card.facts import gather_folder
-from model_card.render import render_facts
+from model_card.render.card import render_facts
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"

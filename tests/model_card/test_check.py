@@ -14,7 +14,7 @@ from model_card.facts import gather_folder
 from model_card.findings import CheckedCard
 from model_card.local import write_card
 from model_card.publish import plots
-from model_card.render import render_facts
+from model_card.render.card import render_facts
 from tests.model_card import wild
 from tests.model_card.cards import LLAMA, RECORDS
 

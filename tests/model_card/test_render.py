@@ -24,7 +24,7 @@ from model_card.records import (
     Results,
     eval_path,
 )
-from model_card.render import card_sections, render, render_facts
+from model_card.render.card import card_sections, render, render_facts
 from tests.hub.validate import check_card, check_eval_results
 from tests.model_card import wild
 from tests.model_card.cards import CARDS, RECORDS, card, path

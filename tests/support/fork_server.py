@@ -361,7 +361,7 @@ def _report(children: dict[int, socket.socket]) -> None:
 def _warm_up(light: bool) -> None:
     """Fill what libraries keep for a process's life, where a fork can do without their threads."""
     from model_card.plots import training_plots
-    from model_card.render import LANGUAGES, _environment
+    from model_card.render.card import LANGUAGES, _environment
 
     if not light:
         from kosent_hub.metrics.kosent_score.form import _kiwi
