@@ -10,8 +10,7 @@ from typing import Any
 import jinja2
 import pyarrow as pa
 
-from model_card import metadata
-from model_card.publishing import markdown, sections
+from model_card.publishing import front_matter, markdown, sections
 
 from . import origin, taxonomy
 from .chat import SCHEMA
@@ -33,8 +32,8 @@ def render(
     ours = body(report, repo_id=repo_id, plot=plot)
     if existing is None:
         existing = f"# {markdown.escape(report['pretty_name'] or NAME)}\n"
-    front, text = metadata.split(existing)
-    return metadata.merge(front + sections.merge(text, ours), dataset_metadata(report))
+    front, text = front_matter.split(existing)
+    return front_matter.merge(front + sections.merge(text, ours), dataset_metadata(report))
 
 
 def body(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_card import metadata
+from model_card.publishing import front_matter
 
 AIHUB = "aihub-86"
 AIHUB_PAGE = "https://aihub.or.kr/aihubdata/data/view.do?dataSetSn=86"
@@ -27,7 +27,7 @@ def of(source: Path) -> Origin:
     """
     readme = source / "README.md"
     said = (
-        metadata.read(readme.read_text(encoding="utf-8", errors="replace"))
+        front_matter.read(readme.read_text(encoding="utf-8", errors="replace"))
         if readme.is_file()
         else {}
     )

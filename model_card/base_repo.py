@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from model_card import metadata
 from model_card.facts import Facts
 from model_card.licenses import LLAMA_FILES, NOTICE_PATH, llama
+from model_card.publishing import front_matter
 from model_card.publishing.commit import Head, read_head
 from model_card.publishing.errors import explain
 
@@ -27,7 +27,7 @@ class BaseRepo:
         card = self._read(base_model, revision, "README.md")
         if card is None:
             return None
-        stated = metadata.read(card.decode("utf-8", "replace")).get("license")
+        stated = front_matter.read(card.decode("utf-8", "replace")).get("license")
         return stated if isinstance(stated, str) and stated != "other" else None
 
     def notices(self, facts: Facts) -> dict[str, bytes]:

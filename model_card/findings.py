@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from model_card.facts import Facts
-from model_card.metadata import load, split
+from model_card.publishing.front_matter import load, split
 
 ERROR, WARNING = "error", "warning"
 

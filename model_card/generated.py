@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from model_card.metadata import split
+from model_card.publishing.front_matter import split
 from model_card.publishing.sections import MARKER
 
 # The lines of the cards that TRL's trainers, the Trainer and PEFT write. A single line that is

@@ -12,7 +12,7 @@ import nh3
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from model_card.metadata import split
+from model_card.publishing.front_matter import split
 
 _HEADINGS = {f"h{level}" for level in range(1, 7)}
 _ATTRIBUTES = {

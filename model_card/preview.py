@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from model_card import metadata
 from model_card.html import card_html
+from model_card.publishing import front_matter
 from model_card.publishing.errors import KoSentError, explain
 
 if TYPE_CHECKING:
@@ -156,8 +156,8 @@ def _page(card: Card | str, view: str) -> str:
         other_name=card.other_name,
         changed=card.other != card.text,
         article=card_html(card.text, "files") if view == "card" else "",
-        data=metadata.read(card.text),
-        front=metadata.split(card.text)[0].strip().strip("-").strip(),
+        data=front_matter.read(card.text),
+        front=front_matter.split(card.text)[0].strip().strip("-").strip(),
         diff=_diff(card) if view == "diff" else [],
     )
 

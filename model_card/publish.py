@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_card import metadata
 from model_card.base_repo import BaseRepo
 from model_card.facts import Facts, gather
 from model_card.generated import is_generated
 from model_card.plots import emotion_plot, training_plots
+from model_card.publishing import front_matter
 from model_card.publishing.commit import Head, commit
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.sections import edits, merge
@@ -148,7 +148,7 @@ def _existing(there: bytes | None, draft: bytes | None, said: set[str]) -> str |
     mine, theirs = (
         {
             line.strip()
-            for line in merge(metadata.split(side)[1], {}, replace_edits=True).split("\n")
+            for line in merge(front_matter.split(side)[1], {}, replace_edits=True).split("\n")
         }
         for side in (_text(draft, README), text)
     )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from model_card.metadata import OUR_TASK, dump
+from model_card.publishing.front_matter import OUR_TASK, dump
 from model_card.publishing.markdown import HUB, HUB_ID, plain
 from model_card.records import Metric, Results, eval_path
 from model_card.view import SAFETY, written

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from model_card import metadata
 from model_card.context import context
 from model_card.facts import Facts
 from model_card.generated import is_generated
+from model_card.publishing import front_matter
 from model_card.publishing.markdown import escape
 from model_card.publishing.sections import find, merge
 from model_card.records import Results, Run
@@ -55,7 +55,7 @@ def render_facts(
         existing = None
     sections = card_sections(facts, repo_id, language or languages_of(existing))
     text = merge(existing, sections, replace_edits=replace_edits)
-    return metadata.merge(text, card_metadata(facts, repo_id))
+    return front_matter.merge(text, card_metadata(facts, repo_id))
 
 
 def card_sections(facts: Facts, repo_id: str | None, language: str) -> dict[str, str]:

@@ -7,8 +7,8 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from model_card.metadata import OUR_TASK, merge, read, split
 from model_card.publishing.errors import KoSentError
+from model_card.publishing.front_matter import OUR_TASK, merge, read, split
 
 THEIRS = """\
 ---

@@ -7,9 +7,9 @@ import shutil
 
 import pytest
 
-from model_card import metadata
 from model_card.local import record_files, write_card
 from model_card.publish import publish
+from model_card.publishing import front_matter
 from tests.hub.validate import check_eval_results
 from tests.model_card.cards import RECORDS
 
@@ -124,8 +124,8 @@ def test_somebody_elses_model_gets_the_evaluation_and_nothing_else(hub):
     assert readme(hub, "bob/model") == theirs
     text = readme(hub, "bob/model", "refs/pr/1")
     assert text.startswith("---\nlicense: mit\nlanguage: en\n")
-    assert metadata.split(text)[1].startswith("# Their model\n\nTheir words.\n")
-    assert set(metadata.read(text)) == {"license", "language", "metrics", "model-index"}
+    assert front_matter.split(text)[1].startswith("# Their model\n\nTheir words.\n")
+    assert set(front_matter.read(text)) == {"license", "language", "metrics", "model-index"}
     assert "## 학습" not in text and "## 쓰임새" not in text
 
 
@@ -164,7 +164,7 @@ def test_the_licence_of_an_unknown_base_is_read_from_its_card(hub):
     record = files["kosent/run.json"].read_text(encoding="utf-8")
     record = record.replace("HuggingFaceTB/SmolLM2-135M-Instruct", "org/base")
     publish("alice/model", files | {"kosent/run.json": record.encode()}, message="x", api=hub.api())
-    assert metadata.read(readme(hub, "alice/model"))["license"] == "gemma"
+    assert front_matter.read(readme(hub, "alice/model"))["license"] == "gemma"
 
 
 def test_a_base_that_cannot_be_asked_leaves_the_licence_out_and_says_so(hub, capsys):
@@ -172,7 +172,7 @@ def test_a_base_that_cannot_be_asked_leaves_the_licence_out_and_says_so(hub, cap
     record = files["kosent/run.json"].read_text(encoding="utf-8")
     record = record.replace("HuggingFaceTB/SmolLM2-135M-Instruct", "org/gone")
     publish("alice/model", files | {"kosent/run.json": record.encode()}, message="x", api=hub.api())
-    assert "license" not in metadata.read(readme(hub, "alice/model"))
+    assert "license" not in front_matter.read(readme(hub, "alice/model"))
     assert "org/gone: its licence could not be read there" in capsys.readouterr().err
 
 

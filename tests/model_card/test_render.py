@@ -9,10 +9,10 @@ import yaml
 from hypothesis import given, settings
 from markdown_it import MarkdownIt
 
-from model_card import metadata
 from model_card.conversations import Conversation
 from model_card.facts import Facts, gather_folder, relation
 from model_card.licenses import LICENSE_NAMES
+from model_card.publishing import front_matter
 from model_card.publishing.markdown import HUB_ID, plain
 from model_card.publishing.sections import find
 from model_card.records import (
@@ -95,7 +95,7 @@ def test_a_run_that_says_little_gives_a_card_that_says_little():
         hardware=replace(ADAPTER.run.hardware, peak_memory_gib=None),
     )
     text = render(run, [], [], repo_id=None, language="en")
-    assert set(metadata.read(text)) == {"language", "library_name", "pipeline_tag", "tags"}
+    assert set(front_matter.read(text)) == {"language", "library_name", "pipeline_tag", "tags"}
     assert "`my-base` (read from a local folder, revision unknown)" in text
     assert "The records do not say which system message" in text
     for absent in ("licence, ", "Peak memory", "AI Hub", "AI-Hub", "None", "Trained parameters"):
@@ -126,8 +126,8 @@ def test_the_relation_to_the_base_follows_from_the_files(paths, config, expected
 )
 def test_metadata_and_code_fit_the_kind_of_repo(kind, library, loader):
     text = render_facts(replace(LLAMA, relation=kind), repo_id="kosent/Llama-x", language="en")
-    assert metadata.read(text)["library_name"] == library
-    assert metadata.read(text)["base_model_relation"] == kind
+    assert front_matter.read(text)["library_name"] == library
+    assert front_matter.read(text)["base_model_relation"] == kind
     assert f"{loader}.from_pretrained" in text
 
 
@@ -164,13 +164,13 @@ def test_other_peoples_scores_stay_and_ours_are_replaced():
         "dataset": {"type": "their/data", "name": "theirs"},
         "metrics": [{"type": "bleu", "value": 99.0}],
     }
-    data = metadata.read(text)
+    data = front_matter.read(text)
     data["model-index"][0]["results"].insert(0, theirs)
-    text = metadata.merge(text, {}).replace(
-        metadata.split(text)[0], f"---\n{yaml.safe_dump(data, sort_keys=False)}---\n"
+    text = front_matter.merge(text, {}).replace(
+        front_matter.split(text)[0], f"---\n{yaml.safe_dump(data, sort_keys=False)}---\n"
     )
     facts = replace(LLAMA, run=None)
-    after = metadata.read(render_facts(facts, repo_id="bob/Korean-Chat-7B", existing=text))
+    after = front_matter.read(render_facts(facts, repo_id="bob/Korean-Chat-7B", existing=text))
     assert after["model-index"][0]["results"][0] == theirs
     assert after["model-index"][0]["results"][1]["metrics"][0]["value"] == 2.93
     assert len(after["model-index"][0]["results"]) == 2
@@ -277,7 +277,7 @@ def _shape(text: str) -> list[str]:
     import re
 
     kinds = []
-    for token in MARKDOWN.parse(metadata.split(text)[1]):
+    for token in MARKDOWN.parse(front_matter.split(text)[1]):
         for inner in [token, *(token.children or [])]:
             if inner.type.startswith("html"):
                 kinds += re.findall(r"</?[a-z]+", inner.content)
@@ -294,7 +294,7 @@ def test_no_text_of_a_record_changes_the_cards_build(text):
     assert _shape(hostile) == _shape(quiet)
     assert [section.name for section in find(hostile)] == [s.name for s in find(quiet)]
     assert not any(section.edited for section in find(hostile))
-    assert "model-index" in metadata.read(hostile)
+    assert "model-index" in front_matter.read(hostile)
     assert render_facts(_hostile(LLAMA, text), repo_id=None, existing=hostile) == hostile
 
 
