@@ -18,7 +18,7 @@ from model_card.publishing.errors import KoSentError
 from model_card.publishing.sections import edits, merge
 from model_card.records import PLOTS_FOLDER
 from model_card.render.card import card_sections, languages_of, render_facts
-from model_card.scores import EVAL_RESULTS_PATH, eval_results
+from model_card.render.model_index import EVAL_RESULTS_PATH, eval_results
 from model_card.view import emotion_picture
 
 if TYPE_CHECKING:

@@ -177,7 +177,7 @@ def test_other_peoples_scores_stay_and_ours_are_replaced():
 
 
 def test_one_value_for_each_task_of_the_hubs_own_form():
-    from model_card.scores import eval_results
+    from model_card.render.model_index import eval_results
 
     (ours,) = LLAMA.results
     other = replace(ours, dataset=replace(ours.dataset, split="validation"))
