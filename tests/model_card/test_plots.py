@@ -12,7 +12,7 @@ from PIL import Image
 
 from model_card.facts import gather_folder
 from model_card.plots import emotion_plot, series, training_plots
-from model_card.reading import read_curve, read_validation
+from model_card.render.curves import read_curve, read_validation
 from tests.model_card.cards import RECORDS
 
 FACTS = gather_folder(RECORDS / "adapter")
