@@ -11,10 +11,10 @@ from typing import Any
 
 from model_card.facts import ADAPTER, FINETUNE, Facts
 from model_card.licenses import LICENSE_NAMES, LLAMA_FILES, NOTICE_PATH, llama
-from model_card.plots import TRAINING, series
 from model_card.publishing.markdown import Markdown, code, escape, fenced, hub_link
 from model_card.records import PLOTS_FOLDER, RUN_PATH, EvaluatedModel, Repo, Run
 from model_card.render.curves import read_curve, read_validation
+from model_card.render.plots import TRAINING, series
 from model_card.snippets import install, llama_cpp, snippet, vllm, wrapped
 from model_card.tables import (
     conversation_table,

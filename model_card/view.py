@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model_card.plots import emotion_metrics
 from model_card.records import PLOTS_FOLDER, Metric, Results, eval_path
+from model_card.render.plots import emotion_metrics
 from model_card.words import (
     HEADLINE,
     MAIN,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model_card.plots import series
+from model_card.render.plots import series
 
 ENOUGH = 8  # points, below which a curve has ends but no shape
 

@@ -11,8 +11,8 @@ import sys
 from PIL import Image
 
 from model_card.facts import gather_folder
-from model_card.plots import emotion_plot, series, training_plots
 from model_card.render.curves import read_curve, read_validation
+from model_card.render.plots import emotion_plot, series, training_plots
 from tests.model_card.cards import RECORDS
 
 FACTS = gather_folder(RECORDS / "adapter")
@@ -33,7 +33,7 @@ def test_the_same_records_give_the_same_bytes_under_any_settings(tmp_path):
     code = """
 import hashlib
 from model_card.facts import gather_folder
-from model_card.plots import emotion_plot, training_plots
+from model_card.render.plots import emotion_plot, training_plots
 from tests.model_card.cards import RECORDS
 facts = gather_folder(RECORDS / "adapter")
 plots = [*training_plots(facts.log_history).values(), emotion_plot(facts.results[0])]

@@ -360,8 +360,8 @@ def _report(children: dict[int, socket.socket]) -> None:
 
 def _warm_up(light: bool) -> None:
     """Fill what libraries keep for a process's life, where a fork can do without their threads."""
-    from model_card.plots import training_plots
     from model_card.render.card import LANGUAGES, _environment
+    from model_card.render.plots import training_plots
 
     if not light:
         from kosent_hub.metrics.kosent_score.form import _kiwi
