@@ -15,7 +15,7 @@ from model_card.publishing.markdown import Markdown, code, escape, fenced, hub_l
 from model_card.records import PLOTS_FOLDER, RUN_PATH, EvaluatedModel, Repo, Run
 from model_card.render.curves import read_curve, read_validation
 from model_card.render.plots import TRAINING, series
-from model_card.snippets import install, llama_cpp, snippet, vllm, wrapped
+from model_card.render.snippets import install, llama_cpp, snippet, vllm, wrapped
 from model_card.tables import (
     conversation_table,
     emotion_table,
