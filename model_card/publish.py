@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from model_card.base_repo import BaseRepo
 from model_card.facts import Facts, gather
-from model_card.generated import is_generated
 from model_card.publishing import front_matter
 from model_card.publishing.commit import Head, commit
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.sections import edits, merge
 from model_card.records import PLOTS_FOLDER
+from model_card.render.boilerplate import is_generated
 from model_card.render.card import card_sections, languages_of, render_facts
 from model_card.render.model_index import EVAL_RESULTS_PATH, eval_results
 from model_card.render.plots import emotion_plot, training_plots

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from model_card.context import context
 from model_card.facts import Facts
-from model_card.generated import is_generated
 from model_card.publishing import front_matter
 from model_card.publishing.markdown import escape
 from model_card.publishing.sections import find, merge
 from model_card.records import Results, Run
+from model_card.render.boilerplate import is_generated
 from model_card.render.metadata import card_metadata
 from model_card.words import LANGUAGES
 
