@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from model_card.context import context
 from model_card.facts import Facts
 from model_card.publishing import front_matter
 from model_card.publishing.markdown import escape
 from model_card.publishing.sections import find, merge
 from model_card.records import Results, Run
 from model_card.render.boilerplate import is_generated
+from model_card.render.context import context
 from model_card.render.metadata import card_metadata
 from model_card.words import LANGUAGES
 
