@@ -24,7 +24,7 @@ from kosent_hub.written import Written
 from model_card import conversations, records
 from model_card.publishing.errors import AGAIN, next_step
 from model_card.publishing.files import whole, write_whole
-from model_card.view import written as written_settings
+from model_card.render.view import written as written_settings
 
 
 def evaluate(args: argparse.Namespace, settings: dict[str, Any]) -> None:
