@@ -16,8 +16,7 @@ from model_card.records import PLOTS_FOLDER, RUN_PATH, EvaluatedModel, Repo, Run
 from model_card.render.curves import read_curve, read_validation
 from model_card.render.plots import TRAINING, series
 from model_card.render.snippets import install, llama_cpp, snippet, vllm, wrapped
-from model_card.render.view import Evaluation, evaluation
-from model_card.tables import (
+from model_card.render.tables import (
     conversation_table,
     emotion_table,
     headline_table,
@@ -28,6 +27,7 @@ from model_card.tables import (
     score_table,
     word,
 )
+from model_card.render.view import Evaluation, evaluation
 from model_card.words import KO, count, duration, fixed, percent, short
 
 

@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from model_card.conversations import Conversation
 from model_card.publishing.markdown import code, escape, fenced, html_text, hub_link, plain
 from model_card.publishing.sections import MARKER
-from model_card.tables import conversation_table, table
+from model_card.render.tables import conversation_table, table
 
 ATTACKS = [
     "<script>alert(1)</script>",
