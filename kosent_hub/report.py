@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from model_card.records import Metric, Results, Speed
-from model_card.words import EN, decimals, duration, fixed, metric_label, reference_label
+from model_card.render.labels import EN, decimals, duration, fixed, metric_label, reference_label
 
 
 def table(results: Results) -> str:

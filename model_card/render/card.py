@@ -14,8 +14,8 @@ from model_card.publishing.sections import find, merge
 from model_card.records import Results, Run
 from model_card.render.boilerplate import is_generated
 from model_card.render.context import context
+from model_card.render.labels import LANGUAGES
 from model_card.render.metadata import card_metadata
-from model_card.words import LANGUAGES
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -14,6 +14,7 @@ from model_card.licenses import LICENSE_NAMES, LLAMA_FILES, NOTICE_PATH, llama
 from model_card.publishing.markdown import Markdown, code, escape, fenced, hub_link
 from model_card.records import PLOTS_FOLDER, RUN_PATH, EvaluatedModel, Repo, Run
 from model_card.render.curves import read_curve, read_validation
+from model_card.render.labels import KO, count, duration, fixed, percent, short
 from model_card.render.plots import TRAINING, series
 from model_card.render.snippets import install, llama_cpp, snippet, vllm, wrapped
 from model_card.render.tables import (
@@ -28,7 +29,6 @@ from model_card.render.tables import (
     word,
 )
 from model_card.render.view import Evaluation, evaluation
-from model_card.words import KO, count, duration, fixed, percent, short
 
 
 def context(facts: Facts, repo_id: str | None, lang: str, *, both: bool) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 from model_card.facts import ADAPTER, Facts
 from model_card.publishing.markdown import HUB_ID
 from model_card.render.context import is_lora, name_of
+from model_card.render.labels import HUB_METRICS
 from model_card.render.model_index import model_index
-from model_card.words import HUB_METRICS
 
 
 def card_metadata(facts: Facts, repo_id: str | None) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 from model_card.publishing.front_matter import OUR_TASK, dump
 from model_card.publishing.markdown import HUB, HUB_ID, plain
 from model_card.records import Metric, Results, eval_path
+from model_card.render.labels import EN, metric_label
 from model_card.render.view import SAFETY, written
-from model_card.words import EN, metric_label
 
 EVAL_RESULTS_PATH = ".eval_results/kosent.yaml"
 SOURCE = "kosent-eval"

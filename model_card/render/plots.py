@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from model_card.records import Results
-from model_card.words import EMOTIONS_EN, EN, metric_label
+from model_card.render.labels import EMOTIONS_EN, EN, metric_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

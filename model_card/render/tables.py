@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from model_card.conversations import Conversation
 from model_card.publishing.markdown import Markdown, code, escape, html_text
+from model_card.render.labels import EN, KO, count
 from model_card.render.view import Evaluation, Score, Table
-from model_card.words import EN, KO, count
 
 WORDS = {
     "metric": ("지표", "Metric"),

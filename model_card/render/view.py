@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model_card.records import PLOTS_FOLDER, Metric, Results, eval_path
-from model_card.render.plots import emotion_metrics
-from model_card.words import (
+from model_card.render.labels import (
     HEADLINE,
     MAIN,
     Label,
@@ -20,6 +19,7 @@ from model_card.words import (
     percent,
     reference_label,
 )
+from model_card.render.plots import emotion_metrics
 
 SIGNIFICANT = 0.05
 SAFETY = "safety_"  # how names begin that are shown with the limits, not among the scores
