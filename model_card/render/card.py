@@ -84,7 +84,7 @@ def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(
-        loader=PackageLoader("model_card", "."),
+        loader=PackageLoader("model_card.render", "."),
         autoescape=False,
         finalize=escape,
         trim_blocks=True,
