@@ -147,7 +147,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _preview(arguments: argparse.Namespace) -> None:
     from model_card import local, remote
-    from model_card.preview import serve
+    from model_card.preview.server import serve
 
     folder = Path(arguments.source)
     if folder.is_dir():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from model_card.conversations import CONVERSATIONS_PATH
 from model_card.facts import Facts, gather_folder
-from model_card.preview import Card, Source, files_version, read_below
+from model_card.preview.server import Card, Source, files_version, read_below
 from model_card.publish import README, kept_edits, plots
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import write_whole

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from model_card.facts import Facts, gather
-from model_card.preview import Card, Source, files_version
+from model_card.preview.server import Card, Source, files_version
 from model_card.publish import README, plots
 from model_card.publishing.commit import Head, read_head
 from model_card.publishing.errors import KoSentError

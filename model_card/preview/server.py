@@ -244,4 +244,4 @@ def read_below(folder: Path, path: str) -> bytes | None:
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader
 
-    return Environment(loader=PackageLoader("model_card", "."), autoescape=True)
+    return Environment(loader=PackageLoader("model_card.preview.server", "."), autoescape=True)

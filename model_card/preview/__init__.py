@@ -1,0 +1,1 @@
+"""The page that shows a card as the Hub would."""
