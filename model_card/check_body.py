@@ -12,7 +12,7 @@ import yaml
 from markdown_it.token import Token
 
 from model_card.findings import ERROR, WARNING, CheckedCard, Finding
-from model_card.html import headings, is_relative, repo_path, slug
+from model_card.preview.html import headings, is_relative, repo_path, slug
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.sections import find
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from model_card.html import card_html
+from model_card.preview.html import card_html
 from model_card.publishing import front_matter
 from model_card.publishing.errors import KoSentError, explain
 

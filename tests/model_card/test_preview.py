@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from model_card.html import card_html
+from model_card.preview.html import card_html
 from tests.model_card.cards import RECORDS
 from tests.support import fork_server
 
