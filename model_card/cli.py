@@ -38,18 +38,18 @@ def _parser() -> argparse.ArgumentParser:
     _wording(render)
     render.set_defaults(command=_render)
 
-    check = commands.add_parser(
+    checker = commands.add_parser(
         "check", help="look for what is wrong with a card; exit status 2 if anything must be mended"
     )
-    _source(check)
-    check.add_argument(
+    _source(checker)
+    checker.add_argument(
         "--corpus",
         type=Path,
         metavar="DATASET",
         help="a dataset folder no sentence of which may show",
     )
-    check.add_argument("--json", action="store_true", help="print one JSON document")
-    check.set_defaults(command=_check)
+    checker.add_argument("--json", action="store_true", help="print one JSON document")
+    checker.set_defaults(command=_check)
 
     preview = commands.add_parser(
         "preview", help="show the card in a browser, on this machine only"

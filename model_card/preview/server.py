@@ -219,7 +219,7 @@ class _Handler(BaseHTTPRequestHandler):
 def files_version(folder: Path | None) -> str:
     """A text that changes when a template does, or a record or the README in `folder`."""
     here = Path(str(package_files("model_card")))
-    watched = [*here.glob("*.jinja"), *here.glob("static/*")]
+    watched = [*here.glob("*/*.jinja"), *here.glob("preview/static/*")]
     if folder is not None:
         watched += [folder / "README.md", *folder.glob("*.json"), *(folder / "kosent").rglob("*")]
     stamps = [

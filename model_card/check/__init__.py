@@ -1,0 +1,1 @@
+"""What is wrong with a card: the lint behind `kosent-card check`."""
