@@ -106,7 +106,7 @@ class _Pages:
         if rest == "version":
             return _Answer(self._source.version().encode(), "text/plain")
         if rest in STATIC:
-            return _Answer((package_files("model_card") / rest).read_bytes(), STATIC[rest])
+            return _Answer((package_files("model_card.preview") / rest).read_bytes(), STATIC[rest])
         card = self._card()
         if rest in ("", "diff"):
             return _Answer(_page(card, rest or "card").encode())
