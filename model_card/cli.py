@@ -118,15 +118,15 @@ def _check(arguments: argparse.Namespace) -> None:
     import dataclasses
     import json
 
-    from model_card import check
+    from model_card.check import checks
 
     folder = Path(arguments.source)
     card, said = (
-        check.check_folder(folder) if folder.is_dir() else check.check_repo(arguments.source)
+        checks.check_folder(folder) if folder.is_dir() else checks.check_repo(arguments.source)
     )
-    corpus = check.corpus_sentences(arguments.corpus) if arguments.corpus else frozenset()
-    findings = sorted([*check.check(card, corpus), *said])
-    bad = check.errors(findings)
+    corpus = checks.corpus_sentences(arguments.corpus) if arguments.corpus else frozenset()
+    findings = sorted([*checks.check(card, corpus), *said])
+    bad = checks.errors(findings)
     if arguments.json:
         document = {
             "source": arguments.source,
@@ -136,7 +136,7 @@ def _check(arguments: argparse.Namespace) -> None:
         }
         print(json.dumps(document, ensure_ascii=False, indent=2))
     elif findings:
-        print(check.as_text(findings))
+        print(checks.as_text(findings))
     if bad:
         raise KoSentError(f"{arguments.source}: {bad} to mend, {len(findings) - bad} to consider")
     print(

@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from model_card.check import check
+from model_card.check.checks import check
 from model_card.facts import gather_folder
 from model_card.findings import CheckedCard
 from model_card.local import write_card
