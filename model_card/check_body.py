@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import yaml
 from markdown_it.token import Token
 
-from model_card.findings import ERROR, WARNING, CheckedCard, Finding
+from model_card.check.card import ERROR, WARNING, CheckedCard, Finding
 from model_card.preview.html import headings, is_relative, repo_path, slug
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.sections import find

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import yaml
 
+from model_card.check.card import ERROR, WARNING, CheckedCard, Finding
 from model_card.facts import ADAPTER, QUANTIZED
 from model_card.facts import relation as relation_of
-from model_card.findings import ERROR, WARNING, CheckedCard, Finding
 from model_card.licenses import LICENSE_IDS
 from model_card.publishing.front_matter import load
 from model_card.publishing.markdown import HUB_ID

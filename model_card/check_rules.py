@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from model_card.findings import ERROR, WARNING, CheckedCard, Finding
+from model_card.check.card import ERROR, WARNING, CheckedCard, Finding
 from model_card.licenses import LLAMA_FILES, NOTICE_PATH, known_license, llama
 
 AIHUB = r"(?i)감성\s?대화\s?말뭉치|AI[\s-]?허브|AI[\s-]?Hub|aihub\.or\.kr"

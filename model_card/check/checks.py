@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model_card.base_repo import BaseRepo
+from model_card.check.card import ERROR, WARNING, Check, CheckedCard, Finding
 from model_card.check_body import check_code, check_links, check_markers, check_placeholders
 from model_card.check_metadata import (
     check_complete,
@@ -26,7 +27,6 @@ from model_card.check_rules import (
     check_secrets,
 )
 from model_card.facts import gather, gather_folder
-from model_card.findings import ERROR, WARNING, Check, CheckedCard, Finding
 from model_card.publish import README, with_license
 from model_card.publishing.errors import KoSentError
 

@@ -9,9 +9,9 @@ from functools import cache
 
 import pytest
 
+from model_card.check.card import CheckedCard
 from model_card.check.checks import check
 from model_card.facts import gather_folder
-from model_card.findings import CheckedCard
 from model_card.local import write_card
 from model_card.publish import plots
 from model_card.render.card import render_facts
