@@ -8,14 +8,14 @@ from pathlib import Path
 
 from model_card.base_repo import BaseRepo
 from model_card.check.card import ERROR, WARNING, Check, CheckedCard, Finding
-from model_card.check_body import check_code, check_links, check_markers, check_placeholders
-from model_card.check_metadata import (
+from model_card.check.metadata import (
     check_complete,
     check_model_index,
     check_relation,
     check_values,
     check_yaml,
 )
+from model_card.check_body import check_code, check_links, check_markers, check_placeholders
 from model_card.check_rules import (
     check_against,
     check_corpus,
