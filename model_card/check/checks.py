@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model_card.base_repo import BaseRepo
+from model_card.check.body import check_code, check_links, check_markers, check_placeholders
 from model_card.check.card import ERROR, WARNING, Check, CheckedCard, Finding
 from model_card.check.metadata import (
     check_complete,
@@ -15,7 +16,6 @@ from model_card.check.metadata import (
     check_values,
     check_yaml,
 )
-from model_card.check_body import check_code, check_links, check_markers, check_placeholders
 from model_card.check_rules import (
     check_against,
     check_corpus,
