@@ -16,7 +16,7 @@ from model_card.check.metadata import (
     check_values,
     check_yaml,
 )
-from model_card.check_rules import (
+from model_card.check.rules import (
     check_against,
     check_corpus,
     check_credit,
