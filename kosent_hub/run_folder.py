@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from model_card import records
-from model_card.local import record_files
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import write_whole
+from model_card.run_folder import record_files
 
 COMPLETE = "kosent-checkpoint.json"
 UNFINISHED = "kosent/unfinished.json"

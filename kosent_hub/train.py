@@ -236,7 +236,7 @@ def _conclude(folder: Path, push: Push | None) -> None:
     from kosent_hub import run_folder
     from kosent_hub.push import push as push_run
     from kosent_hub.push import push_merged
-    from model_card.local import write_card
+    from model_card.run_folder import write_card
 
     write_card(folder, None, None)
     print(folder)

@@ -93,7 +93,7 @@ def _wording(parser: argparse.ArgumentParser) -> None:
 
 
 def _render(arguments: argparse.Namespace) -> None:
-    from model_card.local import write_card
+    from model_card.run_folder import write_card
 
     folder = Path(arguments.source)
     if folder.is_dir():
@@ -146,12 +146,12 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _preview(arguments: argparse.Namespace) -> None:
-    from model_card import local, remote
+    from model_card import remote, run_folder
     from model_card.preview.server import serve
 
     folder = Path(arguments.source)
     if folder.is_dir():
-        source = local.preview_source(folder, arguments.language, arguments.repo_id)
+        source = run_folder.preview_source(folder, arguments.language, arguments.repo_id)
     else:
         source = remote.preview_source(arguments.source, arguments.language)
 
@@ -163,8 +163,8 @@ def _preview(arguments: argparse.Namespace) -> None:
 
 
 def _push(arguments: argparse.Namespace) -> None:
-    from model_card.local import record_files
     from model_card.publish import publish
+    from model_card.run_folder import record_files
 
     if not arguments.run.is_dir():
         raise KoSentError(f"{arguments.run}: no such folder; give the run folder of a training")

@@ -12,9 +12,9 @@ import pytest
 from model_card.check.card import CheckedCard
 from model_card.check.checks import check
 from model_card.facts import gather_folder
-from model_card.local import write_card
 from model_card.publish import plots
 from model_card.render.card import render_facts
+from model_card.run_folder import write_card
 from tests.model_card import wild
 from tests.model_card.cards import LLAMA, RECORDS
 

@@ -7,9 +7,9 @@ import shutil
 
 import pytest
 
-from model_card.local import record_files, write_card
 from model_card.publish import publish
 from model_card.publishing import front_matter
+from model_card.run_folder import record_files, write_card
 from tests.hub.validate import check_eval_results
 from tests.model_card.cards import RECORDS
 

@@ -49,7 +49,7 @@ MODULES = (*SCRIPTS.values(), "kosent_hub.push", "kosent_hub.train")
 # What a server imports besides: for the commands without torch, and for all.
 FOR_LIGHT = (
     *("dataset_builder.build", "dataset_builder.push", "matplotlib.figure"),
-    *("model_card.check.checks", "model_card.local", "model_card.publish"),
+    *("model_card.check.checks", "model_card.run_folder", "model_card.publish"),
 )
 FOR_ALL = (
     *("datasets", "evaluate", "peft", "sacrebleu", "trl", "kosent_hub.backends.transformers"),
