@@ -104,7 +104,7 @@ def _render(arguments: argparse.Namespace) -> None:
         print(f"next: kosent-card preview {arguments.source}", file=sys.stderr)
         return
     from model_card.publishing.files import write_whole
-    from model_card.remote import render_repo
+    from model_card.repo import render_repo
 
     text = render_repo(arguments.source, arguments.language, replace_edits=arguments.replace_edits)
     if arguments.output is None:
@@ -146,14 +146,14 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _preview(arguments: argparse.Namespace) -> None:
-    from model_card import remote, run_folder
+    from model_card import repo, run_folder
     from model_card.preview.server import serve
 
     folder = Path(arguments.source)
     if folder.is_dir():
         source = run_folder.preview_source(folder, arguments.language, arguments.repo_id)
     else:
-        source = remote.preview_source(arguments.source, arguments.language)
+        source = repo.preview_source(arguments.source, arguments.language)
 
     def announce(address: str) -> None:
         print(address, flush=True)

@@ -12,8 +12,8 @@ from model_card.publish import README, kept_edits, plots
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import write_whole
 from model_card.records import EVAL_FOLDER, LOG_HISTORY_PATH, RUN_PATH, dumps, eval_path
-from model_card.remote import readme_of
 from model_card.render.card import render_facts
+from model_card.repo import readme_of
 
 
 def folder_facts(folder: Path) -> Facts:

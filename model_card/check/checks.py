@@ -79,7 +79,7 @@ def check_repo(repo_id: str) -> tuple[CheckedCard, list[Finding]]:
     """The card of a repo on the Hub, and what the Hub itself says about its metadata."""
     from huggingface_hub import HfApi
 
-    from model_card.remote import repo_head
+    from model_card.repo import repo_head
 
     api = HfApi()
     head = repo_head(repo_id)
