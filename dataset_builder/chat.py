@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import aihub, arrays
+from . import arrays, editions
 from .labels import name_labels
 from .report import Findings, places
 from .texts import are_something, loose, trimmed
@@ -95,7 +95,7 @@ class Dialogues:
 
 
 def dialogues(
-    raw: aihub.Raw, split: str, file: str, system_prompt: str, findings: Findings
+    raw: editions.Raw, split: str, file: str, system_prompt: str, findings: Findings
 ) -> Dialogues:
     """The source's dialogues; what is dropped or trimmed on the way is noted in `findings`."""
     count = len(raw.table)
@@ -124,7 +124,7 @@ def dialogues(
 
 
 def _account(
-    there: np.ndarray, run: np.ndarray, raw: aihub.Raw, file: str, findings: Findings
+    there: np.ndarray, run: np.ndarray, raw: editions.Raw, file: str, findings: Findings
 ) -> None:
     """Note each dropped row and each trimmed turn."""
     lines = arrays.numbers(raw.table["line"])
@@ -147,7 +147,7 @@ def _account(
     }.items():
         findings.trimmed.add(reason, file, places(lines, each.any(axis=1)), int(each.sum()))
     for reason, line in raw.faults:
-        where = findings.trimmed if reason == aihub.NOT_TEXT else findings.dropped
+        where = findings.trimmed if reason == editions.NOT_TEXT else findings.dropped
         where.add(reason, file, [line])
     counts = findings.utterances
     counts["read"] += int(there.sum())

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import aihub, chat, splits
+from . import chat, editions, splits
 from .report import Findings
 from .sources import SourceError, legible, sha256, walk
 
@@ -85,26 +85,26 @@ def read_corpus(source: Path, options: Options, leave_out: Path | None = None) -
 
 def choose(
     source: Path, prefer: str | None, findings: Findings, leave_out: Path | None = None
-) -> dict[str, aihub.Source]:
+) -> dict[str, editions.Source]:
     """One source for train and, if there is any, one for test; the others are noted as left."""
-    recognised: list[aihub.Source] = []
+    recognised: list[editions.Source] = []
     disks: dict[Path, None] = {}
     for file in walk(source, leave_out):
-        found = aihub.recognise(file)
+        found = editions.recognise(file)
         if isinstance(found, str):
             findings.left.append({"file": file.name, "why": found})
         elif found is not None:
             recognised.append(found)
     if not recognised:
         looked = findings.left[0] if findings.left else None
-        kinds = ", ".join(aihub.CONTAINERS)
+        kinds = ", ".join(editions.CONTAINERS)
         seen = f"{looked['file']}: {looked['why']}" if looked else f"no {kinds} or .zip of them"
         raise SourceError(
             f"{source}: nothing here is the 감성 대화 말뭉치 ({seen}); "
             'see README, "Getting the data"'
         )
-    by_split = _by_split(recognised, aihub.split_of(source.resolve().name), findings)
-    chosen: dict[str, aihub.Source] = {}
+    by_split = _by_split(recognised, editions.split_of(source.resolve().name), findings)
+    chosen: dict[str, editions.Source] = {}
     for split, candidates in by_split.items():
         chosen[split], left = _best(split, candidates, prefer)
         chosen[split].file.refuse_large()
@@ -144,12 +144,12 @@ def _summed(left: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _by_split(
-    recognised: list[aihub.Source], fallback: str | None, findings: Findings
-) -> dict[str, list[aihub.Source]]:
+    recognised: list[editions.Source], fallback: str | None, findings: Findings
+) -> dict[str, list[editions.Source]]:
     """Train and test candidates; paths that name no split are train if no other path names one."""
     named = [one for one in recognised if one.split]
     unnamed = [one for one in recognised if not one.split]
-    by_split: dict[str, list[aihub.Source]] = {}
+    by_split: dict[str, list[editions.Source]] = {}
     for one in named:
         by_split.setdefault(str(one.split), []).append(one)
     if not named:
@@ -162,16 +162,16 @@ def _by_split(
 
 
 def _best(
-    split: str, candidates: list[aihub.Source], prefer: str | None
-) -> tuple[aihub.Source, list[aihub.Source]]:
+    split: str, candidates: list[editions.Source], prefer: str | None
+) -> tuple[editions.Source, list[editions.Source]]:
     """The preferred candidate and the others; two that rank alike are the user's to choose from."""
 
-    def rank(one: aihub.Source) -> tuple[bool, bool, int, int]:
+    def rank(one: editions.Source) -> tuple[bool, bool, int, int]:
         return (
             not (prefer and _preferred(one, prefer)),
-            aihub.RAW in one.file.name,
-            aihub.EDITION_ORDER.index(one.edition),
-            list(aihub.CONTAINERS.values()).index(one.container),
+            editions.RAW in one.file.name,
+            editions.EDITION_ORDER.index(one.edition),
+            list(editions.CONTAINERS.values()).index(one.container),
         )
 
     first, *others = sorted(candidates, key=rank)
@@ -184,17 +184,17 @@ def _best(
     return first, others
 
 
-def _preferred(one: aihub.Source, prefer: str) -> bool:
-    if prefer in aihub.EDITION_ORDER or prefer in aihub.CONTAINERS.values():
+def _preferred(one: editions.Source, prefer: str) -> bool:
+    if prefer in editions.EDITION_ORDER or prefer in editions.CONTAINERS.values():
         return prefer in (one.edition, one.container)
     return prefer in one.file.name
 
 
 def _read(
-    chosen: dict[str, aihub.Source], system_prompt: str, findings: Findings
+    chosen: dict[str, editions.Source], system_prompt: str, findings: Findings
 ) -> Iterator[tuple[str, chat.Dialogues]]:
     for split, source in chosen.items():
-        raw = aihub.read(source)
+        raw = editions.read(source)
         name = source.file.name
         yield split, chat.dialogues(raw, split, name, system_prompt, findings)
         findings.read.append(

@@ -19,10 +19,10 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from .aihub import CONTAINERS
 from .arrays import texts
 from .chat import SCHEMA, SYSTEM_PROMPT
 from .corpus import SEED, Options, read_corpus
+from .editions import CONTAINERS
 from .labels import name_labels
 from .report import Findings
 from .sources import SourceError, content_hash

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import aihub, arrays, taxonomy
+from . import arrays, editions, taxonomy
 from .report import Labels
 from .texts import NOTHING, trimmed
 
@@ -16,7 +16,7 @@ def name_labels(table: pa.Table, file: str, notes: Labels) -> dict[str, pa.Array
     lines = arrays.numbers(table["line"])
     found = {
         kind: _named(kind, trimmed(table[kind].combine_chunks()), lines, file, notes)
-        for kind in aihub.LABELS
+        for kind in editions.LABELS
     }
     majors, minors = (
         pc.fill_null(found[kind], arrays.text("")).dictionary_encode()
