@@ -15,7 +15,7 @@ from model_card.publishing.files import hold
 from . import card, folder, origin, splits
 from .corpus import Corpus, Options, read_corpus
 from .counts import count
-from .report import SCHEMA_VERSION
+from .losses import SCHEMA_VERSION
 from .sources import SourceError
 
 

@@ -14,7 +14,7 @@ from model_card.publishing import front_matter, markdown, sections
 
 from . import origin, taxonomy
 from .chat import SCHEMA
-from .report import REASONS
+from .losses import REASONS
 
 NAME = "KoSent 감성 대화"
 PLOT = "emotions.png"

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from . import arrays, editions
 from .labels import name_labels
-from .report import Findings, places
+from .losses import Findings, places
 from .texts import are_something, loose, trimmed
 
 SYSTEM_PROMPT = "당신은 감정을 공감해주는 챗봇입니다."

@@ -157,7 +157,7 @@ def _push(arguments: argparse.Namespace) -> None:
 
 def _findings(report: dict[str, Any]) -> list[str]:
     """What the build noticed, a line each."""
-    from .report import REASONS
+    from .losses import REASONS
 
     lines = [
         f"Read {one['file']} as {one['split']}: {one['rows']:,} rows, edition {one['edition']}"

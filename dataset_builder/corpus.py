@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import chat, editions, splits
-from .report import Findings
+from .losses import Findings
 from .sources import SourceError, legible, sha256, walk
 
 VALIDATION_FRACTION = 0.02

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import arrays, taxonomy
-from .report import LONGEST_LABEL
+from .losses import LONGEST_LABEL
 
 LABELS = ("emotion_code", "emotion_major", "situation", "age", "gender", "disease", "turns")
 UNKNOWN = "unknown"

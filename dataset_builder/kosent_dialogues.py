@@ -24,7 +24,7 @@ from .chat import SCHEMA, SYSTEM_PROMPT
 from .corpus import SEED, Options, read_corpus
 from .editions import CONTAINERS
 from .labels import name_labels
-from .report import Findings
+from .losses import Findings
 from .sources import SourceError, content_hash
 from .splits import carve
 from .tables import decode

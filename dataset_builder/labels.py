@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import arrays, editions, taxonomy
-from .report import Labels
+from .losses import Labels
 from .texts import NOTHING, trimmed
 
 

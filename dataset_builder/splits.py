@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from . import arrays
 from .chat import ROLES, Dialogues
-from .report import Findings, places
+from .losses import Findings, places
 from .texts import loose
 
 
