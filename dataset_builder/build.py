@@ -12,7 +12,7 @@ from typing import Any
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import hold
 
-from . import card, folder, origin, splits
+from . import card, folder, provenance, splits
 from .corpus import Corpus, Options, read_corpus
 from .counts import count
 from .losses import SCHEMA_VERSION
@@ -47,11 +47,11 @@ def build(
             _refuse_losses(corpus)
         progress(f"Writing {out}")
         with folder.replacing(out) as new:
-            return _write(corpus, origin.of(source), options, new, out)
+            return _write(corpus, provenance.of(source), options, new, out)
 
 
 def _write(
-    corpus: Corpus, come_from: origin.Origin, options: Options, new: Path, out: Path
+    corpus: Corpus, come_from: provenance.Origin, options: Options, new: Path, out: Path
 ) -> dict[str, Any]:
     rows = {split: part.rows() for split, part in corpus.splits.items()}
     with ThreadPoolExecutor() as pool:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from model_card.publishing import front_matter, markdown, sections
 
-from . import origin, taxonomy
+from . import provenance, taxonomy
 from .chat import SCHEMA
 from .losses import REASONS
 
@@ -52,7 +52,7 @@ def body(
         system_prompt=report["options"]["system_prompt"],
         emotions=taxonomy.EMOTIONS,
         english=taxonomy.ENGLISH,
-        aihub_page=origin.AIHUB_PAGE,
+        aihub_page=provenance.AIHUB_PAGE,
         repo_id=repo_id,
         plot=plot,
     )
@@ -112,8 +112,8 @@ def _template() -> jinja2.Template:
 
 
 def _license(report: dict[str, Any]) -> dict[str, str]:
-    if report["corpus"] == origin.AIHUB:
-        link = origin.AIHUB_PAGE
+    if report["corpus"] == provenance.AIHUB:
+        link = provenance.AIHUB_PAGE
         return {"license": "other", "license_name": "aihub-terms", "license_link": link}
     own = {"license_name": "own-license"} if report["license"] == "other" else {}
     return {"license": report["license"], **own}
