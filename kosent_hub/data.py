@@ -14,8 +14,9 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub import rendering, strangers
+from kosent_hub import rendering
 from kosent_hub.model import render, render_kwargs, template_text, turn_end
+from kosent_hub.models import untrusted
 from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
@@ -278,7 +279,7 @@ def corpus(dataset: str, revision: str | None) -> str | None:
             return None
     elif not Path(path).is_file():
         return None
-    found = strangers.read_settings(Path(path), f"{dataset}/report.json").get("corpus")
+    found = untrusted.read_settings(Path(path), f"{dataset}/report.json").get("corpus")
     return found if isinstance(found, str) else None
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub import rendering, strangers
+from kosent_hub import rendering
+from kosent_hub.models import untrusted
 from model_card.publishing.errors import KoSentError
 from model_card.records import Repo
 
@@ -34,7 +35,7 @@ def resolve(repo_id_or_path: str, revision: str | None = None, repo_type: str = 
     """
     path = Path(repo_id_or_path)
     if path.is_dir():
-        strangers.check_folder(path)
+        untrusted.check_folder(path)
         name = repo_id_or_path.rstrip("/")
         return Repo(name if _HUB_ID.fullmatch(name) else path.resolve().name, None, local=True)
 
@@ -53,7 +54,7 @@ def resolve(repo_id_or_path: str, revision: str | None = None, repo_type: str = 
         repo_id_or_path, repo_type=repo_type, revision=revision, files_metadata=True
     )
     files = {file.rfilename: file.size for file in getattr(found, "siblings", None) or []}
-    strangers.check_files(repo_id_or_path, files)
+    untrusted.check_files(repo_id_or_path, files)
     return Repo(repo_id_or_path, found.sha)
 
 
@@ -82,7 +83,7 @@ def load_tokenizer(
     """
     from transformers import AutoTokenizer
 
-    with strangers.explained(model_id):
+    with untrusted.explained(model_id):
         tokenizer = AutoTokenizer.from_pretrained(
             model_id, revision=revision, trust_remote_code=trust_remote_code
         )
@@ -175,7 +176,7 @@ def load_base(
     from transformers import AutoModelForCausalLM
 
     device = PartialState().device
-    with strangers.explained(model_id):
+    with untrusted.explained(model_id):
         return AutoModelForCausalLM.from_pretrained(
             model_id,
             revision=revision,

@@ -14,7 +14,7 @@ from kosent_hub import device
 from kosent_hub.backends import Request, prompts
 from kosent_hub.backends.locating import Located, locate
 from kosent_hub.backends.packing import pack
-from kosent_hub.strangers import check_size, explained
+from kosent_hub.models.untrusted import check_size, explained
 from model_card.publishing.errors import KoSentError
 
 # Of the adapter's effect, what rounding the merged weights may undo or add.

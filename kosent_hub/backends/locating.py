@@ -13,7 +13,7 @@ from transformers.utils import cached_file
 
 from kosent_hub.backends import Request, prompts
 from kosent_hub.model import resolve
-from kosent_hub.strangers import base_of, explained, read_settings
+from kosent_hub.models.untrusted import base_of, explained, read_settings
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel, Repo
 

@@ -1,0 +1,1 @@
+"""Training: recipe, checks before the first step, plan, trainer, run folder and its record."""
