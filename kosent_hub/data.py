@@ -14,9 +14,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub import rendering
 from kosent_hub.model import render, render_kwargs, template_text, turn_end
-from kosent_hub.models import untrusted
+from kosent_hub.models import template_limits, untrusted
 from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
@@ -207,7 +206,7 @@ def _marked_text(
 
     variables = {**tokenizer.special_tokens_map, **render_kwargs(tokenizer)}
     try:
-        with rendering.bounded(tokenizer.name_or_path):
+        with template_limits.bounded(tokenizer.name_or_path):
             rendered: Any = render_jinja_template(
                 conversations=[list(messages)],
                 chat_template=template,

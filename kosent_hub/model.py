@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub import rendering
-from kosent_hub.models import untrusted
+from kosent_hub.models import template_limits, untrusted
 from model_card.publishing.errors import KoSentError
 from model_card.records import Repo
 
@@ -92,7 +91,7 @@ def load_tokenizer(
             f"{model_id}: its tokenizer has no chat template; "
             "use the Instruct (or chat) version of this model"
         )
-    rendering.check_template(template_text(tokenizer), model_id)
+    template_limits.check_template(template_text(tokenizer), model_id)
     tokenizer.pad_token = _pad_token(tokenizer)
     return tokenizer
 
@@ -127,11 +126,11 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, Any]
 
     where = tokenizer.name_or_path
     try:
-        with rendering.bounded(where):
+        with template_limits.bounded(where):
             text = tokenizer.apply_chat_template(
                 list(messages), tokenize=False, **render_kwargs(tokenizer)
             )
-        return rendering.check_text(str(text), where)
+        return template_limits.check_text(str(text), where)
     except TemplateError as error:
         roles = ", ".join(str(message.get("role")) for message in messages)
         raise KoSentError(

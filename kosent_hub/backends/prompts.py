@@ -6,8 +6,8 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub import rendering
 from kosent_hub.model import load_tokenizer, render_kwargs, turn_end
+from kosent_hub.models import template_limits
 from kosent_hub.samples import Messages, Sample
 from model_card.publishing.errors import KoSentError
 
@@ -53,14 +53,14 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> str:
 
     where = tokenizer.name_or_path
     try:
-        with rendering.bounded(where):
+        with template_limits.bounded(where):
             text = tokenizer.apply_chat_template(
                 list(messages),
                 add_generation_prompt=True,
                 tokenize=False,
                 **render_kwargs(tokenizer),
             )
-        return rendering.check_text(str(text), where)
+        return template_limits.check_text(str(text), where)
     except TemplateError as error:
         roles = ", ".join(message["role"] for message in messages)
         raise KoSentError(
