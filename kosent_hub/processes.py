@@ -26,7 +26,7 @@ def holding(folder: Path, command: str) -> AbstractContextManager[None]:
 
 def begin() -> None:
     """Find the other processes, and this one's GPU; a process alone has nothing to find."""
-    from kosent_hub.device import use_all_cores
+    from kosent_hub.models.device import use_all_cores
 
     use_all_cores()
     wait()

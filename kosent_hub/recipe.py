@@ -164,7 +164,7 @@ def _for_device(values: dict[str, Any], flags: Sequence[str]) -> list[str]:
     """What a recipe leaves to the device: `dtype: auto`, and where there is no card, the CPU."""
     import torch
 
-    from kosent_hub.device import compute_dtype
+    from kosent_hub.models.device import compute_dtype
 
     added = []
     said = {flag[2:].split("=")[0].replace("-", "_") for flag in flags if flag.startswith("--")}

@@ -80,9 +80,10 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
     from peft import NoMatchingPeftModuleError
     from trl import get_peft_config, get_quantization_config
 
-    from kosent_hub import data, device, preflight, run_folder
+    from kosent_hub import data, preflight, run_folder
     from kosent_hub.checkpoints import PushCheckpoints
     from kosent_hub.model import load_base, load_tokenizer, resolve
+    from kosent_hub.models import device
     from kosent_hub.record import record
     from kosent_hub.trainer import AssistantTrainer
     from model_card import records

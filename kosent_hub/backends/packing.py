@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from transformers import PreTrainedModel
 
-from kosent_hub import device
+from kosent_hub.models import device
 
 # torch.compile's own operators for this: not documented, so looked for before they are used.
 OPERATORS = ("_reorder_linear_weight", "_linear_pointwise")

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
-from kosent_hub import device
 from kosent_hub.backends import Fit, Reply, Request, prompts
 from kosent_hub.backends.fitting import spans
 from kosent_hub.backends.locating import (
@@ -23,6 +22,7 @@ from kosent_hub.backends.locating import (
 )
 from kosent_hub.data import encoder
 from kosent_hub.model import template_sha256
+from kosent_hub.models import device
 from kosent_hub.samples import Sample
 from model_card.publishing.errors import KoSentError
 

@@ -116,7 +116,7 @@ def test_scoring_18000_pairs_takes_less_than_a_minute(dataset):
 
 PEAK = """
 import sys
-from kosent_hub.device import peak_rss
+from kosent_hub.models.device import peak_rss
 from kosent_hub.evaluate import main
 status = main(sys.argv[1:])
 print(peak_rss())
