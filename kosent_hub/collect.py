@@ -12,9 +12,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from kosent_hub import backends, processes
+from kosent_hub import backends
 from kosent_hub.backends import Backend, Fit, Reply, Request
 from kosent_hub.completions import Completions, keys
+from kosent_hub.models import distributed
 from kosent_hub.samples import Sample
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel, Speed
@@ -56,8 +57,8 @@ def collect(
         asides.fill(backend.replies)
         fits = _Part("fit", backend, samples, store)
         fits.fill(backend.fits)
-    processes.wait()
-    if processes.rank() != 0:
+    distributed.wait()
+    if distributed.rank() != 0:
         return None
     store.read()
     found = replies.records()
@@ -135,7 +136,7 @@ class _Part:
         return [
             i
             for i, sample in enumerate(self.samples)
-            if numbers[sample.dialogue_id] % processes.count() == processes.rank()
+            if numbers[sample.dialogue_id] % distributed.count() == distributed.rank()
         ]
 
 

@@ -11,11 +11,12 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from kosent_hub import preflight, processes, safety
+from kosent_hub import preflight, safety
 from kosent_hub.backends import Request
 from kosent_hub.collect import Outcome, collect
 from kosent_hub.completions import Completions
 from kosent_hub.model import resolve
+from kosent_hub.models import distributed
 from kosent_hub.report import table
 from kosent_hub.results import Columns, compute
 from kosent_hub.samples import Sample, load_samples, system_prompt
@@ -43,9 +44,9 @@ def evaluate(args: argparse.Namespace, settings: dict[str, Any]) -> None:
     written = Written(system_prompt(samples), safety.load() if with_safety else [])
     place = _place(args.model, dataset)
     folder = args.output or place.with_name(place.name + records.suffix(settings))
-    with processes.holding(folder, "kosent-eval"):
+    with distributed.holding(folder, "kosent-eval"):
         before = _results_in(folder)
-        processes.begin()
+        distributed.begin()
         # Other settings may have had the same replies made, as with another embedder.
         others = [] if args.fresh or args.output else place.parent.glob(f"{escape(place.name)}*")
         beside = [other for other in others if other != folder]
@@ -80,7 +81,7 @@ def _outcomes(
     beside: Sequence[Path],
 ) -> list[Outcome]:
     """What each model did; nothing in any process but the first."""
-    store = Completions(folder, processes.rank(), beside)
+    store = Completions(folder, distributed.rank(), beside)
     if args.fresh:
         _forget(store)
     found = [collect(args.backend, r, samples, written.samples, store) for r in requests]
@@ -151,10 +152,10 @@ def _named(results: records.Results) -> str:
 
 def _forget(store: Completions) -> None:
     """Start over, in all processes, before any of them writes."""
-    processes.wait()
-    if processes.rank() == 0:
+    distributed.wait()
+    if distributed.rank() == 0:
         store.forget()
-    processes.wait()
+    distributed.wait()
     store.found = {}
 
 

@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(argv: Sequence[str]) -> None:
     """Train as `argv` says; raises KoSentError for everything the user can mend."""
-    from kosent_hub import processes, recipe
+    from kosent_hub import recipe
+    from kosent_hub.models import distributed
 
     if {"-h", "--help"} & set(argv):
         print(HELP.format(recipes=", ".join(recipe.packaged())))
@@ -69,7 +70,7 @@ def train(argv: Sequence[str]) -> None:
     _quiet()
     settings = recipe.parse(argv)
     looks = settings.extra.inspect  # and writes nothing
-    with nullcontext() if looks else processes.holding(settings.folder, "kosent_hub.train"):
+    with nullcontext() if looks else distributed.holding(settings.folder, "kosent_hub.train"):
         _train(settings, argv)
 
 
