@@ -14,8 +14,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub.model import render, render_kwargs, template_text, turn_end
 from kosent_hub.models import template_limits, untrusted
+from kosent_hub.models.tokenizer import render, render_kwargs, template_text, turn_end
 from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from kosent_hub import preflight, safety
 from kosent_hub.backends import Request
 from kosent_hub.collect import Outcome, collect
 from kosent_hub.completions import Completions
-from kosent_hub.model import resolve
 from kosent_hub.models import distributed
+from kosent_hub.models.tokenizer import resolve
 from kosent_hub.report import table
 from kosent_hub.results import Columns, compute
 from kosent_hub.samples import Sample, load_samples, system_prompt

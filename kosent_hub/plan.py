@@ -206,7 +206,7 @@ def count(dataset: str, settings: Mapping[str, Any]) -> Data:
     from trl import ScriptArguments
 
     from kosent_hub import data
-    from kosent_hub.model import load_tokenizer, resolve
+    from kosent_hub.models.tokenizer import load_tokenizer, resolve
 
     revision = resolve(dataset, repo_type="dataset").revision
     dialogues = data.load(ScriptArguments(dataset_name=dataset), revision, False)["train"]

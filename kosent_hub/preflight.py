@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kosent_hub.memory import GIB
-from kosent_hub.model import resolve
+from kosent_hub.models.tokenizer import resolve
 from model_card.publishing.errors import HubUnavailable, KoSentError, explain
 
 if TYPE_CHECKING:

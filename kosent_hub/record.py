@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub.model import render_kwargs, template_sha256
 from kosent_hub.models import device
+from kosent_hub.models.tokenizer import render_kwargs, template_sha256
 from model_card import records
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kosent_hub.collect import Outcome
-from kosent_hub.model import resolve
+from kosent_hub.models.tokenizer import resolve
 
 OPTIONS = (
     "revision", "baseline", "dataset_revision", "limit", "safety", "backend", "engine_arg",

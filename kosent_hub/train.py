@@ -83,8 +83,8 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
 
     from kosent_hub import data, preflight, run_folder
     from kosent_hub.checkpoints import PushCheckpoints
-    from kosent_hub.model import load_base, load_tokenizer, resolve
     from kosent_hub.models import device
+    from kosent_hub.models.tokenizer import load_base, load_tokenizer, resolve
     from kosent_hub.record import record
     from kosent_hub.trainer import AssistantTrainer
     from model_card import records

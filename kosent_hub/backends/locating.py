@@ -12,7 +12,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.utils import cached_file
 
 from kosent_hub.backends import Request, prompts
-from kosent_hub.model import resolve
+from kosent_hub.models.tokenizer import resolve
 from kosent_hub.models.untrusted import base_of, explained, read_settings
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel, Repo

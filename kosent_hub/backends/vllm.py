@@ -21,8 +21,8 @@ from kosent_hub.backends.locating import (
     locate,
 )
 from kosent_hub.data import encoder
-from kosent_hub.model import template_sha256
 from kosent_hub.models import device
+from kosent_hub.models.tokenizer import template_sha256
 from kosent_hub.samples import Sample
 from model_card.publishing.errors import KoSentError
 

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from kosent_hub.data import IGNORED, Encoder, encoder, show
-from kosent_hub.model import load_tokenizer, render, render_kwargs, template_sha256, turn_end
+from kosent_hub.models.tokenizer import (
+    load_tokenizer,
+    render,
+    render_kwargs,
+    template_sha256,
+    turn_end,
+)
 from model_card.publishing.errors import KoSentError
 
 TRL = resources.files("trl") / "chat_templates"
