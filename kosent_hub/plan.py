@@ -205,13 +205,13 @@ def count(dataset: str, settings: Mapping[str, Any]) -> Data:
     """The dataset's training split, counted with the base's own tokenizer and template."""
     from trl import ScriptArguments
 
-    from kosent_hub import data
+    from kosent_hub import data as encoding
     from kosent_hub.models.tokenizer import load_tokenizer, resolve
 
     revision = resolve(dataset, repo_type="dataset").revision
-    dialogues = data.load(ScriptArguments(dataset_name=dataset), revision, False)["train"]
+    dialogues = encoding.load(ScriptArguments(dataset_name=dataset), revision, False)["train"]
     tokenizer = load_tokenizer(str(settings["model_name_or_path"]))
-    _, counts = data.encoder(tokenizer).fit(dialogues, settings["max_length"])
+    _, counts = encoding.encoder(tokenizer).fit(dialogues, settings["max_length"])
     return from_counts(counts, f"{dataset}, counted")
 
 
