@@ -205,7 +205,7 @@ def count(dataset: str, settings: Mapping[str, Any]) -> Data:
     """The dataset's training split, counted with the base's own tokenizer and template."""
     from trl import ScriptArguments
 
-    from kosent_hub import data as encoding
+    from kosent_hub.models import encoding
     from kosent_hub.models.tokenizer import load_tokenizer, resolve
 
     revision = resolve(dataset, repo_type="dataset").revision

@@ -15,7 +15,7 @@ from kosent_hub.models.tokenizer import resolve
 from model_card.publishing.errors import HubUnavailable, KoSentError, explain
 
 if TYPE_CHECKING:
-    from kosent_hub.data import Counts
+    from kosent_hub.models.encoding import Counts
     from kosent_hub.plan import Card
     from kosent_hub.recipe import Settings
 

@@ -15,7 +15,7 @@ from kosent_hub.models.tokenizer import render_kwargs, template_sha256
 from model_card import records
 
 if TYPE_CHECKING:
-    from kosent_hub.data import Counts
+    from kosent_hub.models.encoding import Counts
     from kosent_hub.recipe import Settings
     from kosent_hub.trainer import AssistantTrainer
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from model_card.publishing.errors import KoSentError, next_step, run_command
 
 if TYPE_CHECKING:
-    from kosent_hub.data import Counts
+    from kosent_hub.models.encoding import Counts
     from kosent_hub.recipe import Push, Settings
 
 HELP = """usage: accelerate launch -m kosent_hub.train --config RECIPE [--any_field value ...]
@@ -81,9 +81,9 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
     from peft import NoMatchingPeftModuleError
     from trl import get_peft_config, get_quantization_config
 
-    from kosent_hub import data, preflight, run_folder
+    from kosent_hub import preflight, run_folder
     from kosent_hub.checkpoints import PushCheckpoints
-    from kosent_hub.models import device
+    from kosent_hub.models import device, encoding
     from kosent_hub.models.tokenizer import load_base, load_tokenizer, resolve
     from kosent_hub.record import record
     from kosent_hub.trainer import AssistantTrainer
@@ -103,16 +103,16 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
 
     # The data: the same text as in evaluation, of which the assistant's turns are learned.
     tokenizer = load_tokenizer(model_id, base.revision)
-    encoder = data.encoder(tokenizer)
+    encoder = encoding.encoder(tokenizer)
     with process.main_process_first():
-        splits = data.load(settings.script, source.revision, args.eval_strategy != "no")
+        splits = encoding.load(settings.script, source.revision, args.eval_strategy != "no")
     samples, counts = {}, {}
     for name, dialogues in splits.items():
         samples[name], counts[name] = encoder.fit(dialogues, args.max_length)
         _report(name, counts[name], args.max_length)
     if settings.extra.inspect:
         for sample in samples["train"][: settings.extra.inspect]:
-            print(data.show(tokenizer, sample), end="\n\n")
+            print(encoding.show(tokenizer, sample), end="\n\n")
         return
     if "validation" not in samples:
         args.eval_strategy, args.eval_on_start = "no", False
@@ -125,7 +125,7 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
 
     # The run folder: new, or taken up again.
     facts = run_folder.Facts(
-        base, source, data.digest(samples["train"]), settings.told(settings.asked - FREE)
+        base, source, encoding.digest(samples["train"]), settings.told(settings.asked - FREE)
     )
     with process.main_process_first():
         if process.is_main_process:
@@ -184,10 +184,10 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
                 source.revision,
                 source.local,
                 rows={name: count.samples for name, count in counts.items()},
-                source=data.corpus(dataset_id, source.revision),
+                source=encoding.corpus(dataset_id, source.revision),
             ),
             counts=counts["train"],
-            system_prompt=data.system_prompt(splits["train"]),
+            system_prompt=encoding.system_prompt(splits["train"]),
             trainer=trainer,
         )
         run_folder.finish(folder, run, trainer.state.log_history)

@@ -29,7 +29,7 @@ from transformers import (
 )
 from trl import SFTTrainer
 
-from kosent_hub.data import IGNORED
+from kosent_hub.models.encoding import IGNORED
 from kosent_hub.run_folder import COMPLETE, complete
 
 if TYPE_CHECKING:

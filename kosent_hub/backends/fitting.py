@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from kosent_hub.backends import Fit
-from kosent_hub.data import IGNORED, encoder
+from kosent_hub.models.encoding import IGNORED, encoder
 from kosent_hub.samples import Sample
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from kosent_hub.backends.locating import (
     cached,
     locate,
 )
-from kosent_hub.data import encoder
 from kosent_hub.models import device
+from kosent_hub.models.encoding import encoder
 from kosent_hub.models.tokenizer import template_sha256
 from kosent_hub.samples import Sample
 from model_card.publishing.errors import KoSentError

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kosent_hub.data import IGNORED, Encoder, encoder, show
+from kosent_hub.models.encoding import IGNORED, Encoder, encoder, show
 from kosent_hub.models.tokenizer import (
     load_tokenizer,
     render,

@@ -53,7 +53,12 @@ FOR_LIGHT = (
 )
 FOR_ALL = (
     *("datasets", "evaluate", "peft", "sacrebleu", "trl", "kosent_hub.backends.transformers"),
-    *("kosent_hub.data", "kosent_hub.evaluation", "kosent_hub.preflight", "kosent_hub.record"),
+    *(
+        "kosent_hub.models.encoding",
+        "kosent_hub.evaluation",
+        "kosent_hub.preflight",
+        "kosent_hub.record",
+    ),
     "kosent_hub.trainer",
 )
 # No command of a test takes longer; a child that a test left behind must not stay.
