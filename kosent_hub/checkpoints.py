@@ -16,7 +16,7 @@ from model_card.publishing.commit import commit
 from model_card.publishing.errors import explain
 
 if TYPE_CHECKING:
-    from kosent_hub.recipe import Push
+    from kosent_hub.training.recipe import Push
 
 BRANCH = "checkpoints"
 

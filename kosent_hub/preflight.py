@@ -17,7 +17,7 @@ from model_card.publishing.errors import HubUnavailable, KoSentError, explain
 if TYPE_CHECKING:
     from kosent_hub.models.encoding import Counts
     from kosent_hub.plan import Card
-    from kosent_hub.recipe import Settings
+    from kosent_hub.training.recipe import Settings
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
 

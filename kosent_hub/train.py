@@ -21,7 +21,7 @@ from model_card.publishing.errors import KoSentError, next_step, run_command
 
 if TYPE_CHECKING:
     from kosent_hub.models.encoding import Counts
-    from kosent_hub.recipe import Push, Settings
+    from kosent_hub.training.recipe import Push, Settings
 
 HELP = """usage: accelerate launch -m kosent_hub.train --config RECIPE [--any_field value ...]
 
@@ -61,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(argv: Sequence[str]) -> None:
     """Train as `argv` says; raises KoSentError for everything the user can mend."""
-    from kosent_hub import recipe
     from kosent_hub.models import distributed
+    from kosent_hub.training import recipe
 
     if {"-h", "--help"} & set(argv):
         print(HELP.format(recipes=", ".join(recipe.packaged())))

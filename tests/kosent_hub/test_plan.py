@@ -6,8 +6,9 @@ import json
 import pytest
 import yaml
 
-from kosent_hub import plan, recipe
+from kosent_hub import plan
 from kosent_hub.memory import DEFAULTS, GIB, base_from_config, peak
+from kosent_hub.training import recipe
 
 LLAMA = recipe.load("llama-3.1-8b/qlora-8gb")["model_name_or_path"]
 

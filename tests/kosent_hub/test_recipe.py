@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from kosent_hub import recipe
 from kosent_hub.train import main
+from kosent_hub.training import recipe
 
 
 @pytest.mark.parametrize("name", recipe.packaged())
