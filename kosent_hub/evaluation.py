@@ -11,7 +11,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from kosent_hub import preflight, safety
+from kosent_hub import safety
 from kosent_hub.backends import Request
 from kosent_hub.collect import Outcome, collect
 from kosent_hub.completions import Completions
@@ -21,6 +21,7 @@ from kosent_hub.report import table
 from kosent_hub.results import Columns, compute
 from kosent_hub.samples import Sample, load_samples, system_prompt
 from kosent_hub.settings import for_record
+from kosent_hub.training import preflight
 from kosent_hub.written import Written
 from model_card import conversations, records
 from model_card.publishing.errors import AGAIN, next_step

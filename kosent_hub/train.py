@@ -81,12 +81,13 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
     from peft import NoMatchingPeftModuleError
     from trl import get_peft_config, get_quantization_config
 
-    from kosent_hub import preflight, run_folder
+    from kosent_hub import run_folder
     from kosent_hub.checkpoints import PushCheckpoints
     from kosent_hub.models import device, encoding
     from kosent_hub.models.tokenizer import load_base, load_tokenizer, resolve
     from kosent_hub.record import record
     from kosent_hub.trainer import AssistantTrainer
+    from kosent_hub.training import preflight
     from model_card import records
     from model_card.publishing import session
 

@@ -56,7 +56,7 @@ FOR_ALL = (
     *(
         "kosent_hub.models.encoding",
         "kosent_hub.evaluation",
-        "kosent_hub.preflight",
+        "kosent_hub.training.preflight",
         "kosent_hub.record",
     ),
     "kosent_hub.trainer",
