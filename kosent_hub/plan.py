@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from kosent_hub.memory import DEFAULTS, GIB, Base, base_from_config, peak
 from kosent_hub.models.untrusted import read_settings
 from kosent_hub.training import recipe
+from kosent_hub.training.memory import DEFAULTS, GIB, Base, base_from_config, peak
 from model_card.publishing.errors import KoSentError, run_command
 
 # AI Hub's corpus where no dataset is given: the 2022 edition's dialogues, and a guess at their

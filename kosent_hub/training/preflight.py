@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub.memory import GIB
 from kosent_hub.models.tokenizer import resolve
+from kosent_hub.training.memory import GIB
 from model_card.publishing.errors import HubUnavailable, KoSentError, explain
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def check(settings: Settings) -> None:
 def check_memory(settings: Settings, counts: Counts) -> None:
     """Raise KoSentError when the planned peak for this data does not fit the device."""
     from kosent_hub import plan
-    from kosent_hub.memory import DEFAULTS
+    from kosent_hub.training.memory import DEFAULTS
 
     values = DEFAULTS | settings.told(DEFAULTS)
     try:
@@ -102,7 +102,7 @@ def _device(settings: Settings) -> Iterator[str]:
 def _disk(settings: Settings) -> Iterator[str]:
     """Whether checkpoints and adapter fit on the disk: an adapter and its moments, float32."""
     from kosent_hub import plan
-    from kosent_hub.memory import DEFAULTS, adapter
+    from kosent_hub.training.memory import DEFAULTS, adapter
 
     try:
         base = plan.load_base(settings.model_id)

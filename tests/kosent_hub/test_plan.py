@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from kosent_hub import plan
-from kosent_hub.memory import DEFAULTS, GIB, base_from_config, peak
 from kosent_hub.training import recipe
+from kosent_hub.training.memory import DEFAULTS, GIB, base_from_config, peak
 
 LLAMA = recipe.load("llama-3.1-8b/qlora-8gb")["model_name_or_path"]
 
