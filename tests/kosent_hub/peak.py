@@ -51,7 +51,7 @@ def training_step_peak(
     dtype: torch.dtype = torch.bfloat16,
     steps: int = 2,
 ) -> int:
-    """Bytes at the peak of a LoRA step as kosent_hub.trainer takes it: fp32 adapter, autocast."""
+    """Bytes at the peak of a LoRA step as training takes it: fp32 adapter, autocast."""
     from peft import get_peft_model
     from transformers import AutoModelForCausalLM
     from trl.trainer.utils import add_fused_lm_head
