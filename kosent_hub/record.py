@@ -16,8 +16,8 @@ from model_card import records
 
 if TYPE_CHECKING:
     from kosent_hub.models.encoding import Counts
-    from kosent_hub.trainer import AssistantTrainer
     from kosent_hub.training.recipe import Settings
+    from kosent_hub.training.trainer import AssistantTrainer
 
 PACKAGES = (
     "accelerate", "bitsandbytes", "datasets", "kosent-hub", "peft", "tokenizers", "torch",

@@ -56,7 +56,7 @@ def training_step_peak(
     from transformers import AutoModelForCausalLM
     from trl.trainer.utils import add_fused_lm_head
 
-    from kosent_hub.trainer import project_learned_only
+    from kosent_hub.training.trainer import project_learned_only
 
     model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
     model = get_peft_model(model, lora)

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling  # noqa: E402
 from trl.trainer.utils import add_fused_lm_head  # noqa: E402
 
-from kosent_hub.trainer import LengthGrouped, project_learned_only  # noqa: E402
+from kosent_hub.training.trainer import LengthGrouped, project_learned_only  # noqa: E402
 
 OUTPUTS = ("log_probs", "entropy", "is_top1")
 

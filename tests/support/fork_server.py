@@ -59,7 +59,7 @@ FOR_ALL = (
         "kosent_hub.training.preflight",
         "kosent_hub.record",
     ),
-    "kosent_hub.trainer",
+    "kosent_hub.training.trainer",
 )
 # No command of a test takes longer; a child that a test left behind must not stay.
 LONGEST_SECONDS = 900
