@@ -82,11 +82,11 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
     from trl import get_peft_config, get_quantization_config
 
     from kosent_hub import run_folder
-    from kosent_hub.checkpoints import PushCheckpoints
     from kosent_hub.models import device, encoding
     from kosent_hub.models.tokenizer import load_base, load_tokenizer, resolve
     from kosent_hub.record import record
     from kosent_hub.training import preflight
+    from kosent_hub.training.checkpoints import PushCheckpoints
     from kosent_hub.training.trainer import AssistantTrainer
     from model_card import records
     from model_card.publishing import session
