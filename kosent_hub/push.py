@@ -48,7 +48,7 @@ def push(run: Path, repo_id: str, *, private: bool = True, create_pr: bool = Fal
     `private` matters only where the repo has to be created. Raises KoSentError when `run` is no
     finished run, or when its adapter names a base that only this machine has.
     """
-    from kosent_hub.run_folder import to_push
+    from kosent_hub.training.run_folder import to_push
     from model_card.publish import publish
 
     files = to_push(run)
@@ -71,7 +71,7 @@ def push_merged(run: Path, repo_id: str, *, private: bool = True) -> str:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from kosent_hub.run_folder import ADAPTER, to_push
+    from kosent_hub.training.run_folder import ADAPTER, to_push
     from model_card.publish import publish
 
     base, revision = _base(run)

@@ -81,11 +81,10 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
     from peft import NoMatchingPeftModuleError
     from trl import get_peft_config, get_quantization_config
 
-    from kosent_hub import run_folder
     from kosent_hub.models import device, encoding
     from kosent_hub.models.tokenizer import load_base, load_tokenizer, resolve
     from kosent_hub.record import record
-    from kosent_hub.training import preflight
+    from kosent_hub.training import preflight, run_folder
     from kosent_hub.training.checkpoints import PushCheckpoints
     from kosent_hub.training.trainer import AssistantTrainer
     from model_card import records
@@ -236,9 +235,9 @@ def _report(split: str, counts: Counts, max_length: int | None) -> None:
 
 def _conclude(folder: Path, push: Push | None) -> None:
     """Write the card, push if asked, and say where everything is and what comes next."""
-    from kosent_hub import run_folder
     from kosent_hub.push import push as push_run
     from kosent_hub.push import push_merged
+    from kosent_hub.training import run_folder
     from model_card.run_folder import write_card
 
     write_card(folder, None, None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub import CommitOperationAdd
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from kosent_hub.run_folder import ADAPTER, TOKENIZER, config_naming
+from kosent_hub.training.run_folder import ADAPTER, TOKENIZER, config_naming
 from model_card.publishing.commit import commit
 from model_card.publishing.errors import explain
 

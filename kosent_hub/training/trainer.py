@@ -30,7 +30,7 @@ from transformers import (
 from trl import SFTTrainer
 
 from kosent_hub.models.encoding import IGNORED
-from kosent_hub.run_folder import COMPLETE, complete
+from kosent_hub.training.run_folder import COMPLETE, complete
 
 if TYPE_CHECKING:
     from datasets import Dataset
