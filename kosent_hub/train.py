@@ -83,9 +83,9 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
 
     from kosent_hub.models import device, encoding
     from kosent_hub.models.tokenizer import load_base, load_tokenizer, resolve
-    from kosent_hub.record import record
     from kosent_hub.training import preflight, run_folder
     from kosent_hub.training.checkpoints import PushCheckpoints
+    from kosent_hub.training.run_record import record
     from kosent_hub.training.trainer import AssistantTrainer
     from model_card import records
     from model_card.publishing import session

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from kosent_hub.record import command
+from kosent_hub.training.run_record import command
 from tests.kosent_hub.conftest import write_dataset
 
 API_KEY = "sk-kosentSecretOfTheEndpoint"

@@ -57,7 +57,7 @@ FOR_ALL = (
         "kosent_hub.models.encoding",
         "kosent_hub.evaluation",
         "kosent_hub.training.preflight",
-        "kosent_hub.record",
+        "kosent_hub.training.run_record",
     ),
     "kosent_hub.training.trainer",
 )
