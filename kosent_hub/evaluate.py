@@ -24,7 +24,7 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     parser = _parser()
     args = parser.parse_args(argv)
     _check(args)
-    from kosent_hub.evaluation import evaluate
+    from kosent_hub.evaluation.run import evaluate
     from kosent_hub.settings import settings
     from model_card.publishing import session
 

@@ -55,7 +55,7 @@ FOR_ALL = (
     *("datasets", "evaluate", "peft", "sacrebleu", "trl", "kosent_hub.backends.transformers"),
     *(
         "kosent_hub.models.encoding",
-        "kosent_hub.evaluation",
+        "kosent_hub.evaluation.run",
         "kosent_hub.training.preflight",
         "kosent_hub.training.run_record",
     ),

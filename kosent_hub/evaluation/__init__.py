@@ -1,0 +1,1 @@
+"""Evaluation: samples, replies, scores, and the engines that reply."""
