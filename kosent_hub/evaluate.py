@@ -24,8 +24,8 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     parser = _parser()
     args = parser.parse_args(argv)
     _check(args)
+    from kosent_hub.evaluation.options import settings
     from kosent_hub.evaluation.run import evaluate
-    from kosent_hub.settings import settings
     from model_card.publishing import session
 
     session.install()
