@@ -15,8 +15,8 @@ from tqdm import tqdm
 from kosent_hub import backends
 from kosent_hub.backends import Backend, Fit, Reply, Request
 from kosent_hub.completions import Completions, keys
+from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models import distributed
-from kosent_hub.samples import Sample
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel, Speed
 

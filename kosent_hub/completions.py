@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kosent_hub.backends import Backend
-from kosent_hub.samples import Sample
+from kosent_hub.evaluation.samples import Sample
 
 
 class Completions:

@@ -11,8 +11,8 @@ import numpy as np
 from kosent_hub import metrics
 from kosent_hub.backends import Fit
 from kosent_hub.embedder import Embedder
+from kosent_hub.evaluation.samples import Sample
 from kosent_hub.metrics import Measure
-from kosent_hub.samples import Sample
 from model_card.records import Comparison, Metric
 
 Measures = dict[str, Measure]

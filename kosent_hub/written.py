@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from kosent_hub import safety
 from kosent_hub.collect import Outcome
+from kosent_hub.evaluation.samples import Sample
 from kosent_hub.safety import Case
-from kosent_hub.samples import Sample
 from model_card.conversations import PROMPTS, Conversation
 
 

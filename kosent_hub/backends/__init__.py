@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from kosent_hub.samples import Sample
+from kosent_hub.evaluation.samples import Sample
 from model_card.records import EvaluatedModel
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kosent_hub.backends import Fit, Reply, Request
-from kosent_hub.samples import Sample
+from kosent_hub.evaluation.samples import Sample
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel
 

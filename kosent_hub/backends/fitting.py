@@ -13,8 +13,8 @@ import torch
 from transformers import PreTrainedModel
 
 from kosent_hub.backends import Fit
+from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models.encoding import IGNORED, encoder
-from kosent_hub.samples import Sample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

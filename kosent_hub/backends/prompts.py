@@ -6,9 +6,9 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from kosent_hub.evaluation.samples import Messages, Sample
 from kosent_hub.models import template_limits
 from kosent_hub.models.tokenizer import load_tokenizer, render_kwargs, turn_end
-from kosent_hub.samples import Messages, Sample
 from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:

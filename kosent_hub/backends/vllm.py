@@ -13,11 +13,11 @@ from typing import Any
 
 from kosent_hub.backends import Fit, Reply, Request, prompts
 from kosent_hub.backends.fitting import spans
+from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models import device
 from kosent_hub.models.encoding import encoder
 from kosent_hub.models.locate import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Located, cached, locate
 from kosent_hub.models.tokenizer import template_sha256
-from kosent_hub.samples import Sample
 from model_card.publishing.errors import KoSentError
 
 WAITING = 2048  # requests handed over at a time; more only cost memory

@@ -25,7 +25,7 @@ ONE_AT_A_TIME = """
 import json, sys, time
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from kosent_hub.samples import load_samples
+from kosent_hub.evaluation.samples import load_samples
 model_id, dataset, count, new_tokens, first, step = *sys.argv[1:3], *map(int, sys.argv[3:])
 samples, _ = load_samples(dataset, "test", limit=count)
 tokenizer = AutoTokenizer.from_pretrained(model_id)
@@ -96,7 +96,7 @@ def test_generation_is_faster_than_vllm_on_a_cpu(smollm2, dataset, tmp_path):
 
 def test_scoring_18000_pairs_takes_less_than_a_minute(dataset):
     from kosent_hub import score
-    from kosent_hub.samples import load_samples
+    from kosent_hub.evaluation.samples import load_samples
 
     samples, _ = load_samples(str(dataset), "test")
     repeats = -(-PAIRS // len(samples))

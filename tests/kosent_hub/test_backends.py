@@ -15,8 +15,8 @@ from kosent_hub.backends.batching import Batcher, plan
 from kosent_hub.backends.probing import fast_path
 from kosent_hub.backends.sharing import OWN_STEP, TRUNKS
 from kosent_hub.backends.transformers import TransformersBackend
+from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models.encoding import encoder
-from kosent_hub.samples import Sample
 from model_card.publishing.errors import KoSentError
 from tests.kosent_hub.adapters import write_adapter
 

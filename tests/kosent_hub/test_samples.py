@@ -2,7 +2,7 @@
 
 import pytest
 
-from kosent_hub.samples import load_samples, system_prompt
+from kosent_hub.evaluation.samples import load_samples, system_prompt
 from model_card.publishing.errors import KoSentError
 from tests.kosent_hub.dialogues import SYSTEM, write_dataset
 
