@@ -13,8 +13,8 @@ from typing import Any
 from kosent_hub import metrics, safety, score
 from kosent_hub.collect import Outcome
 from kosent_hub.embedder import load as load_embedder
+from kosent_hub.evaluation.extra_prompts import Written
 from kosent_hub.evaluation.samples import Sample
-from kosent_hub.written import Written
 from model_card import records
 
 PACKAGES = (
