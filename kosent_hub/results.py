@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kosent_hub import metrics, safety, score
-from kosent_hub.collect import Outcome
 from kosent_hub.embedder import load as load_embedder
 from kosent_hub.evaluation.extra_prompts import Written
+from kosent_hub.evaluation.replies import Outcome
 from kosent_hub.evaluation.samples import Sample
 from model_card import records
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kosent_hub.collect import Outcome
+from kosent_hub.evaluation.replies import Outcome
 from kosent_hub.models.tokenizer import resolve
 
 OPTIONS = (
