@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from kosent_hub import backends
 from kosent_hub.backends import Backend, Fit, Reply, Request
-from kosent_hub.completions import Completions, keys
 from kosent_hub.evaluation.samples import Sample
+from kosent_hub.evaluation.store import Completions, keys
 from kosent_hub.models import distributed
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel, Speed

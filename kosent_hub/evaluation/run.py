@@ -13,11 +13,11 @@ from typing import Any
 
 from kosent_hub import safety
 from kosent_hub.backends import Request
-from kosent_hub.completions import Completions
 from kosent_hub.evaluation.extra_prompts import Written
 from kosent_hub.evaluation.options import for_record
 from kosent_hub.evaluation.replies import Outcome, collect
 from kosent_hub.evaluation.samples import Sample, load_samples, system_prompt
+from kosent_hub.evaluation.store import Completions
 from kosent_hub.models import distributed
 from kosent_hub.models.tokenizer import resolve
 from kosent_hub.report import table
