@@ -95,7 +95,7 @@ def test_generation_is_faster_than_vllm_on_a_cpu(smollm2, dataset, tmp_path):
 
 
 def test_scoring_18000_pairs_takes_less_than_a_minute(dataset):
-    from kosent_hub import score
+    from kosent_hub.evaluation import score
     from kosent_hub.evaluation.samples import load_samples
 
     samples, _ = load_samples(str(dataset), "test")
