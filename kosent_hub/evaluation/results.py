@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from kosent_hub import metrics, safety
-from kosent_hub.embedder import load as load_embedder
 from kosent_hub.evaluation import score
 from kosent_hub.evaluation.extra_prompts import Written
 from kosent_hub.evaluation.replies import Outcome
 from kosent_hub.evaluation.samples import Sample
+from kosent_hub.evaluation.sentence_encoder import load as load_embedder
 from model_card import records
 
 PACKAGES = (

