@@ -79,7 +79,7 @@ def _output_folder(asked: Path | None) -> Path:
 
 def _lay_out(output: Path) -> None:
     """The sample corpus and the base model, as if downloaded by hand."""
-    from kosent_hub.embedded import write_smollm2
+    from kosent_hub.demo_model import write_smollm2
 
     output.mkdir(parents=True, exist_ok=True)
     with resources.as_file(resources.files("dataset_builder") / "sample") as sample:

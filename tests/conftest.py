@@ -232,7 +232,7 @@ def tiny_llama(smollm2: Path) -> Path:
 WRITE_SMOLLM2 = """
 import sys
 from pathlib import Path
-from kosent_hub.embedded import write_smollm2
+from kosent_hub.demo_model import write_smollm2
 write_smollm2(Path(sys.argv[1]))
 """
 WRITE_TINY_LLAMA = """
