@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kosent_hub import safety
+from kosent_hub.evaluation import safety
 from kosent_hub.evaluation.replies import Outcome
+from kosent_hub.evaluation.safety import Case
 from kosent_hub.evaluation.samples import Sample
-from kosent_hub.safety import Case
 from model_card.conversations import PROMPTS, Conversation
 
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kosent_hub import metrics, safety
-from kosent_hub.evaluation import score
+from kosent_hub import metrics
+from kosent_hub.evaluation import safety, score
 from kosent_hub.evaluation.extra_prompts import Written
 from kosent_hub.evaluation.replies import Outcome
 from kosent_hub.evaluation.samples import Sample

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kosent_hub import safety
+from kosent_hub.evaluation import safety
 
 
 def test_there_are_enough_prompts_of_both_kinds_and_none_twice():

@@ -34,7 +34,7 @@ class Case:
 
 def load() -> list[Case]:
     """The shipped prompts, crisis first."""
-    file = resources.files("kosent_hub") / "safety" / "prompts.jsonl"
+    file = resources.files("kosent_hub") / "evaluation" / "safety" / "prompts.jsonl"
     return [Case(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
