@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
-from kosent_hub.backends import Fit, Reply, Request, prompts
+from kosent_hub.backends import Fit, Reply, Request
 from kosent_hub.backends.fitting import spans
 from kosent_hub.evaluation.samples import Sample
-from kosent_hub.models import device
+from kosent_hub.models import device, prompts
 from kosent_hub.models.encoding import encoder
 from kosent_hub.models.locate import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Located, cached, locate
 from kosent_hub.models.tokenizer import template_sha256
