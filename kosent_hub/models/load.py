@@ -11,9 +11,9 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from kosent_hub.backends import Request
-from kosent_hub.backends.packing import pack
 from kosent_hub.models import device, prompts
 from kosent_hub.models.locate import Located, locate
+from kosent_hub.models.packing import pack
 from kosent_hub.models.untrusted import check_size, explained
 from model_card.publishing.errors import KoSentError
 

@@ -198,7 +198,7 @@ def test_an_adapter_without_a_tokenizer_of_its_own_uses_its_bases(tiny_llama, tm
 PACKED = """
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
-from kosent_hub.backends.packing import pack
+from kosent_hub.models.packing import pack
 
 wide = dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=6, vocab_size=100)
 model = LlamaForCausalLM(LlamaConfig(**wide)).eval()
