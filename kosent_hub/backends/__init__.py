@@ -81,6 +81,6 @@ def load(name: str, request: Request) -> Backend:
         from kosent_hub.backends.endpoint import EndpointBackend
 
         return EndpointBackend(request)
-    from kosent_hub.backends.transformers import TransformersBackend
+    from kosent_hub.evaluation.backends.local.backend import TransformersBackend
 
     return TransformersBackend(request)

@@ -52,7 +52,14 @@ FOR_LIGHT = (
     *("model_card.check.checks", "model_card.run_folder", "model_card.publish"),
 )
 FOR_ALL = (
-    *("datasets", "evaluate", "peft", "sacrebleu", "trl", "kosent_hub.backends.transformers"),
+    *(
+        "datasets",
+        "evaluate",
+        "peft",
+        "sacrebleu",
+        "trl",
+        "kosent_hub.evaluation.backends.local.backend",
+    ),
     *(
         "kosent_hub.models.encoding",
         "kosent_hub.evaluation.run",
