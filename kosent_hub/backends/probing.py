@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from kosent_hub.backends.attention import GROUPED, attention
-from kosent_hub.backends.batching import Batcher
+from kosent_hub.evaluation.backends.local.batcher import Batcher
 
 STEPS = 4
 # How far below the model's best logit a chosen token may lie, in standard deviations of the
