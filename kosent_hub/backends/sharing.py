@@ -16,7 +16,14 @@ from itertools import groupby
 import torch
 from transformers import Cache
 
-from kosent_hub.backends.caching import Pair, PrefixCache, Row, Trunk, additive, moved
+from kosent_hub.evaluation.backends.local.cache import (
+    Pair,
+    PrefixCache,
+    Row,
+    Trunk,
+    additive,
+    moved,
+)
 
 # Trunks that are held beside each other: more are fewer products, but more padding.
 TRUNKS = 32

@@ -16,8 +16,15 @@ import torch
 from transformers import PreTrainedModel
 
 from kosent_hub.backends.attention import GROUPED
-from kosent_hub.backends.caching import PrefixCache, Row, RowCache, Tokens, Trunk, additive
 from kosent_hub.backends.sharing import SharedCache
+from kosent_hub.evaluation.backends.local.cache import (
+    PrefixCache,
+    Row,
+    RowCache,
+    Tokens,
+    Trunk,
+    additive,
+)
 
 # On a CPU a step reads all weights once, however many rows share it; beyond a hundred or two
 # they bring nothing but memory.
