@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from transformers import PreTrainedModel
 
-from kosent_hub.backends.attention import GROUPED
 from kosent_hub.backends.sharing import SharedCache
+from kosent_hub.evaluation.backends.local.attention import GROUPED
 from kosent_hub.evaluation.backends.local.cache import (
     PrefixCache,
     Row,
