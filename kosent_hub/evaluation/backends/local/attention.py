@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import AttentionInterface, PreTrainedModel
 
-from kosent_hub.backends.sharing import SharedCache
+from kosent_hub.evaluation.backends.local.sharing import SharedCache
 
 GROUPED = "kosent_grouped"
 

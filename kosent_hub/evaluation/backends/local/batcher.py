@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from transformers import PreTrainedModel
 
-from kosent_hub.backends.sharing import SharedCache
 from kosent_hub.evaluation.backends.local.attention import GROUPED
 from kosent_hub.evaluation.backends.local.cache import (
     PrefixCache,
@@ -25,6 +24,7 @@ from kosent_hub.evaluation.backends.local.cache import (
     Trunk,
     additive,
 )
+from kosent_hub.evaluation.backends.local.sharing import SharedCache
 
 # On a CPU a step reads all weights once, however many rows share it; beyond a hundred or two
 # they bring nothing but memory.
