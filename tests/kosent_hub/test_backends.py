@@ -10,10 +10,10 @@ from peft import PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from kosent_hub.backends import Request
-from kosent_hub.backends.probing import fast_path
 from kosent_hub.evaluation.backends.local.attention import GROUPED, attention
 from kosent_hub.evaluation.backends.local.backend import TransformersBackend
 from kosent_hub.evaluation.backends.local.batcher import Batcher, plan
+from kosent_hub.evaluation.backends.local.probe import fast_path
 from kosent_hub.evaluation.backends.local.sharing import OWN_STEP, TRUNKS
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models.encoding import encoder
