@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any
 
 from kosent_hub.backends import Fit, Reply, Request
-from kosent_hub.backends.fitting import spans
+from kosent_hub.evaluation.backends.local.likelihood import spans
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models import device, prompts
 from kosent_hub.models.encoding import encoder

@@ -10,9 +10,9 @@ import torch
 from transformers import GenerationConfig
 
 from kosent_hub.backends import Fit, Reply, Request
-from kosent_hub.backends.fitting import fits
 from kosent_hub.evaluation.backends.local.attention import attention
 from kosent_hub.evaluation.backends.local.batcher import Batcher, token_budget
+from kosent_hub.evaluation.backends.local.likelihood import fits
 from kosent_hub.evaluation.backends.local.probe import fast_path
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models import prompts
