@@ -74,7 +74,7 @@ class Backend(Protocol):
 def load(name: str, request: Request) -> Backend:
     """The backend of that name with the requested model in it."""
     if name == "vllm":
-        from kosent_hub.backends.vllm import VllmBackend
+        from kosent_hub.evaluation.backends.vllm import VllmBackend
 
         return VllmBackend(request)
     if name == "endpoint":
