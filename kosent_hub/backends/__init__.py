@@ -78,7 +78,7 @@ def load(name: str, request: Request) -> Backend:
 
         return VllmBackend(request)
     if name == "endpoint":
-        from kosent_hub.backends.endpoint import EndpointBackend
+        from kosent_hub.evaluation.backends.endpoint import EndpointBackend
 
         return EndpointBackend(request)
     from kosent_hub.evaluation.backends.local.backend import TransformersBackend
