@@ -12,8 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from kosent_hub import backends
-from kosent_hub.backends import Backend, Fit, Reply, Request
+from kosent_hub.evaluation import backends
+from kosent_hub.evaluation.backends import Backend, Fit, Reply, Request
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.evaluation.store import Completions, keys
 from kosent_hub.models import distributed

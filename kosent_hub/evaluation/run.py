@@ -11,8 +11,8 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from kosent_hub.backends import Request
 from kosent_hub.evaluation import safety
+from kosent_hub.evaluation.backends import Request
 from kosent_hub.evaluation.extra_prompts import Written
 from kosent_hub.evaluation.options import for_record
 from kosent_hub.evaluation.replies import Outcome, collect

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from kosent_hub import metrics
-from kosent_hub.backends import Fit
+from kosent_hub.evaluation.backends import Fit
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.evaluation.sentence_encoder import Embedder
 from kosent_hub.metrics import Measure

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kosent_hub.backends import Backend
+from kosent_hub.evaluation.backends import Backend
 from kosent_hub.evaluation.samples import Sample
 
 

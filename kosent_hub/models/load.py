@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from kosent_hub.backends import Request
+from kosent_hub.evaluation.backends import Request
 from kosent_hub.models import device, prompts
 from kosent_hub.models.locate import Located, locate
 from kosent_hub.models.packing import pack

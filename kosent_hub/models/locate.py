@@ -11,7 +11,7 @@ from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import cached_file
 
-from kosent_hub.backends import Request
+from kosent_hub.evaluation.backends import Request
 from kosent_hub.models import prompts
 from kosent_hub.models.tokenizer import resolve
 from kosent_hub.models.untrusted import base_of, explained, read_settings

@@ -9,7 +9,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from kosent_hub.backends import Request
+from kosent_hub.evaluation.backends import Request
 from kosent_hub.evaluation.backends.local.attention import GROUPED, attention
 from kosent_hub.evaluation.backends.local.backend import TransformersBackend
 from kosent_hub.evaluation.backends.local.batcher import Batcher, plan

@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from kosent_hub.backends import Fit, Reply, Request
+from kosent_hub.evaluation.backends import Fit, Reply, Request
 from kosent_hub.evaluation.samples import Sample
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel

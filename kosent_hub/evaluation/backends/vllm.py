@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
-from kosent_hub.backends import Fit, Reply, Request
+from kosent_hub.evaluation.backends import Fit, Reply, Request
 from kosent_hub.evaluation.backends.local.likelihood import spans
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models import device, prompts

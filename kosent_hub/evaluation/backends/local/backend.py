@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from kosent_hub.backends import Fit, Reply, Request
+from kosent_hub.evaluation.backends import Fit, Reply, Request
 from kosent_hub.evaluation.backends.local.attention import attention
 from kosent_hub.evaluation.backends.local.batcher import Batcher, token_budget
 from kosent_hub.evaluation.backends.local.likelihood import fits

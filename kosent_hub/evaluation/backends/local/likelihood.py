@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PreTrainedModel
 
-from kosent_hub.backends import Fit
+from kosent_hub.evaluation.backends import Fit
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models.encoding import IGNORED, encoder
 
