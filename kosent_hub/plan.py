@@ -206,7 +206,8 @@ def count(dataset: str, settings: Mapping[str, Any]) -> Data:
     from trl import ScriptArguments
 
     from kosent_hub.models import encoding
-    from kosent_hub.models.tokenizer import load_tokenizer, resolve
+    from kosent_hub.models.repo import resolve
+    from kosent_hub.models.tokenizer import load_tokenizer
 
     revision = resolve(dataset, repo_type="dataset").revision
     dialogues = encoding.load(ScriptArguments(dataset_name=dataset), revision, False)["train"]

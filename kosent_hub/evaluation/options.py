@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kosent_hub.evaluation.replies import Outcome
-from kosent_hub.models.tokenizer import resolve
+from kosent_hub.models.repo import resolve
 
 OPTIONS = (
     "revision", "baseline", "dataset_revision", "limit", "safety", "backend", "engine_arg",

@@ -21,7 +21,7 @@ from kosent_hub.evaluation.samples import Sample, load_samples, system_prompt
 from kosent_hub.evaluation.store import Completions
 from kosent_hub.evaluation.table import table
 from kosent_hub.models import distributed
-from kosent_hub.models.tokenizer import resolve
+from kosent_hub.models.repo import resolve
 from kosent_hub.training import preflight
 from model_card import conversations, records
 from model_card.publishing.errors import AGAIN, next_step

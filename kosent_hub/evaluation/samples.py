@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kosent_hub.models.tokenizer import resolve
+from kosent_hub.models.repo import resolve
 from model_card.publishing.errors import KoSentError, explain
 from model_card.records import EvaluatedDataset
 

@@ -39,7 +39,7 @@ def load(name: str = DEFAULT) -> Embedder:
     else:
         from sentence_transformers import SentenceTransformer
 
-        from kosent_hub.models.tokenizer import resolve
+        from kosent_hub.models.repo import resolve
 
         repo = resolve(name)
         try:

@@ -13,7 +13,7 @@ from transformers.utils import cached_file
 
 from kosent_hub.evaluation.backends import Request
 from kosent_hub.models import prompts
-from kosent_hub.models.tokenizer import resolve
+from kosent_hub.models.repo import resolve
 from kosent_hub.models.untrusted import base_of, explained, read_settings
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel, Repo

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosent_hub.models import template_limits, untrusted
 from model_card.publishing.errors import KoSentError
-from model_card.records import Repo
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -21,55 +18,6 @@ DATE = "26 Jul 2024"
 
 # Padding tokens that models reserve without declaring them, in the order they are looked for.
 _RESERVED_PADS = ("<|finetune_right_pad_id|>", "<|reserved_special_token_0|>", "<pad>", "[PAD]")
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
-
-
-def resolve(repo_id_or_path: str, revision: str | None = None, repo_type: str = "model") -> Repo:
-    """The repo and the commit it stands at now, or the local folder's name and no revision.
-
-    A relative folder that reads like a Hub id (`ORG/NAME`) keeps that id; no absolute path ever
-    gets into a record. Raises KoSentError when it is neither a folder nor a possible Hub id, or
-    holds what `strangers.check_files` refuses, and huggingface_hub's errors when the Hub refuses.
-    """
-    path = Path(repo_id_or_path)
-    if path.is_dir():
-        untrusted.check_folder(path)
-        name = repo_id_or_path.rstrip("/")
-        return Repo(name if _HUB_ID.fullmatch(name) else path.resolve().name, None, local=True)
-
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
-
-    try:
-        validate_repo_id(repo_id_or_path)
-    except HFValidationError:
-        raise KoSentError(
-            f"{repo_id_or_path}: no such folder, and not a Hub id (ORG/NAME); check the spelling"
-        ) from None
-    if constants.is_offline_mode():
-        return Repo(repo_id_or_path, _cached_commit(repo_id_or_path, revision, repo_type))
-    found = HfApi().repo_info(
-        repo_id_or_path, repo_type=repo_type, revision=revision, files_metadata=True
-    )
-    files = {file.rfilename: file.size for file in getattr(found, "siblings", None) or []}
-    untrusted.check_files(repo_id_or_path, files)
-    return Repo(repo_id_or_path, found.sha)
-
-
-def _cached_commit(repo_id: str, revision: str | None, repo_type: str) -> str:
-    """The commit of the cached snapshot that an offline run will read."""
-    from huggingface_hub import try_to_load_from_cache
-
-    for name in ("config.json", "adapter_config.json", "README.md"):
-        cached = try_to_load_from_cache(repo_id, name, revision=revision, repo_type=repo_type)
-        if isinstance(cached, str):
-            parts = Path(cached).parts
-            return parts[parts.index("snapshots") + 1]
-    raise KoSentError(
-        f"{repo_id}: HF_HUB_OFFLINE=1 is set and the cache does not hold it; "
-        "unset it once, or name a local folder"
-    )
 
 
 def load_tokenizer(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub.models.tokenizer import resolve
+from kosent_hub.models.repo import resolve
 from kosent_hub.training.memory import GIB
 from model_card.publishing.errors import HubUnavailable, KoSentError, explain
 
