@@ -82,8 +82,9 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
     from trl import get_peft_config, get_quantization_config
 
     from kosent_hub.models import device, encoding
+    from kosent_hub.models.load import load_base
     from kosent_hub.models.repo import resolve
-    from kosent_hub.models.tokenizer import load_base, load_tokenizer
+    from kosent_hub.models.tokenizer import load_tokenizer
     from kosent_hub.training import preflight, run_folder
     from kosent_hub.training.checkpoints import PushCheckpoints
     from kosent_hub.training.run_record import record

@@ -5,17 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from kosent_hub.evaluation.backends import Request
-from kosent_hub.models import device, prompts
+from kosent_hub.models import device, prompts, untrusted
 from kosent_hub.models.locate import Located, locate
 from kosent_hub.models.packing import pack
 from kosent_hub.models.untrusted import check_size, explained
 from model_card.publishing.errors import KoSentError
+
+if TYPE_CHECKING:
+    from transformers import BitsAndBytesConfig, PreTrainedModel
 
 # Of the adapter's effect, what rounding the merged weights may undo or add.
 ROUNDING = 0.5
@@ -137,3 +140,31 @@ def quantization(model: Any) -> str | None:
         return None
     method = getattr(config, "quant_method", None)
     return str(getattr(method, "value", method))
+
+
+def load_base(
+    model_id: str,
+    revision: str | None,
+    *,
+    dtype: str,
+    attention: str,
+    quantization: BitsAndBytesConfig | None = None,
+) -> PreTrainedModel:
+    """The base model in `dtype`, its linear layers quantised if asked, on this process's device."""
+    import torch
+    from accelerate import PartialState
+    from transformers import AutoModelForCausalLM
+
+    device = PartialState().device
+    with untrusted.explained(model_id):
+        return AutoModelForCausalLM.from_pretrained(
+            model_id,
+            revision=revision,
+            dtype=getattr(torch, dtype),
+            attn_implementation=attention,
+            quantization_config=quantization,
+            use_safetensors=True,
+            trust_remote_code=False,
+            # A quantised model cannot be moved afterwards; DeepSpeed and FSDP place the others.
+            device_map={"": device} if quantization else None,
+        )

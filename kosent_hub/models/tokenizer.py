@@ -10,7 +10,7 @@ from kosent_hub.models import template_limits, untrusted
 from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
-    from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 # Llama 3.1's and 3.2's templates print today's date unless they are given one. This is the
 # default of 3.1's own template, so a prompt is the same text whatever day it is made.
@@ -107,31 +107,3 @@ def render_kwargs(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
         # The corpus has replies, no reasoning: both sides leave the thinking block empty.
         pinned["enable_thinking"] = False
     return pinned
-
-
-def load_base(
-    model_id: str,
-    revision: str | None,
-    *,
-    dtype: str,
-    attention: str,
-    quantization: BitsAndBytesConfig | None = None,
-) -> PreTrainedModel:
-    """The base model in `dtype`, its linear layers quantised if asked, on this process's device."""
-    import torch
-    from accelerate import PartialState
-    from transformers import AutoModelForCausalLM
-
-    device = PartialState().device
-    with untrusted.explained(model_id):
-        return AutoModelForCausalLM.from_pretrained(
-            model_id,
-            revision=revision,
-            dtype=getattr(torch, dtype),
-            attn_implementation=attention,
-            quantization_config=quantization,
-            use_safetensors=True,
-            trust_remote_code=False,
-            # A quantised model cannot be moved afterwards; DeepSpeed and FSDP place the others.
-            device_map={"": device} if quantization else None,
-        )
