@@ -205,12 +205,12 @@ def count(dataset: str, settings: Mapping[str, Any]) -> Data:
     """The dataset's training split, counted with the base's own tokenizer and template."""
     from trl import ScriptArguments
 
-    from kosent_hub.models import encoding
+    from kosent_hub.models import chat_dataset, encoding
     from kosent_hub.models.repo import resolve
     from kosent_hub.models.tokenizer import load_tokenizer
 
     revision = resolve(dataset, repo_type="dataset").revision
-    dialogues = encoding.load(ScriptArguments(dataset_name=dataset), revision, False)["train"]
+    dialogues = chat_dataset.load(ScriptArguments(dataset_name=dataset), revision, False)["train"]
     tokenizer = load_tokenizer(str(settings["model_name_or_path"]))
     _, counts = encoding.encoder(tokenizer).fit(dialogues, settings["max_length"])
     return from_counts(counts, f"{dataset}, counted")

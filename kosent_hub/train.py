@@ -81,7 +81,7 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
     from peft import NoMatchingPeftModuleError
     from trl import get_peft_config, get_quantization_config
 
-    from kosent_hub.models import device, encoding
+    from kosent_hub.models import chat_dataset, device, encoding
     from kosent_hub.models.load import load_base
     from kosent_hub.models.repo import resolve
     from kosent_hub.models.tokenizer import load_tokenizer
@@ -107,7 +107,7 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
     tokenizer = load_tokenizer(model_id, base.revision)
     encoder = encoding.encoder(tokenizer)
     with process.main_process_first():
-        splits = encoding.load(settings.script, source.revision, args.eval_strategy != "no")
+        splits = chat_dataset.load(settings.script, source.revision, args.eval_strategy != "no")
     samples, counts = {}, {}
     for name, dialogues in splits.items():
         samples[name], counts[name] = encoder.fit(dialogues, args.max_length)
@@ -186,10 +186,10 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
                 source.revision,
                 source.local,
                 rows={name: count.samples for name, count in counts.items()},
-                source=encoding.corpus(dataset_id, source.revision),
+                source=chat_dataset.corpus(dataset_id, source.revision),
             ),
             counts=counts["train"],
-            system_prompt=encoding.system_prompt(splits["train"]),
+            system_prompt=chat_dataset.system_prompt(splits["train"]),
             trainer=trainer,
         )
         run_folder.finish(folder, run, trainer.state.log_history)
