@@ -16,7 +16,7 @@ from model_card.publishing.errors import HubUnavailable, KoSentError, explain
 
 if TYPE_CHECKING:
     from kosent_hub.models.encoding import Counts
-    from kosent_hub.plan import Card
+    from kosent_hub.training.planning import Card
     from kosent_hub.training.recipe import Settings
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
@@ -30,13 +30,15 @@ def check(settings: Settings) -> None:
 
 def check_memory(settings: Settings, counts: Counts) -> None:
     """Raise KoSentError when the planned peak for this data does not fit the device."""
-    from kosent_hub import plan
+    from kosent_hub.training import planning
     from kosent_hub.training.memory import DEFAULTS
 
     values = DEFAULTS | settings.told(DEFAULTS)
     try:
-        base = plan.load_base(settings.model_id)
-        needed = plan.plan(base, values, plan.from_counts(counts, ""), _this_device(settings))
+        base = planning.load_base(settings.model_id)
+        needed = planning.plan(
+            base, values, planning.from_counts(counts, ""), _this_device(settings)
+        )
     except KoSentError as unknown:
         print(f"memory not checked: {unknown}", file=sys.stderr)
         return
@@ -101,11 +103,11 @@ def _device(settings: Settings) -> Iterator[str]:
 
 def _disk(settings: Settings) -> Iterator[str]:
     """Whether checkpoints and adapter fit on the disk: an adapter and its moments, float32."""
-    from kosent_hub import plan
+    from kosent_hub.training import planning
     from kosent_hub.training.memory import DEFAULTS, adapter
 
     try:
-        base = plan.load_base(settings.model_id)
+        base = planning.load_base(settings.model_id)
         parameters = adapter(base, DEFAULTS | settings.told(DEFAULTS)).parameters
     except KoSentError:
         return  # a base of another build
@@ -216,7 +218,7 @@ def _this_device(settings: Settings) -> Card:
     """The device this run is on, as a plan knows it."""
     import torch
 
-    from kosent_hub.plan import Card, this_cpu
+    from kosent_hub.training.planning import Card, this_cpu
 
     if settings.training.use_cpu:
         return this_cpu()

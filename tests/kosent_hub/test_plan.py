@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from kosent_hub import plan
-from kosent_hub.training import recipe
+from kosent_hub.training import planning, recipe
 from kosent_hub.training.memory import DEFAULTS, GIB, base_from_config, peak
 
 LLAMA = recipe.load("llama-3.1-8b/qlora-8gb")["model_name_or_path"]
@@ -71,7 +71,7 @@ def test_planned_peaks_are_within_ten_percent_of_measured_ones(case):
 
 
 def test_sizes_of_llama_are_the_known_ones():
-    base = plan.load_base(LLAMA)
+    base = planning.load_base(LLAMA)
     # 8,030,261,248 parameters; LoRA of rank 8 and 16 on all linear layers: 21.0 and 41.9 million.
     assert base.linear_parameters + base.other_parameters == 8_030_261_248
     settings = DEFAULTS | recipe.load("llama-3.1-8b/qlora-a100")
