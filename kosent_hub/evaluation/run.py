@@ -22,8 +22,8 @@ from kosent_hub.evaluation.store import Completions
 from kosent_hub.evaluation.table import table
 from kosent_hub.models import distributed
 from kosent_hub.models.repo import resolve
-from kosent_hub.training import preflight
 from model_card import conversations, records
+from model_card.publishing import commit
 from model_card.publishing.errors import AGAIN, next_step
 from model_card.publishing.files import whole, write_whole
 from model_card.render.view import written as written_settings
@@ -36,7 +36,7 @@ def evaluate(args: argparse.Namespace, settings: dict[str, Any]) -> None:
     """
     _silence()
     if args.push or args.create_pr:
-        preflight.writer(args.model)  # a token is better missed now than hours later
+        commit.writer(args.model)  # a token is better missed now than hours later
     requests = _requests(args)
     samples, dataset = load_samples(
         args.dataset, args.split, revision=args.dataset_revision, limit=args.limit

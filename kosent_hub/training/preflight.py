@@ -8,10 +8,11 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kosent_hub.models.repo import resolve
 from kosent_hub.training.memory import GIB
+from model_card.publishing.commit import writer
 from model_card.publishing.errors import HubUnavailable, KoSentError, explain
 
 if TYPE_CHECKING:
@@ -187,18 +188,6 @@ def _columns(dataset: str, settings: Settings) -> None:
             f"{dataset}: no column `messages` (found {', '.join(columns)}); "
             "build the dataset with kosent-data build"
         )
-
-
-def writer(repo_id: str) -> dict[str, Any]:
-    """Who the token belongs to; raises KoSentError if it may not write, be it to `repo_id`."""
-    from huggingface_hub import HfApi
-
-    user = HfApi().whoami()
-    if user["auth"].get("accessToken", {}).get("role") == "read":
-        raise KoSentError(
-            f"{repo_id}: your token may only read; make one that may write, then `hf auth login`"
-        )
-    return user
 
 
 def _writable(repo_id: str) -> None:

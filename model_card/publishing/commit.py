@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (
@@ -27,8 +28,16 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils.sha import git_hash
 
-from model_card.publishing.errors import AGAIN, KoSentError, explain, without_secrets
+from model_card.publishing.errors import (
+    AGAIN,
+    KoSentError,
+    explain,
+    without_secrets,
+)
 from model_card.publishing.session import Patience, passing, retry_after
+
+if TYPE_CHECKING:
+    pass
 
 Operation = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
 
@@ -284,3 +293,15 @@ def _may_pass(error: Exception) -> bool:
     if isinstance(error, ValueError) and str(error).startswith("LFS batch API returned errors"):
         return True
     return isinstance(error, (HTTPError, ConnectionError, json.JSONDecodeError))
+
+
+def writer(repo_id: str) -> dict[str, Any]:
+    """Who the token belongs to; raises KoSentError if it may not write, be it to `repo_id`."""
+    from huggingface_hub import HfApi
+
+    user = HfApi().whoami()
+    if user["auth"].get("accessToken", {}).get("role") == "read":
+        raise KoSentError(
+            f"{repo_id}: your token may only read; make one that may write, then `hf auth login`"
+        )
+    return user
