@@ -21,6 +21,7 @@ from kosent_hub.evaluation.samples import Sample, load_samples, system_prompt
 from kosent_hub.evaluation.store import Completions
 from kosent_hub.evaluation.table import table
 from kosent_hub.models import distributed
+from kosent_hub.models.locate import ModelRef
 from kosent_hub.models.repo import resolve
 from model_card import conversations, records
 from model_card.publishing import commit
@@ -106,12 +107,8 @@ def _requests(args: argparse.Namespace) -> list[Request]:
         models.append((args.baseline, None))
     return [
         Request(
-            model_id,
+            ModelRef(model_id, revision, args.dtype, template, args.trust_remote_code),
             args.max_new_tokens,
-            revision=revision,
-            dtype=args.dtype,
-            chat_template=template,
-            trust_remote_code=args.trust_remote_code,
             endpoint=args.endpoint,
             concurrency=args.concurrency,
             engine_args=tuple(args.engine_arg),

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from kosent_hub.models.repo import resolve
+from kosent_hub.models.tokenizer import Messages
 from model_card.publishing.errors import KoSentError, explain
 from model_card.records import EvaluatedDataset
-
-Messages = Sequence[dict[str, str]]
 
 
 @dataclass(frozen=True)

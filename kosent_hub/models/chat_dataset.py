@@ -11,7 +11,7 @@ from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
     from trl import ScriptArguments
-from kosent_hub.models.encoding import Messages
+from kosent_hub.models.tokenizer import Messages
 
 
 def load(

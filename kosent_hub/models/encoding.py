@@ -8,20 +8,19 @@ a template nobody marked, from where the replies stand in it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from kosent_hub.models import template_limits
-from kosent_hub.models.tokenizer import render, render_kwargs, template_text, turn_end
+from kosent_hub.models.tokenizer import Messages, render, render_kwargs, template_text, turn_end
 from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
-Messages = Sequence[dict[str, Any]]
 Span = tuple[int, int]
 Sample = dict[str, list[int]]
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from kosent_hub.evaluation.backends import Request
 from kosent_hub.models import device, prompts, untrusted
-from kosent_hub.models.locate import Located, locate
+from kosent_hub.models.locate import Located, ModelRef, locate
 from kosent_hub.models.packing import pack
 from kosent_hub.models.untrusted import check_size, explained
 from model_card.publishing.errors import KoSentError
@@ -33,20 +32,20 @@ class Loaded:
     dtype: str
 
 
-def load_model(request: Request) -> Loaded:
+def load_model(ref: ModelRef) -> Loaded:
     """The requested model in evaluation mode, an adapter active and merged unless quantised.
 
     Raises KoSentError, one line, for whatever `locate` refuses, and for a repo without
     safetensors or in need of its own code.
     """
-    located = locate(request)
-    dtype = request.dtype or device.compute_dtype(use_cpu=not torch.cuda.is_available())
+    located = locate(ref)
+    dtype = ref.dtype or device.compute_dtype(use_cpu=not torch.cuda.is_available())
     packed = getattr(located.config, "quantization_config", None) is not None
     each = 0.5 if packed else getattr(torch, dtype).itemsize
     check_size(located.base_id, located.config, each, device.memory())
 
     def load_base() -> PreTrainedModel:
-        return _load_base(located, dtype, request.trust_remote_code)
+        return _load_base(located, dtype, ref.trust_remote_code)
 
     model = _with_adapter(load_base, located) if located.adapter else load_base()
     method = quantization(model)

@@ -11,7 +11,6 @@ from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import cached_file
 
-from kosent_hub.evaluation.backends import Request
 from kosent_hub.models import prompts
 from kosent_hub.models.repo import resolve
 from kosent_hub.models.untrusted import base_of, explained, read_settings
@@ -24,6 +23,17 @@ if TYPE_CHECKING:
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # The kinds of files that make a model what it is.
 WEIGHTY = (".safetensors", ".json", ".jinja")
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model by its Hub id or folder, and how to load it: None is the model's or device's own."""
+
+    model_id: str
+    revision: str | None = None
+    dtype: str | None = None
+    chat_template: str | None = None
+    trust_remote_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,37 +71,37 @@ class Located:
         return {name: _stamps(name) or _blobs(name, at[name]) for name in sorted(at)}
 
 
-def locate(request: Request) -> Located:
+def locate(ref: ModelRef) -> Located:
     """The parts of the requested model, the base at the revision that its adapter names.
 
     Raises KoSentError, one line, for a repo that is missing, gated, no language model, or whose
     adapter is pickled.
     """
-    repo = resolve(request.model_id, request.revision)
-    settings = cached(request.model_id, ADAPTER_CONFIG, repo.revision)
-    base_id, base = request.model_id, repo
+    repo = resolve(ref.model_id, ref.revision)
+    settings = cached(ref.model_id, ADAPTER_CONFIG, repo.revision)
+    base_id, base = ref.model_id, repo
     if settings is not None:
-        named = read_settings(settings, f"{request.model_id}/{ADAPTER_CONFIG}")
-        base_id, revision = base_of(request.model_id, named, local=repo.local)
+        named = read_settings(settings, f"{ref.model_id}/{ADAPTER_CONFIG}")
+        base_id, revision = base_of(ref.model_id, named, local=repo.local)
         base = resolve(base_id, revision)
-        print(f"{request.model_id}: an adapter of {base_id}, {_place(base)}", file=sys.stderr)
-        if cached(request.model_id, ADAPTER_WEIGHTS, repo.revision) is None:
+        print(f"{ref.model_id}: an adapter of {base_id}, {_place(base)}", file=sys.stderr)
+        if cached(ref.model_id, ADAPTER_WEIGHTS, repo.revision) is None:
             raise KoSentError(
-                f"{request.model_id}: has no {ADAPTER_WEIGHTS}, and pickled weights can run "
+                f"{ref.model_id}: has no {ADAPTER_WEIGHTS}, and pickled weights can run "
                 "anything; save the adapter again with a current peft"
             )
     with explained(base_id):
         config = AutoConfig.from_pretrained(
-            base_id, revision=base.revision, trust_remote_code=request.trust_remote_code
+            base_id, revision=base.revision, trust_remote_code=ref.trust_remote_code
         )
     _refuse_other_kinds(base_id, config)
-    own = cached(request.model_id, "tokenizer_config.json", repo.revision) is not None
-    at = (request.model_id, repo.revision) if own else (base_id, base.revision)
+    own = cached(ref.model_id, "tokenizer_config.json", repo.revision) is not None
+    at = (ref.model_id, repo.revision) if own else (base_id, base.revision)
     with explained(at[0]):
         tokenizer = prompts.open_tokenizer(
-            *at, request.chat_template, trust_remote_code=request.trust_remote_code
+            *at, ref.chat_template, trust_remote_code=ref.trust_remote_code
         )
-    return Located(request.model_id, repo, base_id, base, settings is not None, config, tokenizer)
+    return Located(ref.model_id, repo, base_id, base, settings is not None, config, tokenizer)
 
 
 def _place(repo: Repo) -> str:

@@ -1,4 +1,4 @@
-"""Samples -> token ids, through the model's own chat template."""
+"""Prompts -> token ids, through the model's own chat template."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub.evaluation.samples import Messages, Sample
 from kosent_hub.models import template_limits
-from kosent_hub.models.tokenizer import load_tokenizer, render_kwargs, turn_end
+from kosent_hub.models.tokenizer import Messages, load_tokenizer, render_kwargs, turn_end
 from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
@@ -69,15 +68,15 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> str:
         ) from None
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, samples: Iterable[Sample]) -> Iterator[array]:
-    """Each sample's prompt as token ids.
+def encode(tokenizer: PreTrainedTokenizerBase, prompts: Iterable[Messages]) -> Iterator[array]:
+    """Each prompt as token ids.
 
     The template writes every special token there is to be; the tokenizer adds none of its own, so
     a beginning-of-text token can only be there once.
     """
     bos = tokenizer.bos_token_id
-    for sample in samples:
-        text = render(tokenizer, sample.messages)
+    for messages in prompts:
+        text = render(tokenizer, messages)
         ids = array("i", tokenizer(text, add_special_tokens=False)["input_ids"])
         if bos is not None and len(ids) > 1 and ids[0] == ids[1] == bos != tokenizer.eos_token_id:
             raise KoSentError(

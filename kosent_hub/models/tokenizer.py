@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # default of 3.1's own template, so a prompt is the same text whatever day it is made.
 DATE = "26 Jul 2024"
 
+Messages = Sequence[dict[str, Any]]
+
 # Padding tokens that models reserve without declaring them, in the order they are looked for.
 _RESERVED_PADS = ("<|finetune_right_pad_id|>", "<|reserved_special_token_0|>", "<pad>", "[PAD]")
 
@@ -65,7 +67,7 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> str | None:
     return max(ends, key=len, default=None)
 
 
-def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, Any]]) -> str:
+def render(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> str:
     """The dialogue as the model's own chat template writes it, dates and the like pinned.
 
     Raises KoSentError when the template refuses it, as some refuse a system message.

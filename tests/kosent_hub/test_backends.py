@@ -17,6 +17,7 @@ from kosent_hub.evaluation.backends.local.probe import fast_path
 from kosent_hub.evaluation.backends.local.sharing import OWN_STEP, TRUNKS
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models.encoding import encoder
+from kosent_hub.models.locate import ModelRef
 from model_card.publishing.errors import KoSentError
 from tests.kosent_hub.adapters import write_adapter
 
@@ -152,7 +153,7 @@ def test_a_model_with_a_cache_of_its_own_is_left_alone(capsys):
 
 
 def load(model_id, dtype="float32"):
-    return TransformersBackend(Request(str(model_id), NEW_TOKENS, dtype=dtype))
+    return TransformersBackend(Request(ModelRef(str(model_id), dtype=dtype), NEW_TOKENS))
 
 
 def texts(backend):

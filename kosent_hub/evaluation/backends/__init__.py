@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kosent_hub.evaluation.samples import Sample
+from kosent_hub.models.locate import ModelRef
 from model_card.records import EvaluatedModel
 
 
@@ -14,12 +15,8 @@ from model_card.records import EvaluatedModel
 class Request:
     """What to load and how to generate with it, the same for every backend."""
 
-    model_id: str
+    model: ModelRef
     max_new_tokens: int
-    revision: str | None = None
-    dtype: str | None = None
-    chat_template: str | None = None
-    trust_remote_code: bool = False
     endpoint: str | None = None
     concurrency: int = 16
     engine_args: tuple[tuple[str, Any], ...] = ()

@@ -31,19 +31,19 @@ class EndpointBackend:
     def __init__(self, request: Request) -> None:
         assert request.endpoint is not None
         self.url = f"{request.endpoint.rstrip('/')}/chat/completions"
-        self.name = request.model_id
+        self.name = request.model.model_id
         self.concurrency = request.concurrency
-        folder = Path(request.model_id)
+        folder = Path(request.model.model_id)
         local = folder.is_dir()
         self.model = EvaluatedModel(
             folder.resolve().name if local else self.name,
-            revision=request.revision,
+            revision=request.model.revision,
             dtype="as served",
             local=local,
         )
         self.identity: dict[str, Any] = {
             "endpoint": request.endpoint,
-            "revision": request.revision,
+            "revision": request.model.revision,
         }
         self.template_sha256 = "applied by the server"
         self.template_example: str | None = None

@@ -42,8 +42,8 @@ class VllmBackend:
             ) from None
         import torch
 
-        located = locate(request)
-        dtype = request.dtype or device.compute_dtype(use_cpu=not torch.cuda.is_available())
+        located = locate(request.model)
+        dtype = request.model.dtype or device.compute_dtype(use_cpu=not torch.cuda.is_available())
         self.tokenizer = located.tokenizer
         self.model = located.record(dtype)
         self.template_sha256 = template_sha256(self.tokenizer)
@@ -62,7 +62,7 @@ class VllmBackend:
                     "model": located.base_id,
                     "revision": located.base.revision,
                     "dtype": dtype,
-                    "trust_remote_code": request.trust_remote_code,
+                    "trust_remote_code": request.model.trust_remote_code,
                     "load_format": "safetensors",
                     "disable_log_stats": True,
                     **_lora_settings(located),
@@ -89,7 +89,7 @@ class VllmBackend:
     def replies(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Reply]:
         """The wanted samples' replies as they end."""
         chosen = [samples[i] for i in wanted]
-        asked = list(prompts.encode(self.tokenizer, chosen))
+        asked = list(prompts.encode(self.tokenizer, [sample.messages for sample in chosen]))
         settings = {
             "max_tokens": self.generation["max_new_tokens"],
             "stop_token_ids": sorted(self.stop),

@@ -26,7 +26,7 @@ class TransformersBackend:
     """Replies and fits of one model, in batches."""
 
     def __init__(self, request: Request) -> None:
-        loaded = load_model(request)
+        loaded = load_model(request.model)
         self.lm: Any = loaded.model
         self.model = loaded.located.record(loaded.dtype)
         self.identity = loaded.located.identity
@@ -43,7 +43,7 @@ class TransformersBackend:
 
     def replies(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Reply]:
         """The wanted samples' replies as they end, longest prompts first."""
-        encoded = list(prompts.encode(self.tokenizer, [samples[i] for i in wanted]))
+        encoded = list(prompts.encode(self.tokenizer, [samples[i].messages for i in wanted]))
         most = self.generation["max_new_tokens"]
         longest = max(map(len, encoded), default=0) + most
         fast = self.fast is not None and longest <= self.fast.length
