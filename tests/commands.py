@@ -9,8 +9,9 @@ from pathlib import Path
 from tests.kosent_hub import conftest as chat
 from tests.kosent_hub import dialogues
 from tests.model_card.cards import RECORDS
+from tests.support import ROOT
 
-SAMPLE = Path(__file__).parent.parent / "dataset_builder" / "sample"
+SAMPLE = ROOT / "dataset_builder" / "sample"
 TRAIN = (
     f"{sys.executable} -m kosent_hub.train --config smollm2-135m/cpu --dataset_name dataset "
     f"--model_name_or_path {chat.BASE} --per_device_train_batch_size 2 --max_steps 4 "

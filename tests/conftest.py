@@ -23,9 +23,8 @@ import certifi
 import hypothesis
 import pytest
 
-from tests.support import fork_server, slow
+from tests.support import ROOT, fork_server, slow
 
-ROOT = Path(__file__).resolve().parent.parent
 # Models that take a while to make are kept with the environment that made them.
 MODELS = Path(sys.prefix) / "share" / "kosent-hub-tests"
 OFFLINE = "http://127.0.0.1:9"  # the discard port: refused at once

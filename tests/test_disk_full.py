@@ -16,13 +16,12 @@ import pytest
 from tests import disturbing
 from tests.commands import BUILD, EVALUATE, TRAIN, finished_run, for_evaluation, for_training
 from tests.compared import held
+from tests.support import ROOT
 
 ENV = os.environ | {"HF_HUB_OFFLINE": "1"}
 
 # Of another evaluation, as may stand where this one's go.
-EARLIER = (
-    Path(__file__).parent / "model_card/records/adapter-no-baseline/kosent/eval/dataset--test.json"
-)
+EARLIER = ROOT / "tests/model_card/records/adapter-no-baseline/kosent/eval/dataset--test.json"
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ from dataset_builder.cli import main as kosent_data
 from tests.dataset_builder.corpora import TEST, TRAIN, records
 from tests.dataset_builder.corpora import tree as write_files
 from tests.faults.page import page
-from tests.faults.place import ROOT, Files, Goods, Place, attempt, stock
+from tests.faults.place import Files, Goods, Place, attempt, stock
 from tests.faults.table import COMMANDS, FROM_THE_START, NOT_MET, ROWS, Command, Row
+from tests.support import ROOT
 
 CELLS = [
     (command, row) for row in ROWS for command in COMMANDS if row.ends[command.name] != NOT_MET

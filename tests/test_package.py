@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support import ROOT
+
 BIN = Path(sys.executable).parent
 COMMANDS = ["kosent-data", "kosent-plan", "kosent-eval", "kosent-card", "kosent-demo"]
 
@@ -35,7 +36,7 @@ def test_importing_every_leaf_module_of_the_torch_free_rooms_imports_no_torch():
     names = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for room in ("dataset_builder", "model_card")
-        for path in sorted((ROOT / room).glob("*.py"))
+        for path in sorted((ROOT / room).rglob("*.py"))
         if path.stem not in ("__init__", "__main__")
     ]
     loaded = imported_by("import " + ", ".join(names))
@@ -117,6 +118,7 @@ def refuse(event, arguments):
 
 sys.addaudithook(refuse)
 import dataset_builder, kosent_hub, model_card
+
 names = [
     module.name
     for package in (dataset_builder, kosent_hub, model_card)

@@ -18,6 +18,7 @@ import pytest
 
 from kosent_hub.training.run_record import command
 from tests.kosent_hub.conftest import write_dataset
+from tests.support import ROOT
 
 API_KEY = "sk-kosentSecretOfTheEndpoint"
 BASE, MODEL, DATASET = "alice/tiny-base", "alice/tiny-KoSent", "alice/emotions"
@@ -103,7 +104,7 @@ def test_no_token_is_left_anywhere(hub, run, tiny_llama, tmp_path, said):
     plain = hub.env(user=None)
     work = tmp_path / "work"
     write_dataset(work / "dataset")
-    sample = Path(__file__).parent.parent / "dataset_builder" / "sample"
+    sample = ROOT / "dataset_builder" / "sample"
     hub.create(BASE, files={path.name: path for path in tiny_llama.iterdir() if path.is_file()})
 
     def step(*arguments: str, env=env, status: int = 0) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).parent.parent
+from tests.support import ROOT
+
 SAMPLE = ROOT / "dataset_builder" / "sample"
 BASE, DATASET, MODEL = "kosent/tiny-base", "kosent/emotions", "alice/tiny-KoSent"
 
@@ -33,6 +34,7 @@ print(type(model).__name__, model.peft_config["default"].base_model_name_or_path
 LOAD = f"""
 import json
 from datasets import load_dataset
+
 splits = load_dataset("{DATASET}")
 print(json.dumps({{name: [len(rows), rows[0]["messages"]] for name, rows in splits.items()}}))
 """

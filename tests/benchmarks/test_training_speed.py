@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.support import ROOT
+
 BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 STEPS = int(os.environ.get("KOSENT_BENCHMARK_STEPS", "8"))
 # `--bf16 false` spares trl sft the bfloat16 that it takes by default, where the CPU lacks it.
@@ -26,6 +27,7 @@ import json, sys, torch
 from datasets import load_dataset
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
 base, data, *adapters = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(base)
 found = {}

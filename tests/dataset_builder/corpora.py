@@ -9,7 +9,9 @@ import zipfile
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-SAMPLE = Path(__file__).resolve().parents[2] / "dataset_builder" / "sample"
+from tests.support import ROOT
+
+SAMPLE = ROOT / "dataset_builder" / "sample"
 # Training and Validation of the 2022 edition.
 ROWS = {"train": 51_630, "test": 6_641}
 LABELS = ["연령", "성별", "상황키워드", "신체질환", "감정_대분류", "감정_소분류"]

@@ -15,6 +15,7 @@ from dataset_builder.push import push
 from model_card.publishing.errors import KoSentError
 from tests.dataset_builder.corpora import TEST, TRAIN, records, rows, text, tree
 from tests.hub import Hub
+from tests.support import ROOT
 
 REPO = "alice/KoSent-dialogues"
 
@@ -243,7 +244,7 @@ def test_a_folder_that_was_changed(hub, folder: Path, file: str) -> None:
 
 
 def test_the_benchmark_has_a_task_for_each_metric() -> None:
-    path = Path(__file__).parents[2] / "dataset_builder" / "eval.yaml"
+    path = ROOT / "dataset_builder" / "eval.yaml"
     tasks = yaml.safe_load(path.read_text("utf-8"))["tasks"]
     ids = [task["id"] for task in tasks]
     assert len(set(ids)) == len(ids)

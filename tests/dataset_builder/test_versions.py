@@ -21,8 +21,8 @@ from filelock import FileLock
 from dataset_builder.cli import main
 from dataset_builder.push import push
 from tests.dataset_builder.corpora import TEST, TRAIN, records, tree
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "dataset_builder" / "kosent_dialogues.py"
 REPO = "alice/KoSent-dialogues"
 

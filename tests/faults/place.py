@@ -28,7 +28,6 @@ from tests.hub import Hub
 from tests.support import fork_server
 from tests.support.fork_server import SCRIPTS
 
-ROOT = Path(__file__).resolve().parents[2]
 OLD = {
     "old data": {"data/train-00000-of-00002.parquet": b"of an older build"},
     "old model": {"README.md": b"---\nlicense: mit\n---\n# Mine\n\nMy own words.\n"},

@@ -3,12 +3,12 @@
 import io
 import subprocess
 import sys
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
+
 LOAD_DATASET = """
 from datasets import load_dataset
 print(load_dataset("kosent/d", split="train")["x"][:])
@@ -47,6 +47,7 @@ import sys
 import torch
 from peft import AutoPeftModelForCausalLM, LoraConfig, get_peft_model
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+
 
 model = AutoModelForCausalLM.from_pretrained(sys.argv[1])
 model.push_to_hub("alice/base", private=True)

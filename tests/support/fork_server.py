@@ -33,7 +33,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
+
 DISTURBED = ROOT / "tests" / "disturbed" / "sitecustomize.py"
 
 # Console scripts, and the modules they start.

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
+
 DURATIONS = Path(__file__).with_name("durations.json")
 PAGE = ROOT / "docs" / "slow-tests.md"
 # Seconds of recorded durations that a draw comes to at most, and a test nobody has timed counts as.
