@@ -65,7 +65,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 # What starts commands that import torch, or scripts that do.
 HEAVY = (
-    *("tests/kosent_hub/", "tests/support/test_fork_server.py", "tests/hub/test_clients.py"),
+    *(
+        "tests/kosent_hub/",
+        "tests/support/test_fork_server.py",
+        "tests/support/hub/test_clients.py",
+    ),
     "tests/model_card/test_snippets.py",
 )
 
@@ -182,7 +186,7 @@ def forks() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def worker_hub(tmp_path_factory: pytest.TempPathFactory, forks: None) -> Iterator:
     """The Hub of this test process: its address stays, for libraries that read it on import."""
-    from tests.hub import Hub
+    from tests.support.hub import Hub
 
     with Hub(tmp_path_factory.mktemp("hf-home")) as running:
         fork_server.serve(running.env(None), light=True)
@@ -192,7 +196,7 @@ def worker_hub(tmp_path_factory: pytest.TempPathFactory, forks: None) -> Iterato
 
 @pytest.fixture
 def hub(worker_hub):
-    """A Hub with nothing on it, and an empty cache of it; see tests/hub/hub.py."""
+    """A Hub with nothing on it, and an empty cache of it; see tests/support/hub/hub.py."""
     worker_hub.empty()
     return worker_hub
 

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import yaml
 
-from tests.hub.validate import check_eval_results
 from tests.kosent_hub.dialogues import write_dataset
 from tests.support import fork_server
+from tests.support.hub.validate import check_eval_results
 
 # Some minutes on two cores.
 pytestmark = pytest.mark.slow

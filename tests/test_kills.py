@@ -22,9 +22,9 @@ import pytest
 from tests import disturbing
 from tests.commands import BUILD, EVALUATE, TRAIN, finished_run, for_evaluation, for_training
 from tests.compared import differences, held, settled
-from tests.hub import Hub
 from tests.kosent_hub import dialogues
 from tests.support import fork_server
+from tests.support.hub import Hub
 
 DATASET, MODEL = "alice/dialogues", "alice/model"
 # What the second run says when the first one was killed after all was done.

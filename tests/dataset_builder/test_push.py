@@ -14,8 +14,8 @@ from dataset_builder.cli import main
 from dataset_builder.push import push
 from model_card.publishing.errors import KoSentError
 from tests.dataset_builder.corpora import TEST, TRAIN, records, rows, text, tree
-from tests.hub import Hub
 from tests.support import ROOT
+from tests.support.hub import Hub
 
 REPO = "alice/KoSent-dialogues"
 

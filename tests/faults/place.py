@@ -24,9 +24,9 @@ from tests.faults.table import (
     Command,
     Row,
 )
-from tests.hub import Hub
 from tests.support import fork_server
 from tests.support.fork_server import SCRIPTS
+from tests.support.hub import Hub
 
 OLD = {
     "old data": {"data/train-00000-of-00002.parquet": b"of an older build"},

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.hub import Hub
+from tests.support.hub import Hub
 
 DONE, LINE, NOT_MET = "done", "line", "-"
 # Where a fault hits.
@@ -90,7 +90,7 @@ WITH_BASE = tuple(command for command in COMMANDS if command is not PUSH_DATA)
 
 @dataclass(frozen=True)
 class Row:
-    """A fault: what the test Hub does (`hits`, see tests/hub/faults.py), or how things stand.
+    """A fault: what the test Hub does (`hits`, see support/hub/faults.py), or how things stand.
 
     `says` is a pattern that a LINE must show.
     """

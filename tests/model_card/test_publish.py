@@ -10,8 +10,8 @@ import pytest
 from model_card.publish import publish
 from model_card.publishing import front_matter
 from model_card.run_folder import record_files, write_card
-from tests.hub.validate import check_eval_results
 from tests.model_card.cards import RECORDS
+from tests.support.hub.validate import check_eval_results
 
 REPO = "kosent/Llama-3.1-8B-KoSent"
 BASE = "meta-llama/Llama-3.1-8B-Instruct"

@@ -7,13 +7,22 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tests.hub import accounts
-from tests.hub.messages import Request, Response, answer
-from tests.hub.store import Blob, Discussion, HubError, NothingChanged, Repo, is_large, now, regular
-from tests.hub.validate import check_card
+from tests.support.hub import accounts
+from tests.support.hub.messages import Request, Response, answer
+from tests.support.hub.store import (
+    Blob,
+    Discussion,
+    HubError,
+    NothingChanged,
+    Repo,
+    is_large,
+    now,
+    regular,
+)
+from tests.support.hub.validate import check_card
 
 if TYPE_CHECKING:
-    from tests.hub.hub import Hub
+    from tests.support.hub.hub import Hub
 
 
 def create_repo(hub: Hub, request: Request) -> Response:

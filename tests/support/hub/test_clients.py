@@ -130,8 +130,8 @@ def test_xet_is_refused_in_a_line_that_says_what_to_set(hub, run):
 
 
 def test_by_hand():
-    """`python -m tests.hub.server` prints what to export."""
-    command = [sys.executable, "-m", "tests.hub.server", "--port", "0"]
+    """`python -m tests.support.hub.server` prints what to export."""
+    command = [sys.executable, "-m", "tests.support.hub.server", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         line = process.stdout.readline()

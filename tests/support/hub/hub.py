@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.hub import accounts
-from tests.hub.accounts import Accounts
-from tests.hub.faults import Fault, Faults
-from tests.hub.journal import Entry, Journal
-from tests.hub.messages import Request
-from tests.hub.server import Server
-from tests.hub.store import MAIN, Commit, HubError, Repo, Store
+from tests.support.hub import accounts
+from tests.support.hub.accounts import Accounts
+from tests.support.hub.faults import Fault, Faults
+from tests.support.hub.journal import Entry, Journal
+from tests.support.hub.messages import Request
+from tests.support.hub.server import Server
+from tests.support.hub.store import MAIN, Commit, HubError, Repo, Store
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -215,7 +215,7 @@ class Hub:
     def fault(
         self, match: str, kind: str, times: int | None = 1, *, each: bool = False, **options: Any
     ) -> Fault:
-        """Make the next `times` requests that match go wrong; see tests/hub/faults.py."""
+        """Make the next `times` requests that match go wrong; see tests/support/hub/faults.py."""
         return self.faults.add(Fault(match, kind, times, options, each))
 
     def clear_faults(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tests.hub.store import HubError, Repo
+from tests.support.hub.store import HubError, Repo
 
 USERS = ("alice", "bob", "carol")
 # organisation -> user -> role; bob is a stranger, carol a member who may only read.

@@ -6,12 +6,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode
 
-from tests.hub import accounts, cards
-from tests.hub.messages import Request, Response, answer
-from tests.hub.store import Blob, Commit, HubError, Repo, git_oid
+from tests.support.hub import accounts, cards
+from tests.support.hub.messages import Request, Response, answer
+from tests.support.hub.store import Blob, Commit, HubError, Repo, git_oid
 
 if TYPE_CHECKING:
-    from tests.hub.hub import Hub
+    from tests.support.hub.hub import Hub
 
 
 def whoami(hub: Hub, request: Request) -> Response:

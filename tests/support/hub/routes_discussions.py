@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.hub import accounts
-from tests.hub.messages import Request, Response, answer
-from tests.hub.store import MAIN, Blob, Discussion, HubError, NothingChanged, Repo, now
+from tests.support.hub import accounts
+from tests.support.hub.messages import Request, Response, answer
+from tests.support.hub.store import MAIN, Blob, Discussion, HubError, NothingChanged, Repo, now
 
 if TYPE_CHECKING:
-    from tests.hub.hub import Hub
+    from tests.support.hub.hub import Hub
 
 
 def list_all(hub: Hub, request: Request, repo_type: str, repo_id: str) -> Response:

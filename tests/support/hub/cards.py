@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from tests.hub.store import Commit, Repo
-from tests.hub.validate import check_eval_results, front_matter
+from tests.support.hub.store import Commit, Repo
+from tests.support.hub.validate import check_eval_results, front_matter
 
 
 def describe(repo: Repo, commit: Commit, *, blobs: bool = False) -> dict[str, Any]:

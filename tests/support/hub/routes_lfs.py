@@ -6,12 +6,12 @@ import hashlib
 import math
 from typing import TYPE_CHECKING, Any
 
-from tests.hub import accounts
-from tests.hub.messages import Request, Response, answer
-from tests.hub.store import HubError
+from tests.support.hub import accounts
+from tests.support.hub.messages import Request, Response, answer
+from tests.support.hub.store import HubError
 
 if TYPE_CHECKING:
-    from tests.hub.hub import Hub
+    from tests.support.hub.hub import Hub
 
 LFS_JSON = {"Content-Type": "application/vnd.git-lfs+json"}
 

@@ -6,12 +6,18 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from tests.hub import routes_discussions, routes_files, routes_lfs, routes_read, routes_write
-from tests.hub.messages import Request, Response, refusal
-from tests.hub.store import HubError
+from tests.support.hub import (
+    routes_discussions,
+    routes_files,
+    routes_lfs,
+    routes_read,
+    routes_write,
+)
+from tests.support.hub.messages import Request, Response, refusal
+from tests.support.hub.store import HubError
 
 if TYPE_CHECKING:
-    from tests.hub.hub import Hub
+    from tests.support.hub.hub import Hub
 
 TYPES = {"models": "model", "datasets": "dataset", "spaces": "space"}
 PARTS = {

@@ -1,6 +1,6 @@
 """HTTP: connections in threads, requests in, answers and faults out.
 
-By hand: `python -m tests.hub.server --port 8000` prints the endpoint and some tokens.
+By hand: `python -m tests.support.hub.server --port 8000` prints the endpoint and some tokens.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.hub.faults import Fault
-from tests.hub.journal import Entry
-from tests.hub.messages import Request, Response, answer, refusal
-from tests.hub.routes import dispatch, repo_of
-from tests.hub.store import HubError
+from tests.support.hub.faults import Fault
+from tests.support.hub.journal import Entry
+from tests.support.hub.messages import Request, Response, answer, refusal
+from tests.support.hub.routes import dispatch, repo_of
+from tests.support.hub.store import HubError
 
 if TYPE_CHECKING:
-    from tests.hub.hub import Hub
+    from tests.support.hub.hub import Hub
 
 # How long a request that kills its client waits to be told the client's number.
 KILL_SECONDS = 60
@@ -249,7 +249,7 @@ def _instead(fault: Fault | None, request: Request) -> Response | None:
 
 def main() -> None:
     """Serve until interrupted."""
-    from tests.hub.hub import Hub
+    from tests.support.hub.hub import Hub
 
     parser = argparse.ArgumentParser(description="A small Hugging Face Hub, for trying things.")
     parser.add_argument("--port", type=int, default=0)

@@ -5,6 +5,6 @@ One idea per file: `hub.py` what a test holds, `server.py` HTTP, `routes*.py` wh
 makes of a card, `faults.py` what goes wrong, `journal.py` what was asked.
 """
 
-from tests.hub.hub import Hub
+from tests.support.hub.hub import Hub
 
 __all__ = ["Hub"]

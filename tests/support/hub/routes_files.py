@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tests.hub import accounts
-from tests.hub.messages import Request, Response, refusal
-from tests.hub.store import HubError
+from tests.support.hub import accounts
+from tests.support.hub.messages import Request, Response, refusal
+from tests.support.hub.store import HubError
 
 if TYPE_CHECKING:
-    from tests.hub.hub import Hub
+    from tests.support.hub.hub import Hub
 
 
 def resolve(

@@ -17,7 +17,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-from tests.hub import Hub
+from tests.support.hub import Hub
 
 COMMIT = "POST .*/commit/main"
 PREUPLOAD = "POST .*/preupload/"

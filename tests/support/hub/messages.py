@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.hub.accounts import Token
-from tests.hub.store import HubError
+from tests.support.hub.accounts import Token
+from tests.support.hub.store import HubError
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.hub.validate import check_card, check_eval_results
+from tests.support.hub.validate import check_card, check_eval_results
 
 MODEL = """
 language: [ko, en]

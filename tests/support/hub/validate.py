@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tests.hub.words import LICENSES, PIPELINES, SIZES
+from tests.support.hub.words import LICENSES, PIPELINES, SIZES
 
 RELATIONS = frozenset({"adapter", "merge", "quantized", "finetune"})
 REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
