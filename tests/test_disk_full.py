@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import disturbing
 from tests.commands import BUILD, EVALUATE, TRAIN, finished_run, for_evaluation, for_training
 from tests.compared import held
-from tests.support import ROOT
+from tests.support import ROOT, disturbing
 
 ENV = os.environ | {"HF_HUB_OFFLINE": "1"}
 

@@ -11,7 +11,7 @@ import pytest
 
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import hold, whole, write_whole
-from tests.disturbing import mounted
+from tests.support.disturbing import mounted
 
 
 def test_writers_of_one_file_take_turns_and_readers_see_it_whole(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Python runs this at the start of a command that a test disturbs: see tests/disturbing.py.
+"""Python runs this at the start of a command that a test disturbs: see tests/support/disturbing.py.
 
 A moment is when the command is about to make, write, rename or remove something in its working
 folder. At moment number `at`, counted from 1 (among those about a `path`), it is
