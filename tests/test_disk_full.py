@@ -13,9 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import BUILD, EVALUATE, TRAIN, finished_run, for_evaluation, for_training
 from tests.compared import held
 from tests.support import ROOT, disturbing
+from tests.support.commands import (
+    BUILD,
+    EVALUATE,
+    TRAIN,
+    finished_run,
+    for_evaluation,
+    for_training,
+)
 
 ENV = os.environ | {"HF_HUB_OFFLINE": "1"}
 

@@ -19,10 +19,17 @@ from typing import Any
 
 import pytest
 
-from tests.commands import BUILD, EVALUATE, TRAIN, finished_run, for_evaluation, for_training
 from tests.compared import differences, held, settled
 from tests.kosent_hub import dialogues
 from tests.support import disturbing, fork_server
+from tests.support.commands import (
+    BUILD,
+    EVALUATE,
+    TRAIN,
+    finished_run,
+    for_evaluation,
+    for_training,
+)
 from tests.support.hub import Hub
 
 DATASET, MODEL = "alice/dialogues", "alice/model"
