@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.compared import held
 from tests.support import ROOT, disturbing
 from tests.support.commands import (
     BUILD,
@@ -23,6 +22,7 @@ from tests.support.commands import (
     for_evaluation,
     for_training,
 )
+from tests.support.compared import held
 
 ENV = os.environ | {"HF_HUB_OFFLINE": "1"}
 

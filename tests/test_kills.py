@@ -19,7 +19,6 @@ from typing import Any
 
 import pytest
 
-from tests.compared import differences, held, settled
 from tests.kosent_hub import dialogues
 from tests.support import disturbing, fork_server
 from tests.support.commands import (
@@ -30,6 +29,7 @@ from tests.support.commands import (
     for_evaluation,
     for_training,
 )
+from tests.support.compared import differences, held, settled
 from tests.support.hub import Hub
 
 DATASET, MODEL = "alice/dialogues", "alice/model"

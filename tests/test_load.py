@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.dataset_builder.corpora import large
-from tests.stages import EVALUATION, Stage, stages, table
+from tests.support.stages import EVALUATION, Stage, stages, table
 
 MODEL, DATASET = "alice/model", "alice/dialogues"
 BIN = Path(sys.executable).parent

@@ -10,9 +10,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.compared import held
 from tests.support import disturbing
 from tests.support.commands import BUILD, EVALUATE, TRAIN, for_evaluation, for_training
+from tests.support.compared import held
 
 ENV = os.environ | {"HF_HUB_OFFLINE": "1"}
 
