@@ -1,8 +1,8 @@
-"""Whatever the network, the Hub or others do, in two layers, made from tests/faults/table.py.
+"""Whatever the network, the Hub or others do, in two layers, made from faults/table.py.
 
 Every command against a fault that passes, one that stays, and each standing refusal; with --slow,
 against all of them, and then doing what its line says. Single requests against every fault are in
-tests/faults/test_requests.py.
+tests/robustness/faults/test_requests.py.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import pytest
 from dataset_builder.cli import main as kosent_data
 from tests.dataset_builder.corpora import TEST, TRAIN, records
 from tests.dataset_builder.corpora import tree as write_files
-from tests.faults.page import page
-from tests.faults.place import Files, Goods, Place, attempt, stock
-from tests.faults.table import COMMANDS, FROM_THE_START, NOT_MET, ROWS, Command, Row
+from tests.robustness.faults.page import page
+from tests.robustness.faults.place import Files, Goods, Place, attempt, stock
+from tests.robustness.faults.table import COMMANDS, FROM_THE_START, NOT_MET, ROWS, Command, Row
 from tests.support import ROOT
 
 CELLS = [
@@ -78,4 +78,4 @@ def test_the_matrix(matrix: Matrix, command: Command, row: Row) -> None:
 
 def test_the_page_says_what_the_tables_say() -> None:
     written = (ROOT / "docs" / "faults.md").read_text("utf-8")
-    assert written == page(), "run: python -m tests.faults.page > docs/faults.md"
+    assert written == page(), "run: python -m tests.robustness.faults.page > docs/faults.md"

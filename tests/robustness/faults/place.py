@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.faults.table import (
+from tests.robustness.faults.table import (
     BASE,
     DATA,
     DONE,

@@ -1,18 +1,19 @@
-"""docs/faults.md from the tables: `python -m tests.faults.page > docs/faults.md`."""
+"""docs/faults.md from the tables: `python -m tests.robustness.faults.page > docs/faults.md`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
 
-from tests.faults.table import COMMANDS, DONE, LINE, NOT_MET, ROWS, Command, Row
+from tests.robustness.faults.table import COMMANDS, DONE, LINE, NOT_MET, ROWS, Command, Row
 
 HEAD = """\
 # What happens when the Hub is out of order
 
 Every command that talks to the Hub, against everything that may go wrong on the way. This page is
-made from the tables that the tests are made from (`tests/faults/table.py`), by
-`python -m tests.faults.page > docs/faults.md`; a test fails when it is not what the tables say.
+made from the tables that the tests are made from (`tests/robustness/faults/table.py`), by
+`python -m tests.robustness.faults.page > docs/faults.md`; a test fails when it is not what the
+tables say.
 
 - **done**: after bounded retries the command ends well (exit status 0), and the repo holds what it
   should, in one commit.
