@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tests.dataset_builder.corpora import ROWS
 from tests.kosent_hub.dialogues import write_dataset
+from tests.robustness.test_load import to_and_from_the_hub
 from tests.support.stages import EVALUATION, Stage, stages, table
-from tests.test_load import to_and_from_the_hub
 
 # The smallest shows what is spent whatever the number of samples.
 STEPS = (16, 1_000, 2_000, 6_000, 18_000)
