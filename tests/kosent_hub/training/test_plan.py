@@ -38,7 +38,7 @@ def test_planned_peaks_are_within_ten_percent_of_measured_ones(case):
     from peft import LoraConfig
     from transformers import LlamaConfig
 
-    from tests.kosent_hub.peak import training_step_peak
+    from tests.kosent_hub.training.peak import training_step_peak
 
     case = {
         "hidden": 512, "inner": 1536, "layers": 4, "heads": 8, "vocabulary": 4000, "rank": 16,
