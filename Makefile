@@ -51,7 +51,7 @@ coverage: setup
 	$(BIN)/coverage report
 
 test-vllm: $(VENV_VLLM)/.ready
-	$(BIN_VLLM)/python -m pytest --slow tests/kosent_hub/test_vllm.py
+	$(BIN_VLLM)/python -m pytest --slow tests/kosent_hub/evaluation/test_vllm.py
 
 # vLLM's CPU build wants other versions than the rest, so it has an environment of its own.
 $(VENV_VLLM)/.ready: requirements-vllm.lock pyproject.toml

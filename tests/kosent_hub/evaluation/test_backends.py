@@ -261,7 +261,7 @@ def test_a_fit_is_the_same_to_the_last_bit_whichever_others_are_wanted(tiny_llam
 OUT_OF_MEMORY = """
 import resource, sys
 import torch
-from tests.kosent_hub.test_backends import dialogues, in_batches, one_at_a_time, tiny
+from tests.kosent_hub.evaluation.test_backends import dialogues, in_batches, one_at_a_time, tiny
 
 wide = {"num_hidden_layers": 8, "head_dim": 512, "num_key_value_heads": 4}
 model, prompts = tiny("llama", **wide), dialogues(36)
