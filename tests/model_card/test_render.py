@@ -27,7 +27,7 @@ from model_card.records import (
 from model_card.render.card import card_sections, render, render_facts
 from tests.model_card import wild
 from tests.model_card.cards import CARDS, RECORDS, card, path
-from tests.model_card.test_markdown import texts
+from tests.model_card.publishing.test_markdown import texts
 from tests.support.hub.validate import check_card, check_eval_results
 
 PARTS = (
