@@ -70,7 +70,7 @@ HEAVY = (
         "tests/support/test_fork_server.py",
         "tests/support/hub/test_clients.py",
     ),
-    "tests/model_card/test_snippets.py",
+    "tests/model_card/render/test_snippets.py",
 )
 
 
