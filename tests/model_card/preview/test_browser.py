@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from tests.model_card.cards import RECORDS
-from tests.model_card.test_preview import folder, preview  # noqa: F401  fixtures
+from tests.model_card.preview.test_preview import folder, preview  # noqa: F401  fixtures
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 
