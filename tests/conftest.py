@@ -64,6 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 # What starts commands that import torch, or scripts that do.
+TESTS = ROOT / "tests"
 HEAVY = (
     *(
         "tests/kosent_hub/",
@@ -81,10 +82,10 @@ def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
     Hub too. A worker that is done takes over the end of another's part, so little is needed there.
     """
     first = [item for item in items if item.nodeid.startswith(HEAVY)]
-    last = [item for item in items if item.path.parent == ROOT / "tests"]
+    last = [item for item in items if item.path.parent in (TESTS / "robustness", TESTS / "whole")]
     # One that takes a minute begins; one that needs no server ends.
     last.sort(key=lambda item: ("test_package" in item.nodeid, "test_the_way" not in item.nodeid))
-    requests = [item for item in items if item.path.parent == ROOT / "tests" / "faults"]
+    requests = [item for item in items if item.path.parent == TESTS / "robustness" / "faults"]
     some = {*first, *last, *requests}
     return [*first, *(item for item in items if item not in some), *last, *requests]
 
