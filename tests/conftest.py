@@ -63,8 +63,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = in_order([item for item in items if item.nodeid in wanted])
 
 
-# What starts commands that import torch, or scripts that do.
 TESTS = ROOT / "tests"
+# What starts commands that import torch, or scripts that do.
 HEAVY = (
     *(
         "tests/kosent_hub/",
@@ -222,7 +222,7 @@ def smollm2() -> Path:
 
     Two folders up, it has the name of its Hub id: `HuggingFaceTB/SmolLM2-135M-Instruct`.
     """
-    source = (ROOT / "kosent_hub" / "embedded.py").read_text("utf-8")
+    source = (ROOT / "kosent_hub" / "demo_model.py").read_text("utf-8")
     return _made("HuggingFaceTB/SmolLM2-135M-Instruct", WRITE_SMOLLM2, source)
 
 
