@@ -35,7 +35,7 @@ from typing import Any, NoReturn
 
 from tests.support import ROOT
 
-DISTURBED = ROOT / "tests" / "disturbed" / "sitecustomize.py"
+DISTURBED = ROOT / "tests" / "support" / "disturbed" / "sitecustomize.py"
 
 # Console scripts, and the modules they start.
 SCRIPTS = {
