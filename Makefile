@@ -64,6 +64,7 @@ $(VENV_VLLM)/.ready: requirements-vllm.lock pyproject.toml
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/mypy
 
 # Known vulnerabilities of what is locked, asked of an advisory service; and what does not fit
