@@ -42,7 +42,7 @@ def build(
         try:
             corpus = read_corpus(source, options, leave_out=out.resolve())
         except SourceError as error:
-            raise KoSentError(str(error)) from None
+            raise KoSentError(error.where, error.what, error.remedy) from None
         if strict:
             _refuse_losses(corpus)
         progress(f"Writing {out}")
@@ -94,4 +94,6 @@ def _refuse_losses(corpus: Corpus) -> None:
     lost = findings.dropped.total() + findings.trimmed.total()
     first = findings.dropped.first() or findings.trimmed.first()
     if first is not None:
-        raise KoSentError(f"{first} ({lost} in all); mend the files, or build without --strict")
+        raise KoSentError(
+            None, f"{first} ({lost} in all)", "mend the files, or build without --strict"
+        )

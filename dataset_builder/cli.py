@@ -134,8 +134,9 @@ def _export(arguments: argparse.Namespace) -> None:
 def _push(arguments: argparse.Namespace) -> None:
     if arguments.public and not arguments.i_hold_redistribution_rights:
         raise KoSentError(
-            "--public: AI Hub's data, edited or not, must not reach unapproved third parties; "
-            "leave --public out, or add --i-hold-redistribution-rights if you do"
+            "--public",
+            "AI Hub's data, edited or not, must not reach unapproved third parties",
+            "leave --public out, or add --i-hold-redistribution-rights if you do",
         )
     from model_card.publishing import session
 

@@ -58,7 +58,7 @@ def read_corpus(source: Path, options: Options, leave_out: Path | None = None) -
     """
     if not 0 <= options.fraction < 1:
         raise SourceError(
-            f"validation fraction {options.fraction}: give a number from 0 up to, but not, 1"
+            f"validation fraction {options.fraction}", "give a number from 0 up to, but not, 1"
         )
     findings = Findings()
     chosen = choose(source, options.prefer, findings, leave_out)
@@ -69,8 +69,9 @@ def read_corpus(source: Path, options: Options, leave_out: Path | None = None) -
         train = splits.remove_leaks(train, test, file, findings)
     if not len(train):
         raise SourceError(
-            f"{source}: no training dialogue is left of {findings.utterances['read']} utterances; "
-            "see what was dropped with --as-is, or give another SOURCE"
+            source,
+            f"no training dialogue is left of {findings.utterances['read']} utterances",
+            "see what was dropped with --as-is, or give another SOURCE",
         )
     train, validation = splits.carve(train, options.fraction, options.seed)
     if options.fraction and validation is None:
@@ -100,8 +101,9 @@ def choose(
         kinds = ", ".join(editions.CONTAINERS)
         seen = f"{looked['file']}: {looked['why']}" if looked else f"no {kinds} or .zip of them"
         raise SourceError(
-            f"{source}: nothing here is the 감성 대화 말뭉치 ({seen}); "
-            'see README, "Getting the data"'
+            source,
+            f"nothing here is the 감성 대화 말뭉치 ({seen})",
+            'see README, "Getting the data"',
         )
     by_split = _by_split(recognised, editions.split_of(source.resolve().name), findings)
     chosen: dict[str, editions.Source] = {}
@@ -114,8 +116,9 @@ def choose(
         disks[chosen[split].file.disk] = None
     if "train" not in chosen:
         raise SourceError(
-            f"{source}: only a test split here ({chosen['test'].file.name}); "
-            "give the folder that holds Training too"
+            source,
+            f"only a test split here ({chosen['test'].file.name})",
+            "give the folder that holds Training too",
         )
     findings.left[:] = _summed(findings.left)
     for disk in disks:
@@ -178,8 +181,9 @@ def _best(
     alike = [one for one in others if rank(one) == rank(first)]
     if alike and len({hashlib.sha256(one.file.read()).digest() for one in [first, *alike]}) > 1:
         raise SourceError(
-            f"{split}: {first.file.name} and {alike[0].file.name} could both be meant; "
-            "keep one in SOURCE, or name a part of its path with --prefer"
+            split,
+            f"{first.file.name} and {alike[0].file.name} could both be meant",
+            "keep one in SOURCE, or name a part of its path with --prefer",
         )
     return first, others
 

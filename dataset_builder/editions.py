@@ -146,13 +146,16 @@ def _edition(names: list[str], where: str) -> tuple[str, int] | None:
         missing = [label for label in LABELS.values() if names.count(label) != 1]
         if missing:
             raise SourceError(
-                f"{where}, line 1: column {missing[0]} is missing or there twice; "
-                "the corpus has it once, so put it back or move the file out of SOURCE"
+                f"{where}, line 1",
+                f"column {missing[0]} is missing or there twice",
+                "the corpus has it once, so put it back or move the file out of SOURCE",
             )
         return edition, turns
     raise SourceError(
-        f"{where}, line 1: has {USER}1, but its turns are no known edition's (시스템문장1 to 3, or "
-        "시스템응답1 to 3 or 4, each beside its 사람문장); name the columns as AI Hub does"
+        f"{where}, line 1",
+        f"has {USER}1, but its turns are no known edition's (시스템문장1 to 3, or 시스템응답1 to "
+        "3 or 4, each beside its 사람문장)",
+        "name the columns as AI Hub does",
     )
 
 
@@ -186,7 +189,7 @@ def _read_workbook(source: Source, data: bytes) -> Raw:
         return _by_columns(
             source, names, tables.Rows(tables.as_columns(rows, len(names)), lines), ""
         )
-    raise SourceError(f"{source.file.name}: changed while it was read; build again")
+    raise SourceError(source.file.name, "changed while it was read", "build again")
 
 
 def _read_json(text: str, codec: str, where: str) -> Raw:

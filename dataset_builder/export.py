@@ -22,7 +22,7 @@ def export(dataset: Path, jsonl: Path, *, overwrite: bool = False) -> dict[Path,
     paths = {split: jsonl / f"{split}.jsonl" for split in tables}
     taken = next((path for path in paths.values() if path.exists()), None)
     if taken is not None and not overwrite:
-        raise KoSentError(f"{taken}: already there; name another folder, or add --overwrite")
+        raise KoSentError(taken, "already there", "name another folder, or add --overwrite")
     with ExitStack() as together:  # all files or none
         for split, table in tables.items():
             file = together.enter_context(whole(paths[split]))

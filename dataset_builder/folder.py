@@ -53,14 +53,14 @@ def read_splits(folder: Path) -> dict[str, pa.Table]:
     paths = {split: sorted((folder / DATA).glob(f"{split}-*.parquet")) for split in SPLITS}
     found = {split: parts for split, parts in paths.items() if parts}
     if not found:
-        raise KoSentError(f"{folder}: no dataset here; make one with: kosent-data build SOURCE OUT")
+        raise KoSentError(folder, "no dataset here", "make one with: kosent-data build SOURCE OUT")
     try:
         return {
             split: pa.concat_tables(pq.read_table(part, schema=SCHEMA) for part in parts)
             for split, parts in found.items()
         }
     except pa.ArrowException as error:
-        raise KoSentError(f"{folder}: damaged ({error}); build it again") from None
+        raise KoSentError(folder, f"damaged ({error})", "build it again") from None
 
 
 def read_report(folder: Path) -> dict[str, Any]:
@@ -70,13 +70,14 @@ def read_report(folder: Path) -> dict[str, Any]:
         report = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise KoSentError(
-            f"{path}: missing, so this is no dataset of ours; make one with: "
-            "kosent-data build SOURCE OUT"
+            path,
+            "missing, so this is no dataset of ours",
+            "make one with: kosent-data build SOURCE OUT",
         ) from None
     except ValueError as error:
-        raise KoSentError(f"{path}: not JSON ({error}); build the dataset again") from None
+        raise KoSentError(path, f"not JSON ({error})", "build the dataset again") from None
     if not isinstance(report, dict) or not {"splits", "outputs"} <= report.keys():
-        raise KoSentError(f"{path}: not a report of kosent-data; build the dataset again")
+        raise KoSentError(path, "not a report of kosent-data", "build the dataset again")
     return report
 
 
@@ -118,12 +119,12 @@ def check_free(out: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise KoSentError(
-            f"{out}: already there; name another folder, or replace it with --overwrite"
+            out, "already there", "name another folder, or replace it with --overwrite"
         )
     ours = {one["file"] for one in read_report(out)["outputs"]} | {REPORT}
     for path in sorted(out.rglob("*")):
         if path.is_file() and path.relative_to(out).as_posix() not in ours:
-            raise KoSentError(f"{path}: kosent-data did not write this; move it away first")
+            raise KoSentError(path, "kosent-data did not write this", "move it away first")
 
 
 @contextmanager

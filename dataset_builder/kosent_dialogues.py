@@ -86,5 +86,5 @@ class KosentDialogues(datasets.ArrowBasedBuilder):
 
 def _source(data_dir: str | None) -> Path:
     if data_dir is None:
-        raise SourceError("no SOURCE; give the folder of AI Hub's files as data_dir")
+        raise SourceError(None, "no SOURCE", "give the folder of AI Hub's files as data_dir")
     return Path(data_dir).expanduser()

@@ -79,5 +79,5 @@ def _checked(dataset: Path, report: dict[str, Any]) -> dict[str, str]:
     there = {path.relative_to(dataset).as_posix() for path in dataset.glob(f"{folder.DATA}/*")}
     for file in sorted(there | (files.keys() - {folder.README})):
         if file not in files or sha256(dataset / file) != files[file]:
-            raise KoSentError(f"{dataset / file}: not as kosent-data built it; build it again")
+            raise KoSentError(dataset / file, "not as kosent-data built it", "build it again")
     return files

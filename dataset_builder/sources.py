@@ -30,7 +30,19 @@ DAMAGE = (
 
 
 class SourceError(Exception):
-    """What is wrong with the user's files: where, what, what to do next."""
+    """What is wrong with the user's files: where, what, and what to do next.
+
+    A class of its own, as the loading script runs where model_card is not installed.
+    """
+
+    def __init__(self, where: object, what: str, remedy: str = "") -> None:
+        super().__init__(where, what, remedy)
+        self.where = "" if where is None else str(where)
+        self.what, self.remedy = what, remedy
+
+    def __str__(self) -> str:
+        line = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{line}; {self.remedy}" if self.remedy else line
 
 
 @dataclass(frozen=True)
@@ -60,8 +72,10 @@ class File:
         """Raise SourceError if the content is larger than `LARGEST`."""
         if self.size > LARGEST:
             raise SourceError(
-                f"{self.name}: {self.size >> 20:,} MiB, more than any file of the corpus "
-                f"({LARGEST >> 20} at most); move it out of SOURCE, or split it"
+                self.name,
+                f"{self.size >> 20:,} MiB, more than any file of the corpus "
+                f"({LARGEST >> 20} at most)",
+                "move it out of SOURCE, or split it",
             )
 
     def read(self, most: int = -1) -> bytes:
@@ -76,13 +90,13 @@ class File:
             with self.disk.open("rb") as file:
                 return file.read(most)
         if self.member.flag_bits & ENCRYPTED:
-            raise SourceError(f"{self.name}: encrypted; unpack the archive with its password first")
+            raise SourceError(self.name, "encrypted", "unpack the archive with its password first")
         try:
             with self.archive.open(self.member) as file:
                 return file.read(most)
         except DAMAGE as error:
             raise SourceError(
-                f"{self.name}: damaged in its archive ({error}); download it again"
+                self.name, f"damaged in its archive ({error})", "download it again"
             ) from None
 
 
@@ -95,7 +109,7 @@ def walk(source: Path, leave_out: Path | None = None) -> list[File]:
         SourceError: no such path, or an archive that cannot be opened.
     """
     if not source.exists():
-        raise SourceError(f"{source}: no such file or folder; give the folder of AI Hub's download")
+        raise SourceError(source, "no such file or folder", "give the folder of AI Hub's download")
     if source.is_file():
         return sorted(_open(File(legible(os.fsencode(source.name)), source)), key=_by_name)
     found: list[File] = []
@@ -149,14 +163,14 @@ def _open(file: File, depth: int = 0) -> Iterator[File]:
         yield file
         return
     if file.member is not None and file.size > LARGEST:
-        raise SourceError(f"{file.name}: too large inside another archive; unpack that one first")
+        raise SourceError(file.name, "too large inside another archive", "unpack that one first")
     try:
         archive = zipfile.ZipFile(io.BytesIO(file.read()) if file.archive else file.disk)
     except PermissionError:
         raise
     except DAMAGE as error:
         raise SourceError(
-            f"{file.name}: not a whole zip archive ({error}); download it again"
+            file.name, f"not a whole zip archive ({error})", "download it again"
         ) from None
     refuse_bomb(archive, file.size, file.name)
     for info in archive.infolist():
@@ -170,8 +184,10 @@ def refuse_bomb(archive: zipfile.ZipFile, size: int, where: str) -> None:
     unpacked = sum(info.file_size for info in archive.infolist())
     if unpacked > max(SMALL, MOST_TIMES * size):
         raise SourceError(
-            f"{where}: unpacks to {unpacked >> 20:,} MiB, {unpacked // max(size, 1):,} times its "
-            "size, which no text does; download it again, or move it out of SOURCE"
+            where,
+            f"unpacks to {unpacked >> 20:,} MiB, {unpacked // max(size, 1):,} times its "
+            "size, which no text does",
+            "download it again, or move it out of SOURCE",
         )
 
 

@@ -52,7 +52,7 @@ class Rows:
 def decode(data: bytes, where: str) -> tuple[str, str]:
     """The text, composed, and its codec; raises SourceError with the line and byte that fail."""
     if data.startswith(UTF16_MARKS):
-        raise SourceError(f"{where}, line 1, byte 0: UTF-16; save it as UTF-8 and build again")
+        raise SourceError(f"{where}, line 1, byte 0", "UTF-16", "save it as UTF-8 and build again")
     try:
         text, codec = data.decode("utf-8-sig"), "utf-8"
     except UnicodeDecodeError as error:
@@ -61,8 +61,9 @@ def decode(data: bytes, where: str) -> tuple[str, str]:
         at = data.index(b"\0")
         line = data.count(b"\n", 0, at) + 1
         raise SourceError(
-            f"{where}, line {line}, byte {at}: a NUL, which is no text; "
-            "download the file again, or save it as UTF-8"
+            f"{where}, line {line}, byte {at}",
+            "a NUL, which is no text",
+            "download the file again, or save it as UTF-8",
         )
     return nfc(text), codec
 
@@ -71,14 +72,14 @@ def refuse_endless(data: bytes, where: str) -> None:
     """Raise SourceError if delimited text has a line, or a number of lines, that no corpus has."""
     lines = max(data.count(b"\n"), data.count(b"\r"))
     if lines > MOST_ROWS:
-        raise SourceError(f"{where}: {lines:,} lines; {_endless('line')}")
+        raise SourceError(where, f"{lines:,} lines", _endless("line"))
     start = 0
     while start + LONGEST_ROW < len(data):
         end = start + LONGEST_ROW
         line_end = max(data.rfind(b"\n", start, end), data.rfind(b"\r", start, end))
         if line_end < 0:
             line = data.count(b"\n", 0, start) + 1
-            raise SourceError(f"{where}, line {line}: too long; {_endless('line')}")
+            raise SourceError(f"{where}, line {line}", "too long", _endless("line"))
         start = line_end + 1
 
 
@@ -188,8 +189,9 @@ def _decode_cp949(data: bytes, utf8: UnicodeDecodeError, where: str) -> str:
             at, codec = error.start, "cp949"
     line = data.count(b"\n", 0, at) + 1
     raise SourceError(
-        f"{where}, line {line}, byte {at}: neither UTF-8 nor cp949 ({codec} up to there); "
-        "mend that byte or save the file as UTF-8"
+        f"{where}, line {line}, byte {at}",
+        f"neither UTF-8 nor cp949 ({codec} up to there)",
+        "mend that byte or save the file as UTF-8",
     )
 
 
@@ -263,7 +265,9 @@ def _read_quoted(text: str, delimiter: str, width: int, where: str) -> Rows:
         # Before a row is whole, `start` is still where it began.
         at = start if reader.line_num >= start else line
         raise SourceError(
-            f"{where}, line {at}: {error}; close the quote, or double it if it is part of the text"
+            f"{where}, line {at}",
+            f"{error}",
+            "close the quote, or double it if it is part of the text",
         ) from None
     return Rows(as_columns(rows, width), np.array(lines, np.int64), faults)
 
@@ -304,6 +308,7 @@ def _not_json(text: str, position: int, where: str, what: str) -> SourceError:
     line = text.count("\n", 0, position) + 1
     column = position - text.rfind("\n", 0, position)
     return SourceError(
-        f"{where}, line {line}, column {column}: not the JSON list it should be ({what}); "
-        "download it again"
+        f"{where}, line {line}, column {column}",
+        f"not the JSON list it should be ({what})",
+        "download it again",
     )

@@ -36,7 +36,7 @@ def read_sheets(data: bytes, where: str) -> Iterator[tuple[str, int, list[list[A
     try:
         from python_calamine import CalamineWorkbook
     except ImportError:
-        raise SourceError(f"{where}: reading xlsx needs: pip install python-calamine") from None
+        raise SourceError(where, "reading xlsx needs: pip install python-calamine") from None
     try:
         book = CalamineWorkbook.from_filelike(_counted(data, where))
         for name in book.sheet_names:
@@ -48,7 +48,7 @@ def read_sheets(data: bytes, where: str) -> Iterator[tuple[str, int, list[list[A
         raise
     except Exception as error:  # calamine's errors share no base class but this one
         raise SourceError(
-            f"{where}: not a whole workbook ({error}); download it again, or save it as csv"
+            where, f"not a whole workbook ({error})", "download it again, or save it as csv"
         ) from None
 
 
@@ -59,7 +59,7 @@ def _counted(data: bytes, where: str) -> io.BytesIO:
         with zipfile.ZipFile(io.BytesIO(data)) as packed, zipfile.ZipFile(plain, "w") as out:
             refuse_bomb(packed, len(data), where)
             if sum(info.file_size for info in packed.infolist()) > LARGEST:
-                raise SourceError(f"{where}: more than {LARGEST >> 20} MiB of XML; {_NO_CORPUS}")
+                raise SourceError(where, f"more than {LARGEST >> 20} MiB of XML", _NO_CORPUS)
             parts = {n: packed.read(n) for n in packed.namelist() if PARTS.fullmatch(n)}
             texts = [part for name, part in parts.items() if name.lower().endswith(SHARED)]
             lengths = _lengths(texts[0]) if texts else np.zeros(0, np.int64)
@@ -69,7 +69,7 @@ def _counted(data: bytes, where: str) -> io.BytesIO:
                 out.writestr(name, part)
     except DAMAGE as error:
         raise SourceError(
-            f"{where}: not a whole workbook ({error}); download it again, or save it as csv"
+            where, f"not a whole workbook ({error})", "download it again, or save it as csv"
         ) from None
     plain.seek(0)
     return plain
@@ -90,12 +90,12 @@ def _refuse_large(sheet: bytes, lengths: np.ndarray, where: str) -> None:
     cells = sum(1 for _ in CELL.finditer(sheet))
     rows = max((int(found[1]) for found in ROW.finditer(sheet)), default=1)
     if max(cells, rows * columns) > MOST_CELLS:
-        raise SourceError(f"{where}: {rows:,} rows of {columns:,} columns; {_NO_CORPUS}")
+        raise SourceError(where, f"{rows:,} rows of {columns:,} columns", _NO_CORPUS)
     if len(lengths):
         shown = np.array([int(found[1]) for found in VALUE.finditer(sheet)], np.int64)
         total = int(lengths[shown[shown < len(lengths)]].sum())
         if total > LARGEST:
-            raise SourceError(f"{where}: shows {total >> 20:,} MiB of text; {_NO_CORPUS}")
+            raise SourceError(where, f"shows {total >> 20:,} MiB of text", _NO_CORPUS)
 
 
 def _column(name: bytes) -> int:

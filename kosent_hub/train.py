@@ -158,8 +158,10 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
         )
     except NoMatchingPeftModuleError:
         raise KoSentError(
+            None,
             f"lora_target_modules {settings.model.lora_target_modules!r} is on no layer of "
-            f"{model_id}; use --lora_target_modules all-linear"
+            f"{model_id}",
+            "use --lora_target_modules all-linear",
         ) from None
     if checkpoint is not None:
         _say(f"going on from {checkpoint}")
@@ -169,8 +171,10 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.stop.asked:
         raise KoSentError(
+            None,
             f"stopped and saved after step {trainer.state.global_step} of "
-            f"{trainer.state.max_steps}; the same command goes on from there"
+            f"{trainer.state.max_steps}",
+            "the same command goes on from there",
         )
 
     # What it leaves behind.
@@ -232,7 +236,9 @@ def _report(split: str, counts: Counts, max_length: int | None) -> None:
             f"turns and drops {counts.dropped:,} whose first reply does not fit"
         )
     if not counts.samples:
-        raise KoSentError(f"the {split} split has no dialogue that fits; raise --max_length")
+        raise KoSentError(
+            None, f"the {split} split has no dialogue that fits", "raise --max_length"
+        )
 
 
 def _conclude(folder: Path, push: Push | None) -> None:

@@ -138,7 +138,7 @@ def _check(arguments: argparse.Namespace) -> None:
     elif findings:
         print(checks.as_text(findings))
     if bad:
-        raise KoSentError(f"{arguments.source}: {bad} to mend, {len(findings) - bad} to consider")
+        raise KoSentError(arguments.source, f"{bad} to mend, {len(findings) - bad} to consider")
     print(
         f"{arguments.source}: nothing that must be mended, {len(findings)} to consider",
         file=sys.stderr,
@@ -167,7 +167,7 @@ def _push(arguments: argparse.Namespace) -> None:
     from model_card.run_folder import record_files
 
     if not arguments.run.is_dir():
-        raise KoSentError(f"{arguments.run}: no such folder; give the run folder of a training")
+        raise KoSentError(arguments.run, "no such folder", "give the run folder of a training")
     url = publish(
         arguments.repo_id,
         record_files(arguments.run),

@@ -47,20 +47,20 @@ def loads(text: str, where: str) -> list[Conversation]:
     try:
         records = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise KoSentError(f"{where}: not JSON ({error}); write it again") from None
+        raise KoSentError(where, f"not JSON ({error})", "write it again") from None
     if not isinstance(records, list):
-        raise KoSentError(f"{where}: expected a list, found {type(records).__name__}")
+        raise KoSentError(where, f"expected a list, found {type(records).__name__}")
     return [_conversation(record, f"{where}[{index}]") for index, record in enumerate(records)]
 
 
 def _conversation(record: object, where: str) -> Conversation:
     names = [field.name for field in dataclasses.fields(Conversation)]
     if not isinstance(record, dict) or not {"prompt", "tuned_reply"} <= record.keys():
-        raise KoSentError(f"{where}: expected an object with prompt and tuned_reply")
+        raise KoSentError(where, "expected an object with prompt and tuned_reply")
     unknown = sorted(record.keys() - set(names))
     if unknown:
-        raise KoSentError(f"{where}: unknown field {unknown[0]!r}; expected {', '.join(names)}")
+        raise KoSentError(where, f"unknown field {unknown[0]!r}", f"expected {', '.join(names)}")
     wrong = [name for name, value in record.items() if not isinstance(value, str | None)]
     if wrong or record["prompt"] is None or record["tuned_reply"] is None:
-        raise KoSentError(f"{where}: {(wrong or ['prompt, tuned_reply'])[0]} must be text")
+        raise KoSentError(where, f"{(wrong or ['prompt, tuned_reply'])[0]} must be text")
     return Conversation(**record)

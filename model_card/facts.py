@@ -47,7 +47,7 @@ def gather(paths: Iterable[str], read: Callable[[str], bytes | None], where: str
         try:
             return data.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise KoSentError(f"{where}/{path}: not UTF-8 at byte {error.start}") from None
+            raise KoSentError(f"{where}/{path}", f"not UTF-8 at byte {error.start}") from None
 
     run = loads(Run, text(RUN_PATH), f"{where}/{RUN_PATH}") if RUN_PATH in known else None
     scores = sorted(
@@ -101,8 +101,8 @@ def _log_history(text: str, where: str) -> list[dict[str, Any]]:
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise KoSentError(f"{where}, line {number}: not JSON ({error})") from None
+            raise KoSentError(f"{where}, line {number}", f"not JSON ({error})") from None
         if not isinstance(entry, dict):
-            raise KoSentError(f"{where}, line {number}: expected an object")
+            raise KoSentError(f"{where}, line {number}", "expected an object")
         entries.append(entry)
     return entries

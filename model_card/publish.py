@@ -168,7 +168,7 @@ def _text(data: bytes, where: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise KoSentError(f"{where}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+        raise KoSentError(where, f"not UTF-8 at byte {error.start}", "save it as UTF-8") from None
 
 
 def _tell(diff: str, repo_id: str, said: set[str]) -> None:

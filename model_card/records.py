@@ -221,13 +221,14 @@ def loads(kind: type[Record], text: str, where: str) -> Record:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise KoSentError(
-            f"{where}: not JSON ({error}); write it again with the command that made it"
+            where, f"not JSON ({error})", "write it again with the command that made it"
         ) from None
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version != SCHEMA_VERSION:
         raise KoSentError(
-            f"{where}: schema_version {version!r}, this kosent-hub reads {SCHEMA_VERSION}; "
-            "use the version that wrote it, or write it again"
+            where,
+            f"schema_version {version!r}, this kosent-hub reads {SCHEMA_VERSION}",
+            "use the version that wrote it, or write it again",
         )
     return _build(kind, data, where)
 
@@ -237,7 +238,7 @@ def read(kind: type[Record], path: Path) -> Record:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise KoSentError(f"{path}: not UTF-8 at byte {error.start}; write it again") from None
+        raise KoSentError(path, f"not UTF-8 at byte {error.start}", "write it again") from None
     return loads(kind, text, str(path))
 
 
@@ -271,13 +272,13 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return _build(inner, value, where)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
-            raise KoSentError(f"{where}: expected an object, found {type(value).__name__}")
+            raise KoSentError(where, f"expected an object, found {type(value).__name__}")
         hints = typing.get_type_hints(kind)
         fields = {f.name: f for f in dataclasses.fields(kind)}
         unknown = sorted(value.keys() - fields.keys())
         if unknown:
             raise KoSentError(
-                f"{where}: unknown field {unknown[0]!r}; was it written by a newer kosent-hub?"
+                where, f"unknown field {unknown[0]!r}", "was it written by a newer kosent-hub?"
             )
         missing = [
             name
@@ -287,22 +288,22 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             and f.default_factory is dataclasses.MISSING
         ]
         if missing:
-            raise KoSentError(f"{where}: field {missing[0]!r} is missing; write it again")
+            raise KoSentError(where, f"field {missing[0]!r} is missing", "write it again")
         return kind(
             **{name: _build(hints[name], v, f"{where}: {name}") for name, v in value.items()}
         )
     if origin is dict:
         if not isinstance(value, dict):
-            raise KoSentError(f"{where}: expected an object, found {type(value).__name__}")
+            raise KoSentError(where, f"expected an object, found {type(value).__name__}")
         inner = typing.get_args(kind)[1]
         return {name: _build(inner, v, f"{where}: {name}") for name, v in value.items()}
     if origin is list:
         if not isinstance(value, list):
-            raise KoSentError(f"{where}: expected a list, found {type(value).__name__}")
+            raise KoSentError(where, f"expected a list, found {type(value).__name__}")
         inner = typing.get_args(kind)[0]
         return [_build(inner, v, f"{where}[{i}]") for i, v in enumerate(value)]
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise KoSentError(f"{where}: expected {kind.__name__}, found {value!r}")
+        raise KoSentError(where, f"expected {kind.__name__}, found {value!r}")
     return value

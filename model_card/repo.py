@@ -19,8 +19,9 @@ def render_repo(repo_id: str, language: str | None, *, replace_edits: bool = Fal
     facts = gather(head.paths(), head.read, repo_id)
     if not has_records(facts):
         raise KoSentError(
-            f"{repo_id}: neither {RUN_PATH} nor {EVAL_FOLDER}/*.json in it; "
-            "evaluate it with kosent-eval --push, or give a run folder"
+            repo_id,
+            f"neither {RUN_PATH} nor {EVAL_FOLDER}/*.json in it",
+            "evaluate it with kosent-eval --push, or give a run folder",
         )
     return render_facts(
         facts,
@@ -69,7 +70,7 @@ def readme_of(repo_id: str) -> str | None:
 def repo_head(repo_id: str) -> Head:
     """The repo as it is now; raises KoSentError for what is neither a folder nor a Hub id."""
     if repo_id.count("/") != 1:
-        raise KoSentError(f"{repo_id}: no such folder, and not a Hub id (ORG/NAME)")
+        raise KoSentError(repo_id, "no such folder, and not a Hub id (ORG/NAME)")
     return read_head(repo_id)
 
 

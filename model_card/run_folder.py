@@ -21,8 +21,9 @@ def folder_facts(folder: Path) -> Facts:
     facts = gather_folder(folder)
     if facts.run is None and not facts.results:
         raise KoSentError(
-            f"{folder}: neither {RUN_PATH} nor {EVAL_FOLDER}/*.json in it; "
-            "give the output folder of a training run"
+            folder,
+            f"neither {RUN_PATH} nor {EVAL_FOLDER}/*.json in it",
+            "give the output folder of a training run",
         )
     return facts
 
@@ -61,7 +62,7 @@ def read_card(path: Path) -> str | None:
     try:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise KoSentError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+        raise KoSentError(path, f"not UTF-8 at byte {error.start}", "save it as UTF-8") from None
 
 
 def record_files(folder: Path) -> dict[str, Path | bytes]:

@@ -100,7 +100,7 @@ def _first_line(
             line = f"{opening} {feel}" if form == "open feel" else f"{emotion.feel[0]} {opening}"
         if line not in seen:
             return line, why
-    raise KoSentError(f"story {story.id}: too few openings for its dialogues; write more")
+    raise KoSentError(f"story {story.id}", "too few openings for its dialogues", "write more")
 
 
 def _dialogue(
@@ -187,7 +187,7 @@ def check(folder: Path) -> None:
         path = folder / name
         if not path.exists() or path.read_bytes() != render(split):
             raise KoSentError(
-                f"{name}: not what the parts give; run `python -m dataset_builder.sample.generate`"
+                name, "not what the parts give", "run `python -m dataset_builder.sample.generate`"
             )
         print(f"{name}: {DIALOGUES[split]} dialogues, as the parts give them")
 

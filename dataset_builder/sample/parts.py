@@ -73,7 +73,9 @@ def load_stories() -> list[Story]:
             stories.append(_story(path, page["situation"], split, raw, emotions))
     twice = [name for name, n in Counter(story.id for story in stories).items() if n > 1]
     if twice:
-        raise KoSentError(f"{FOLDER.name}/stories: story id {twice[0]} is used twice; rename one")
+        raise KoSentError(
+            f"{FOLDER.name}/stories", f"story id {twice[0]} is used twice", "rename one"
+        )
     return stories
 
 
@@ -96,12 +98,12 @@ def _story(
     unknown = [name for name in raw["emotions"] if name not in emotions]
     if unknown:
         raise KoSentError(
-            f"{where}: no emotion {unknown[0]}; write major/minor as in emotions.yaml"
+            where, f"no emotion {unknown[0]}", "write major/minor as in emotions.yaml"
         )
     felt = [emotions[name] for name in raw["emotions"]]
     glad = {emotion.major == HAPPY for emotion in felt}
     if len(glad) != 1:
-        raise KoSentError(f"{where}: {HAPPY} and other emotions in one story; split the story")
+        raise KoSentError(where, f"{HAPPY} and other emotions in one story", "split the story")
     talk = [_exchange(where, ask, line) for ask, lines in raw["talk"].items() for line in lines]
     return Story(
         id=raw["id"],
@@ -123,7 +125,7 @@ def _story(
 def _exchange(where: str, ask: str, line: str) -> Exchange:
     said = line.split(" | ")
     if len(said) != 2:
-        raise KoSentError(f"{where}: write `user | chatbot`, not {line!r}")
+        raise KoSentError(where, f"write `user | chatbot`, not {line!r}")
     return Exchange(ask, *said)
 
 

@@ -123,8 +123,9 @@ class _Part:
                    if key not in self.store.found]  # fmt: skip
         if missing and whole:
             raise KoSentError(
-                f"{self.name}: {len(missing)} of {len(self.samples)} are missing (first: "
-                f"{missing[0]}); run the same command again to get them"
+                self.name,
+                f"{len(missing)} of {len(self.samples)} are missing (first: {missing[0]})",
+                "run the same command again to get them",
             )
         return [] if missing else [self.store.found[key] for key in self.keys]
 

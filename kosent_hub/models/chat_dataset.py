@@ -27,8 +27,9 @@ def load(
     rows = load_dataset(name, script.dataset_config, revision=revision)
     if script.dataset_train_split not in rows:
         raise KoSentError(
-            f"{name}: no split {script.dataset_train_split!r} (found {', '.join(rows)}); "
-            "name one with --dataset_train_split"
+            name,
+            f"no split {script.dataset_train_split!r} (found {', '.join(rows)})",
+            "name one with --dataset_train_split",
         )
     wanted = {"train": script.dataset_train_split}
     if validation and "validation" in rows:
@@ -36,8 +37,9 @@ def load(
     for split in wanted.values():
         if "messages" not in rows[split].column_names:
             raise KoSentError(
-                f"{name}: no column `messages` (found {', '.join(rows[split].column_names)}); "
-                "build the dataset with kosent-data build"
+                name,
+                f"no column `messages` (found {', '.join(rows[split].column_names)})",
+                "build the dataset with kosent-data build",
             )
     return {role: list(rows[split]["messages"]) for role, split in wanted.items()}
 

@@ -105,8 +105,9 @@ class Encoder:
                 learned = [i for i, at in enumerate(starts) if begin <= at < stop]
                 if not learned or ids[learned[-1]] != end_id:
                     raise KoSentError(
-                        f"dialogue {number}: the loss would miss the end-of-turn token {self.end!r}"
-                        "; this model's tokenizer and chat template do not fit together"
+                        f"dialogue {number}",
+                        f"the loss would miss the end-of-turn token {self.end!r}",
+                        "this model's tokenizer and chat template do not fit together",
                     )
                 for i in learned:
                     labels[i] = ids[i]
@@ -121,14 +122,16 @@ class Encoder:
             marked_text, spans = _marked_text(self.tokenizer, self.marked, messages)
             if marked_text != text:
                 raise KoSentError(
-                    f"dialogue {number}: the training template writes other text than the model's "
-                    "own; check that its messages are plain system, user and assistant turns"
+                    f"dialogue {number}",
+                    "the training template writes other text than the model's own",
+                    "check that its messages are plain system, user and assistant turns",
                 )
         turns = sum(message["role"] == "assistant" for message in messages)
         if len(spans) != turns or not turns:
             raise KoSentError(
-                f"dialogue {number}: {turns} assistant turns, {len(spans)} found in the text; "
-                "every dialogue needs one at least, and none may be empty"
+                f"dialogue {number}",
+                f"{turns} assistant turns, {len(spans)} found in the text",
+                "every dialogue needs one at least, and none may be empty",
             )
         return text, spans
 
@@ -155,8 +158,10 @@ class Encoder:
         if len(spans) == len(replies) and text[begin:] == rest:
             return spans
         raise KoSentError(
-            f"dialogue {number}: this model's chat template changes the replies it prints, so what "
-            "is learned cannot be told; add its training variant to kosent_hub/chat_templates/"
+            f"dialogue {number}",
+            "this model's chat template changes the replies it prints, so what is learned "
+            "cannot be told",
+            "add its training variant to kosent_hub/chat_templates/",
         )
 
 
@@ -168,8 +173,10 @@ def encoder(tokenizer: PreTrainedTokenizerBase) -> Encoder:
     end = turn_end(tokenizer)
     if end is None:
         raise KoSentError(
-            f"{tokenizer.name_or_path}: its chat template writes no token after a reply, so the "
-            "model would never learn to stop; use the Instruct (or chat) version of this model"
+            tokenizer.name_or_path,
+            "its chat template writes no token after a reply, so the model would never "
+            "learn to stop",
+            "use the Instruct (or chat) version of this model",
         )
     folder = resources.files("kosent_hub") / "chat_templates"
     variants = [file.read_text(encoding="utf-8") for file in sorted(folder.iterdir(), key=str)]

@@ -105,8 +105,9 @@ def _with_adapter(load_base: Callable[[], PreTrainedModel], located: Located) ->
         bare = _logits(adapted, probe)
     if torch.equal(active, bare):
         raise KoSentError(
-            f"{adapter_id}: with the adapter the model answers exactly as without it; "
-            "its weights are all zero or fit no layer of the base model"
+            adapter_id,
+            "with the adapter the model answers exactly as without it",
+            "its weights are all zero or fit no layer of the base model",
         )
     if quantization(adapted) is not None:
         return adapted.get_base_model()

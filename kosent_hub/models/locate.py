@@ -87,8 +87,9 @@ def locate(ref: ModelRef) -> Located:
         print(f"{ref.model_id}: an adapter of {base_id}, {_place(base)}", file=sys.stderr)
         if cached(ref.model_id, ADAPTER_WEIGHTS, repo.revision) is None:
             raise KoSentError(
-                f"{ref.model_id}: has no {ADAPTER_WEIGHTS}, and pickled weights can run "
-                "anything; save the adapter again with a current peft"
+                ref.model_id,
+                f"has no {ADAPTER_WEIGHTS}, and pickled weights can run anything",
+                "save the adapter again with a current peft",
             )
     with explained(base_id):
         config = AutoConfig.from_pretrained(
@@ -116,8 +117,9 @@ def _refuse_other_kinds(model_id: str, config: Any) -> None:
     architectures = getattr(config, "architectures", None) or []
     if architectures and not known & set(architectures):
         raise KoSentError(
-            f"{model_id}: a {architectures[0]} does not generate text; "
-            "name a causal language model or an adapter of one"
+            model_id,
+            f"a {architectures[0]} does not generate text",
+            "name a causal language model or an adapter of one",
         )
 
 

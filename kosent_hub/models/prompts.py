@@ -34,7 +34,9 @@ def open_tokenizer(
         try:
             return load_tokenizer(model_id, revision, trust_remote_code=trust_remote_code)
         except KoSentError as error:
-            raise KoSentError(f"{error}, or give it a template with --chat-template FILE") from None
+            raise KoSentError(
+                None, f"{error}, or give it a template with --chat-template FILE"
+            ) from None
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(
@@ -63,8 +65,9 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> str:
     except TemplateError as error:
         roles = ", ".join(message["role"] for message in messages)
         raise KoSentError(
-            f"{where}: its chat template refuses turns by {roles} ({error}); "
-            "give it another with --chat-template FILE"
+            where,
+            f"its chat template refuses turns by {roles} ({error})",
+            "give it another with --chat-template FILE",
         ) from None
 
 
@@ -80,8 +83,9 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompts: Iterable[Messages]) -> I
         ids = array("i", tokenizer(text, add_special_tokens=False)["input_ids"])
         if bos is not None and len(ids) > 1 and ids[0] == ids[1] == bos != tokenizer.eos_token_id:
             raise KoSentError(
-                f"{tokenizer.name_or_path}: its chat template begins with the beginning-of-text "
-                "token twice; give it a mended one with --chat-template FILE"
+                tokenizer.name_or_path,
+                "its chat template begins with the beginning-of-text token twice",
+                "give it a mended one with --chat-template FILE",
             )
         yield ids
 

@@ -37,7 +37,7 @@ def resolve(repo_id_or_path: str, revision: str | None = None, repo_type: str = 
         validate_repo_id(repo_id_or_path)
     except HFValidationError:
         raise KoSentError(
-            f"{repo_id_or_path}: no such folder, and not a Hub id (ORG/NAME); check the spelling"
+            repo_id_or_path, "no such folder, and not a Hub id (ORG/NAME)", "check the spelling"
         ) from None
     if constants.is_offline_mode():
         return Repo(repo_id_or_path, _cached_commit(repo_id_or_path, revision, repo_type))
@@ -59,6 +59,7 @@ def _cached_commit(repo_id: str, revision: str | None, repo_type: str) -> str:
             parts = Path(cached).parts
             return parts[parts.index("snapshots") + 1]
     raise KoSentError(
-        f"{repo_id}: HF_HUB_OFFLINE=1 is set and the cache does not hold it; "
-        "unset it once, or name a local folder"
+        repo_id,
+        "HF_HUB_OFFLINE=1 is set and the cache does not hold it",
+        "unset it once, or name a local folder",
     )

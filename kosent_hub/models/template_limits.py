@@ -103,4 +103,4 @@ def _sizes(process: int) -> int:
 
 
 def _refused(where: str, what: str) -> KoSentError:
-    return KoSentError(f"{where}: its chat template {what}; do not use this model as it is")
+    return KoSentError(where, f"its chat template {what}", "do not use this model as it is")

@@ -38,8 +38,9 @@ def load_tokenizer(
         )
     if not tokenizer.chat_template:
         raise KoSentError(
-            f"{model_id}: its tokenizer has no chat template; "
-            "use the Instruct (or chat) version of this model"
+            model_id,
+            "its tokenizer has no chat template",
+            "use the Instruct (or chat) version of this model",
         )
     template_limits.check_template(template_text(tokenizer), model_id)
     tokenizer.pad_token = _pad_token(tokenizer)
@@ -84,8 +85,9 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> str:
     except TemplateError as error:
         roles = ", ".join(str(message.get("role")) for message in messages)
         raise KoSentError(
-            f"{where}: its chat template refuses turns by {roles} ({error}); "
-            "use another model, or build the dataset without what it refuses"
+            where,
+            f"its chat template refuses turns by {roles} ({error})",
+            "use another model, or build the dataset without what it refuses",
         ) from None
 
 

@@ -66,7 +66,7 @@ def explained(model_id: str) -> Iterator[None]:
             )
         else:
             why = f"cannot be loaded ({said[:300]})"
-        raise KoSentError(f"{model_id}: {why}") from error
+        raise KoSentError(model_id, why) from error
 
 
 def check_files(repo: str, sizes: Mapping[str, int | None]) -> None:
@@ -77,13 +77,14 @@ def check_files(repo: str, sizes: Mapping[str, int | None]) -> None:
     for path, size in sizes.items():
         if "\\" in path or path.startswith("/") or ".." in PurePosixPath(path).parts:
             raise KoSentError(
-                f"{repo}: lists the file {path!r}, outside of the repo; do not use it"
+                repo, f"lists the file {path!r}, outside of the repo", "do not use it"
             )
         for kind, largest in LARGEST.items():
             if kind.fullmatch(path) and size is not None and size > largest:
                 raise KoSentError(
-                    f"{repo}/{path}: {size // MIB:,} MiB, and no model's has over "
-                    f"{largest // MIB}; do not use this repo"
+                    f"{repo}/{path}",
+                    f"{size // MIB:,} MiB, and no model's has over {largest // MIB}",
+                    "do not use this repo",
                 )
 
 
@@ -98,9 +99,9 @@ def read_settings(path: Path, where: str) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise KoSentError(f"{where}: not JSON ({error}); save the model again") from None
+        raise KoSentError(where, f"not JSON ({error})", "save the model again") from None
     if not isinstance(found, dict):
-        raise KoSentError(f"{where}: holds no settings; save the model again")
+        raise KoSentError(where, "holds no settings", "save the model again")
     return found
 
 
@@ -113,19 +114,21 @@ def base_of(adapter: str, settings: Mapping[str, Any], *, local: bool) -> tuple[
     where = f"{adapter}/adapter_config.json"
     base, revision = settings.get("base_model_name_or_path"), settings.get("revision")
     if not isinstance(base, str) or not base:
-        raise KoSentError(f"{where}: names no base model; set base_model_name_or_path")
+        raise KoSentError(where, "names no base model", "set base_model_name_or_path")
     if not isinstance(revision, str | None):
-        raise KoSentError(f"{where}: revision is {revision!r}, no commit; mend it")
+        raise KoSentError(where, f"revision is {revision!r}, no commit", "mend it")
     if not local and not HUB_ID.fullmatch(base):
         raise KoSentError(
-            f"{where}: names the base model {base!r}, which is no Hub id; its author must put the "
-            "base's Hub id there"
+            where,
+            f"names the base model {base!r}, which is no Hub id",
+            "its author must put the base's Hub id there",
         )
     for name, value in settings.items():
         if not _harmless(name, value):
             raise KoSentError(
-                f"{where}: {name} is {str(value)[:100]!r}, which is more than a LoRA adapter for "
-                "chat needs; save it again with a plain LoraConfig"
+                where,
+                f"{name} is {str(value)[:100]!r}, which is more than a LoRA adapter for chat needs",
+                "save it again with a plain LoraConfig",
             )
     return base, revision or None
 
@@ -185,14 +188,14 @@ def check_size(model: str, config: Any, bytes_each: float, memory: float) -> Non
         getattr(text, name, None) for name in ("num_hidden_layers", "hidden_size", "vocab_size")
     )
     if not all(isinstance(value, int | None) for value in (layers, hidden, words)):
-        raise KoSentError(
-            f"{model}: cannot be loaded (its config.json has no sizes); do not use it"
-        )
+        raise KoSentError(model, "cannot be loaded (its config.json has no sizes)", "do not use it")
     layers, hidden, words = layers or 0, hidden or 0, words or 0
     # The least that a decoder has: its embeddings, and in a layer more than this.
     least = (words * hidden + layers * hidden * hidden) * bytes_each
     if layers > MOST_LAYERS or least > memory:
         raise KoSentError(
-            f"{model}: a model of {layers:,} layers, at least {least / 2**30:,.0f} GiB, and here "
-            f"are {memory / 2**30:,.0f}; run it on a larger machine, or behind --endpoint"
+            model,
+            f"a model of {layers:,} layers, at least {least / 2**30:,.0f} GiB, and here "
+            f"are {memory / 2**30:,.0f}",
+            "run it on a larger machine, or behind --endpoint",
         )

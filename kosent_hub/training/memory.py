@@ -84,8 +84,9 @@ def base_from_config(config: Mapping[str, Any], where: str) -> Base:
         value = config.get(name) if isinstance(config, Mapping) else None
         if not isinstance(value, int) or value < 1:
             raise KoSentError(
-                f"{where}: its config has no {name!r}, so its memory cannot be planned; "
-                "plans know models of Llama's build"
+                where,
+                f"its config has no {name!r}, so its memory cannot be planned",
+                "plans know models of Llama's build",
             )
         return value
 
@@ -118,7 +119,7 @@ def adapter(base: Base, settings: Mapping[str, Any]) -> Adapter:
         (layer, name) for layer, name in names if _is_target(target, f"model.layers.{layer}.{name}")
     ]
     if not chosen:
-        raise KoSentError(f"lora_target_modules {target!r} is on no layer of this model")
+        raise KoSentError(None, f"lora_target_modules {target!r} is on no layer of this model")
     lowest = min(layer for layer, _ in chosen)
     rank = settings["lora_r"]
     return Adapter(

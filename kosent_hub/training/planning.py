@@ -215,8 +215,9 @@ def find_card(
     near = [card for card in CARDS if wanted in _plain(card.name) or _plain(card.name) in wanted]
     if not near:
         raise KoSentError(
-            f"--gpu {name}: not in the table ({', '.join(card.name for card in CARDS)}); "
-            "give its memory with --vram-gb"
+            f"--gpu {name}",
+            f"not in the table ({', '.join(card.name for card in CARDS)})",
+            "give its memory with --vram-gb",
         )
     return near[0]
 

@@ -46,8 +46,9 @@ def check_memory(settings: Settings, counts: Counts) -> None:
     if not needed["fits"]:
         remedies = " or ".join(needed["suggestions"])
         raise KoSentError(
-            f"this needs {needed['peak_gib']:.1f} GiB and there are "
-            f"{needed['available_gib']:.1f}; add {remedies}"
+            None,
+            f"this needs {needed['peak_gib']:.1f} GiB and there are {needed['available_gib']:.1f}",
+            f"add {remedies}",
         )
 
 
@@ -58,7 +59,7 @@ def refuse(problems: list[str]) -> None:
             print(f"{number}. {problem}", file=sys.stderr)
     if problems:
         several = f"{len(problems)} problems (above), nothing was started; mend them and run again"
-        raise KoSentError(problems[0] if len(problems) == 1 else several)
+        raise KoSentError(None, problems[0] if len(problems) == 1 else several)
 
 
 def _asked(settings: Settings) -> Iterator[str]:
@@ -177,29 +178,32 @@ def _columns(dataset: str, settings: Settings) -> None:
         )
         columns = list(next(iter(found), {}))
     except (FileNotFoundError, ValueError) as error:
-        raise KoSentError(f"{dataset}: not a dataset ({error}); see kosent-data build") from None
+        raise KoSentError(dataset, f"not a dataset ({error})", "see kosent-data build") from None
     if split not in splits:
         raise KoSentError(
-            f"{dataset}: no split {split!r} (found {', '.join(splits)}); "
-            "name one with --dataset_train_split"
+            dataset,
+            f"no split {split!r} (found {', '.join(splits)})",
+            "name one with --dataset_train_split",
         )
     if "messages" not in columns:
         raise KoSentError(
-            f"{dataset}: no column `messages` (found {', '.join(columns)}); "
-            "build the dataset with kosent-data build"
+            dataset,
+            f"no column `messages` (found {', '.join(columns)})",
+            "build the dataset with kosent-data build",
         )
 
 
 def _writable(repo_id: str) -> None:
     """Raise KoSentError when the token may not write there, as far as the Hub tells beforehand."""
     if not HUB_ID.fullmatch(repo_id):
-        raise KoSentError(f"{repo_id}: not a repo name; write --hub_model_id ORG/NAME")
+        raise KoSentError(repo_id, "not a repo name", "write --hub_model_id ORG/NAME")
     user, owner = writer(repo_id), repo_id.split("/")[0]
     roles = {org["name"]: org.get("roleInOrg") for org in user["orgs"]} | {user["name"]: "admin"}
     if roles.get(owner, "none") in ("none", "read"):
         raise KoSentError(
-            f"{repo_id}: {user['name']} may not write to {owner}; "
-            f"use --hub_model_id {user['name']}/{repo_id.split('/')[1]}, or ask {owner} for it"
+            repo_id,
+            f"{user['name']} may not write to {owner}",
+            f"use --hub_model_id {user['name']}/{repo_id.split('/')[1]}, or ask {owner} for it",
         )
 
 

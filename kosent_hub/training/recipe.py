@@ -104,7 +104,7 @@ def find(name: str) -> Path:
             return path
     near = difflib.get_close_matches(name, packaged(), n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}?" if near else f"packaged ones: {', '.join(packaged())}"
-    raise KoSentError(f"{name}: no such recipe file or packaged recipe; {hint}")
+    raise KoSentError(name, "no such recipe file or packaged recipe", hint)
 
 
 def title(name: str) -> str:
@@ -118,9 +118,9 @@ def load(name: str) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise KoSentError(f"{path}: not YAML ({error}); mend it") from None
+        raise KoSentError(path, f"not YAML ({error})", "mend it") from None
     if not isinstance(values, dict):
-        raise KoSentError(f"{path}: a recipe is a list of `key: value` lines; mend it")
+        raise KoSentError(path, "a recipe is a list of `key: value` lines", "mend it")
     return values
 
 
@@ -133,7 +133,7 @@ def parse(argv: Sequence[str]) -> Settings:
 
     class Parser(TrlParser):
         def error(self, message: str) -> NoReturn:
-            raise KoSentError(f"{message}; see `python -m kosent_hub.train --help`")
+            raise KoSentError(None, f"{message}", "see `python -m kosent_hub.train --help`")
 
     name, flags = _split_config(argv)
     types = (ScriptArguments, SFTConfig, ModelConfig, ExtraArguments)
@@ -147,14 +147,14 @@ def parse(argv: Sequence[str]) -> Settings:
         if flag.startswith("--"):
             key = flag[2:].split("=")[0].replace("-", "_")
             if key not in known and key.removeprefix("no_") not in known:
-                raise KoSentError(f"{flag}: unknown flag{_near(key, known)}")
+                raise KoSentError(flag, f"unknown flag{_near(key, known)}")
     asked = {f[2:].split("=")[0].replace("-", "_") for f in flags if f.startswith("--")}
     asked |= values.keys()
     flags = _for_device(values, flags) + flags
     try:
         parsed = parser.parse_args_and_config(["--config", str(find(name)), *flags])
     except (ValueError, TypeError) as error:
-        raise KoSentError(f"{name}: {error}") from None
+        raise KoSentError(name, f"{error}") from None
     script, training, model, extra = parsed
     push = _take_push(training, extra, checkpoints="hub_strategy" in asked)
     return Settings(title(name), script, training, model, extra, frozenset(asked), push)
@@ -194,7 +194,7 @@ def _take_push(training: SFTConfig, extra: ExtraArguments, checkpoints: bool) ->
     if not wanted:
         return None
     if not repo_id:
-        raise KoSentError("--push_to_hub needs a name: add --hub_model_id ORG/NAME")
+        raise KoSentError("--push_to_hub needs a name", "add --hub_model_id ORG/NAME")
     from transformers.trainer_utils import HubStrategy
 
     checkpoints &= training.hub_strategy != HubStrategy.END
@@ -205,7 +205,9 @@ def _split_config(argv: Sequence[str]) -> tuple[str, list[str]]:
     """The recipe's name and the other flags."""
     flags = [part for flag in argv for part in _split_equals(flag)]
     if flags.count("--config") != 1 or flags[-1] == "--config":
-        raise KoSentError(f"give one --config RECIPE; packaged ones: {', '.join(packaged())}")
+        raise KoSentError(
+            None, "give one --config RECIPE", f"packaged ones: {', '.join(packaged())}"
+        )
     index = flags.index("--config")
     return flags[index + 1], flags[:index] + flags[index + 2 :]
 
@@ -218,7 +220,7 @@ def _split_equals(flag: str) -> list[str]:
 def _check(key: str, value: Any, known: dict[str, dataclasses.Field], where: str) -> None:
     """Refuse a recipe's key that no dataclass has, or a value that is plainly of another type."""
     if key not in known:
-        raise KoSentError(f"{where}: unknown key {key!r}{_near(key, known)}")
+        raise KoSentError(where, f"unknown key {key!r}{_near(key, known)}")
     kind = str(known[key].type)
     text = isinstance(value, str)
     number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -232,7 +234,7 @@ def _check(key: str, value: Any, known: dict[str, dataclasses.Field], where: str
         or ("dict" in kind and isinstance(value, dict))
     )
     if not fits:
-        raise KoSentError(f"{where}: {key} is {value!r}, expected {kind.replace('<class ', '')}")
+        raise KoSentError(where, f"{key} is {value!r}, expected {kind.replace('<class ', '')}")
 
 
 def _text(value: Any) -> Any:

@@ -66,12 +66,14 @@ def begin(folder: Path, facts: Facts) -> None:
             _refuse_other_facts(folder, before, facts)
     elif trained(folder):
         raise KoSentError(
-            f"{folder}: already holds a finished run; name another --output_dir to train again, or "
-            f"push this one: python -m kosent_hub.push {folder} --repo-id ORG/NAME"
+            folder,
+            "already holds a finished run",
+            "name another --output_dir to train again, or push this one: python -m "
+            f"kosent_hub.push {folder} --repo-id ORG/NAME",
         )
     elif folder.exists() and any(folder.iterdir()):
         raise KoSentError(
-            f"{folder}: exists and holds something else; name a new folder with --output_dir"
+            folder, "exists and holds something else", "name a new folder with --output_dir"
         )
     for path in folder.glob("checkpoint-*"):
         if not (path / COMPLETE).exists():  # cut short, so of no use to anybody
@@ -98,8 +100,9 @@ def _refuse_other_facts(folder: Path, before: Facts, now: Facts) -> None:
         changed.append(f"the data of {now.dataset.id}")
     if changed:
         raise KoSentError(
-            f"{folder}: holds an unfinished run, but this changed: {', '.join(changed)}; run the "
-            "same command as then to go on, or name another --output_dir to start afresh"
+            folder,
+            f"holds an unfinished run, but this changed: {', '.join(changed)}",
+            "run the same command as then to go on, or name another --output_dir to start afresh",
         )
 
 
@@ -167,7 +170,7 @@ def to_push(folder: Path) -> dict[str, Path | bytes]:
     for needed in (*ADAPTER, records.RUN_PATH):
         if not (folder / needed).is_file():
             raise KoSentError(
-                f"{folder}: no {needed}; this is not a finished run, train it to its end first"
+                folder, f"no {needed}", "this is not a finished run, train it to its end first"
             )
     found = {name: folder / name for name in (*ADAPTER, *TOKENIZER) if (folder / name).is_file()}
     return found | record_files(folder)

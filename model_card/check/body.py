@@ -71,8 +71,8 @@ def check_markers(card: CheckedCard) -> Iterator[Finding]:
     try:
         sections = find(card.text)
     except KoSentError as error:
-        place = re.search(r"line (\d+)", str(error))
-        message, _, remedy = str(error).partition("; ")
+        place = re.search(r"line (\d+)", error.where)
+        message, remedy = f"{error.where}: {error.what}", error.remedy
         yield Finding(int(place[1]) if place else 1, ERROR, "marker-broken", message, remedy)
         return
     edited = [section for section in sections if section.edited]

@@ -62,7 +62,7 @@ def check_folder(folder: Path) -> tuple[CheckedCard, list[Finding]]:
     """The card of a run folder, or of any folder with a README.md, to be checked offline."""
     path = folder / README
     if not path.is_file():
-        raise KoSentError(f"{path}: no card there; write it with kosent-card render {folder}")
+        raise KoSentError(path, "no card there", f"write it with kosent-card render {folder}")
     facts = gather_folder(folder)
     card = CheckedCard(
         text=_decoded(path.read_bytes(), str(path)),
@@ -85,7 +85,7 @@ def check_repo(repo_id: str) -> tuple[CheckedCard, list[Finding]]:
     head = repo_head(repo_id)
     data = head.read(README)
     if data is None:
-        raise KoSentError(f"{repo_id}: no README.md in this repo; write one with kosent-card push")
+        raise KoSentError(repo_id, "no README.md in this repo", "write one with kosent-card push")
     base = BaseRepo(api)
     text = _decoded(data, f"{repo_id}/{README}")
     facts = with_license(gather(head.paths(), head.read, repo_id), base.license)
@@ -107,7 +107,7 @@ def corpus_sentences(dataset: Path) -> frozenset[str]:
 
     files = sorted(dataset.glob("data/*.parquet"))
     if not files:
-        raise KoSentError(f"{dataset}: no data/*.parquet in it; give a folder of kosent-data build")
+        raise KoSentError(dataset, "no data/*.parquet in it", "give a folder of kosent-data build")
     sentences = set()
     for path in files:
         for dialogue in parquet.read_table(path, columns=["messages"])["messages"].to_pylist():
@@ -156,4 +156,4 @@ def _decoded(data: bytes, where: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise KoSentError(f"{where}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+        raise KoSentError(where, f"not UTF-8 at byte {error.start}", "save it as UTF-8") from None

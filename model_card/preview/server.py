@@ -71,7 +71,7 @@ def serve(source: Source, port: int, announce: Callable[[str], None]) -> None:
         server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     except OSError as error:
         raise KoSentError(
-            f"port {port}: {error.strerror}; choose another one, or leave --port out"
+            f"port {port}", f"{error.strerror}", "choose another one, or leave --port out"
         ) from None
     server.daemon_threads = True
     with server:

@@ -71,15 +71,17 @@ class Head:
             return None
         if known.size > LARGEST:
             raise KoSentError(
-                f"{self.repo_id}/{path}: {known.size >> 20:,} MiB, and no card, record or picture "
-                f"has over {LARGEST >> 20}; remove it from the repo"
+                f"{self.repo_id}/{path}",
+                f"{known.size >> 20:,} MiB, and no card, record or picture has over "
+                f"{LARGEST >> 20}",
+                "remove it from the repo",
             )
         for again in (False, True):
             data = self._download(path, again)
             if self._holds(CommitOperationAdd(path, data)):
                 return data
         raise KoSentError(
-            f"{self.repo_id}/{path}: what arrived is not what the repo holds; {AGAIN}"
+            f"{self.repo_id}/{path}", "what arrived is not what the repo holds", AGAIN
         )
 
     def changed_by(self, operation: Operation) -> bool:
@@ -142,14 +144,15 @@ def commit(
     """
     api = api or HfApi()
     if repo_id.count("/") != 1:
-        raise KoSentError(f"{repo_id}: not a full repo id; write it as OWNER/NAME")
+        raise KoSentError(repo_id, "not a full repo id", "write it as OWNER/NAME")
     races, patience = 0, Patience()
     while True:
         head = _head_or_new(api, repo_id, repo_type, private, create_pr, branch)
         if private and not head.private:
             raise KoSentError(
-                f"{repo_id}: this repo is public, and what you are pushing must stay private; "
-                "make the repo private on its settings page, or choose another name"
+                repo_id,
+                "this repo is public, and what you are pushing must stay private",
+                "make the repo private on its settings page, or choose another name",
             )
         operations = [op for op in build(head) if head.changed_by(op)]
         if not operations:
@@ -174,21 +177,24 @@ def commit(
                 time.sleep(random.uniform(0.02, min(0.05 * 2**races, 0.6)))
             elif status == 412:
                 raise KoSentError(
-                    f"{repo_id}: others committed {races + 1} times while this tried to, so "
-                    f"nothing was written; {AGAIN}"
+                    repo_id,
+                    f"others committed {races + 1} times while this tried to, so nothing "
+                    "was written",
+                    AGAIN,
                 ) from error
             elif isinstance(error, HfHubHTTPError) and _forbidden(error):
                 raise _refusal(repo_id, error, create_pr) from error
             elif "Invalid metadata in README.md" in str(error):
                 raise KoSentError(
-                    f"{repo_id}: the Hub refuses this card's metadata: "
-                    f"{str(error).split('README.md.')[-1].strip()}; "
-                    "mend README.md between its --- lines"
+                    repo_id,
+                    "the Hub refuses this card's metadata: "
+                    f"{str(error).split('README.md.')[-1].strip()}",
+                    "mend README.md between its --- lines",
                 ) from None
             elif _may_pass(error):
                 line = explain(error) or f"{repo_id}: the Hub's answer makes no sense; {AGAIN}"
                 if not patience.wait(line, retry_after(error)):
-                    raise KoSentError(line) from error
+                    raise KoSentError(None, line) from error
             else:
                 raise
 
@@ -277,8 +283,9 @@ def _refusal(repo_id: str, error: HfHubHTTPError, create_pr: bool) -> KoSentErro
     said = (error.server_message or "HTTP 403").strip().rstrip(".")
     way = "" if create_pr else "run the same command with --create-pr to propose it instead, or "
     return KoSentError(
-        f"{repo_id}: your token may not write to this repo ({said}); "
-        f"{way}use a token with write permission for it"
+        repo_id,
+        f"your token may not write to this repo ({said})",
+        f"{way}use a token with write permission for it",
     )
 
 
@@ -302,6 +309,6 @@ def writer(repo_id: str) -> dict[str, Any]:
     user = HfApi().whoami()
     if user["auth"].get("accessToken", {}).get("role") == "read":
         raise KoSentError(
-            f"{repo_id}: your token may only read; make one that may write, then `hf auth login`"
+            repo_id, "your token may only read", "make one that may write, then `hf auth login`"
         )
     return user

@@ -25,7 +25,19 @@ NO_SPACE = "no space left on device; make room there, then run the same command 
 
 
 class KoSentError(Exception):
-    """Something the user can mend: the message says where, what, and what to do next."""
+    """An error that the user can fix: where it is, what is wrong, and what to do next.
+
+    Written as one line, `where: what; remedy`; `where` and `remedy` may be missing.
+    """
+
+    def __init__(self, where: object, what: str, remedy: str = "") -> None:
+        super().__init__(where, what, remedy)
+        self.where = "" if where is None else str(where)
+        self.what, self.remedy = what, remedy
+
+    def __str__(self) -> str:
+        line = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{line}; {self.remedy}" if self.remedy else line
 
 
 class HubUnavailable(KoSentError):
@@ -72,7 +84,7 @@ def next_step(step: str) -> Iterator[None]:
         if line is None:
             raise
         line = line.replace(AGAIN, step) if AGAIN in line else f"{line}; then {step}"
-        raise KoSentError(line) from error
+        raise KoSentError(None, line) from error
 
 
 def explain(error: BaseException) -> str | None:

@@ -74,8 +74,9 @@ def hold(folder: Path, command: str) -> Iterator[None]:
         else:
             if file is None:
                 raise KoSentError(
-                    f"{folder}: {_holder(path)} is writing here; "
-                    "wait for it, or name another folder"
+                    folder,
+                    f"{_holder(path)} is writing here",
+                    "wait for it, or name another folder",
                 )
             held.enter_context(file)
             held.callback(path.unlink, missing_ok=True)
@@ -98,7 +99,7 @@ def room(path: Path) -> Iterator[None]:
     except Exception as error:
         if not _found_no_room(error, path):
             raise
-        raise KoSentError(f"{getattr(error, 'filename', None) or path}: {NO_SPACE}") from error
+        raise KoSentError(getattr(error, "filename", None) or path, f"{NO_SPACE}") from error
 
 
 def _found_no_room(error: Exception, path: Path) -> bool:

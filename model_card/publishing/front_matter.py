@@ -42,7 +42,7 @@ def read(text: str) -> dict[str, Any]:
         raise _invalid(error) from None
     if data is not None and not isinstance(data, dict):
         raise KoSentError(
-            "README.md, line 2: metadata is not a list of `key: value` lines; mend it"
+            "README.md, line 2", "metadata is not a list of `key: value` lines", "mend it"
         )
     return data or {}
 
@@ -154,4 +154,6 @@ def _invalid(error: yaml.YAMLError) -> KoSentError:
     mark = getattr(error, "problem_mark", None)
     line = mark.line + 2 if mark else 1
     problem = getattr(error, "problem", None) or "not YAML"
-    return KoSentError(f"README.md, line {line}: metadata is not valid YAML ({problem}); mend it")
+    return KoSentError(
+        f"README.md, line {line}", f"metadata is not valid YAML ({problem})", "mend it"
+    )

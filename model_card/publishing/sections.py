@@ -84,8 +84,9 @@ def find(text: str) -> list[Section]:
                 raise _unbalanced(text, begin, "has no end marker before the next begin")
             if any(section.name == name for section in sections):
                 raise KoSentError(
-                    f"README.md, line {line}: a second section {name!r}; delete one of the two, "
-                    "markers included"
+                    f"README.md, line {line}",
+                    f"a second section {name!r}",
+                    "delete one of the two, markers included",
                 )
             begin = marker
             continue
@@ -176,6 +177,7 @@ def _hash(text: str) -> str:
 def _unbalanced(text: str, marker: re.Match[str], what: str) -> KoSentError:
     line = text.count("\n", 0, marker.start()) + 1
     return KoSentError(
-        f"README.md, line {line}: the marker kosent:{marker['kind']} {marker['name']} {what}; "
-        "put it back, or delete this line"
+        f"README.md, line {line}",
+        f"the marker kosent:{marker['kind']} {marker['name']} {what}",
+        "put it back, or delete this line",
     )

@@ -115,7 +115,7 @@ def _send(send: Callable[..., Any], request: Any, *, stream: bool = False, **opt
         except _BROKEN as error:
             fault = f"not reachable ({_said(error)}); check the network and {AGAIN}"
         if not patience.wait(f"{place}: {fault}", asked):
-            raise HubUnavailable(f"{place}: {fault}")
+            raise HubUnavailable(place, fault)
 
 
 def _repeatable(request: Any, stream: bool) -> bool:
@@ -154,7 +154,7 @@ def _seconds() -> float:
     try:
         return float(setting) if setting else DEFAULT_SECONDS
     except ValueError:
-        raise KoSentError(f"{SETTING}={setting}: not a number of seconds") from None
+        raise KoSentError(f"{SETTING}={setting}", "not a number of seconds") from None
 
 
 class _Body(httpx.SyncByteStream):

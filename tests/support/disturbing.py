@@ -1,6 +1,6 @@
 """Commands run as a user runs them, but killed, or without room, at a moment of the test's choice.
 
-The moments are events, not times (tests/support/disturbed/sitecustomize.py counts them), so that they
+The moments are events, not times (disturbed/sitecustomize.py counts them), so that they
 are the same on any machine; a seed spreads them over the whole command.
 """
 

