@@ -14,7 +14,7 @@ from model_card.publishing.errors import KoSentError, run_command
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status of `python -m kosent_hub.push`."""
-    return run_command("kosent_hub.push", lambda _: _main(argv))
+    return run_command("kosent_hub.push", lambda: _main(argv))
 
 
 def _main(argv: Sequence[str] | None) -> None:

@@ -12,7 +12,7 @@ from model_card.publishing.errors import KoSentError, run_command
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status of `kosent-card`."""
-    return run_command("kosent-card", lambda _: _command(argv))
+    return run_command("kosent-card", lambda: _command(argv))
 
 
 def _command(argv: Sequence[str] | None) -> None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (
@@ -28,25 +28,16 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils.sha import git_hash
 
-from model_card.publishing.errors import (
-    AGAIN,
-    KoSentError,
-    explain,
-    without_secrets,
-)
-from model_card.publishing.session import Patience, passing, retry_after
-
-if TYPE_CHECKING:
-    pass
+from model_card.publishing.errors import AGAIN, KoSentError, user_error, without_secrets
+from model_card.publishing.hub_errors import may_pass, retry_after
+from model_card.publishing.session import Backoff
 
 Operation = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
 
-# Somebody else's commit is progress, so it may happen often; a fault that stays is not waited out.
-RACES = 20
-
-
-# What is read from a repo goes into memory, and JSON takes many times its size there.
-LARGEST = 1 << 24
+# Commits of others in a row: each is progress, so there may be more of them than faults.
+MAX_RACES = 20
+# Bytes. A file that is read from a repo goes into memory, and JSON takes many times its size there.
+MAX_FILE_SIZE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -69,11 +60,11 @@ class Head:
         known = self._files.get(path)
         if known is None:
             return None
-        if known.size > LARGEST:
+        if known.size > MAX_FILE_SIZE:
             raise KoSentError(
                 f"{self.repo_id}/{path}",
                 f"{known.size >> 20:,} MiB, and no card, record or picture has over "
-                f"{LARGEST >> 20}",
+                f"{MAX_FILE_SIZE >> 20}",
                 "remove it from the repo",
             )
         for again in (False, True):
@@ -140,12 +131,12 @@ def commit(
 
     Raises:
         KoSentError: no permission to write, a refused card, a public repo where a private one
-            was promised, or `RACES` commits by others in a row.
+            was promised, or `MAX_RACES` commits by others in a row.
     """
     api = api or HfApi()
     if repo_id.count("/") != 1:
         raise KoSentError(repo_id, "not a full repo id", "write it as OWNER/NAME")
-    races, patience = 0, Patience()
+    races, backoff = 0, Backoff()
     while True:
         head = _head_or_new(api, repo_id, repo_type, private, create_pr, branch)
         if private and not head.private:
@@ -172,7 +163,7 @@ def commit(
             return str(info.pr_url if create_pr else info.commit_url)
         except (HTTPError, ConnectionError, RuntimeError, ValueError) as error:
             status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-            if status == 412 and races < RACES:
+            if status == 412 and races < MAX_RACES:
                 races += 1
                 time.sleep(random.uniform(0.02, min(0.05 * 2**races, 0.6)))
             elif status == 412:
@@ -191,10 +182,12 @@ def commit(
                     f"{str(error).split('README.md.')[-1].strip()}",
                     "mend README.md between its --- lines",
                 ) from None
-            elif _may_pass(error):
-                line = explain(error) or f"{repo_id}: the Hub's answer makes no sense; {AGAIN}"
-                if not patience.wait(line, retry_after(error)):
-                    raise KoSentError(None, line) from error
+            elif may_pass(error) or isinstance(error, json.JSONDecodeError):
+                fault = user_error(error) or KoSentError(
+                    repo_id, "the Hub's answer makes no sense", AGAIN
+                )
+                if not backoff.wait(fault, retry_after(error)):
+                    raise fault from error
             else:
                 raise
 
@@ -287,19 +280,6 @@ def _refusal(repo_id: str, error: HfHubHTTPError, create_pr: bool) -> KoSentErro
         f"your token may not write to this repo ({said})",
         f"{way}use a token with write permission for it",
     )
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether what kept a commit from landing, or its answer from arriving, may pass."""
-    cause = error.__cause__
-    if isinstance(error, RuntimeError) and isinstance(cause, HfHubHTTPError):
-        # An upload: the client waited for storage; a refused address may have grown too old.
-        return not passing(cause.response.status_code)
-    if isinstance(error, HfHubHTTPError):
-        return passing(error.response.status_code)
-    if isinstance(error, ValueError) and str(error).startswith("LFS batch API returned errors"):
-        return True
-    return isinstance(error, (HTTPError, ConnectionError, json.JSONDecodeError))
 
 
 def writer(repo_id: str) -> dict[str, Any]:

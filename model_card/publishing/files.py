@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from model_card.publishing.errors import DISK_FULL, NO_SPACE, KoSentError
+from model_card.publishing.errors import DISK_FULL, MAKE_ROOM, NO_SPACE, KoSentError
 
 try:
     import fcntl
@@ -99,7 +99,8 @@ def room(path: Path) -> Iterator[None]:
     except Exception as error:
         if not _found_no_room(error, path):
             raise
-        raise KoSentError(getattr(error, "filename", None) or path, f"{NO_SPACE}") from error
+        where = getattr(error, "filename", None) or path
+        raise KoSentError(where, NO_SPACE, MAKE_ROOM) from error
 
 
 def _found_no_room(error: Exception, path: Path) -> bool:

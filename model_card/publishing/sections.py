@@ -25,9 +25,17 @@ MARKER = re.compile(
 )
 
 
+class MarkerError(KoSentError):
+    """A marker of a README that has no counterpart, or that is there twice, and its line."""
+
+    def __init__(self, line: int, what: str, remedy: str) -> None:
+        super().__init__(f"README.md, line {line}", what, remedy)
+        self.line = line
+
+
 @dataclass(frozen=True)
 class Section:
-    """A marked section as found: its text, where it lies, and whether a person has changed it."""
+    """A marked section as found: its text, its place, and whether a person has changed it."""
 
     name: str
     text: str
@@ -45,7 +53,7 @@ def merge(existing: str | None, sections: dict[str, str], *, replace_edits: bool
     `replace_edits` (see `edits`).
 
     Raises:
-        KoSentError: a marker without its counterpart, or a name twice.
+        MarkerError: a marker without its counterpart, or a name twice.
     """
     text = existing or ""
     newline = "\r\n" if "\r\n" in text else "\n"
@@ -74,7 +82,7 @@ def merge(existing: str | None, sections: dict[str, str], *, replace_edits: bool
 
 
 def find(text: str) -> list[Section]:
-    """The marked sections in `text`, in order of appearance."""
+    """The marked sections in `text`, in order of appearance; raises MarkerError."""
     sections: list[Section] = []
     begin: re.Match[str] | None = None
     for marker in MARKER.finditer(text):
@@ -83,10 +91,8 @@ def find(text: str) -> list[Section]:
             if begin is not None:
                 raise _unbalanced(text, begin, "has no end marker before the next begin")
             if any(section.name == name for section in sections):
-                raise KoSentError(
-                    f"README.md, line {line}",
-                    f"a second section {name!r}",
-                    "delete one of the two, markers included",
+                raise MarkerError(
+                    line, f"a second section {name!r}", "delete one of the two, markers included"
                 )
             begin = marker
             continue
@@ -174,10 +180,10 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _unbalanced(text: str, marker: re.Match[str], what: str) -> KoSentError:
+def _unbalanced(text: str, marker: re.Match[str], what: str) -> MarkerError:
     line = text.count("\n", 0, marker.start()) + 1
-    return KoSentError(
-        f"README.md, line {line}",
+    return MarkerError(
+        line,
         f"the marker kosent:{marker['kind']} {marker['name']} {what}",
         "put it back, or delete this line",
     )

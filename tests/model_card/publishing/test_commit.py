@@ -8,7 +8,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from model_card.publishing.commit import commit, read_head
 from model_card.publishing.errors import KoSentError
 
-pytestmark = pytest.mark.usefixtures("patient")
+pytestmark = pytest.mark.usefixtures("retries")
 
 REPO = "alice/model"
 
