@@ -74,7 +74,7 @@ class Backoff:
         self._pauses += 1
         if retry_after.isdigit():
             pause = max(pause, float(retry_after))
-        if now + pause > self._end:
+        if now + pause >= self._end:
             return False
         if pause >= NOTICEABLE_SECONDS:
             again = KoSentError(fault.where, fault.what, f"trying again in {pause:.0f} s")
@@ -93,12 +93,13 @@ class RetryTransport(httpx.BaseTransport):
         """The answer; raises HubUnavailable for a fault that stays."""
         if not _may_be_repeated(request):
             return self._transport.handle_request(request)
-        backoff, where = Backoff(), repo_page(str(request.url))
+        is_hub, url = OTHER_SERVER not in request.extensions, str(request.url)
+        backoff, where = Backoff(), repo_page(url) if is_hub else url
         while True:
             retry_after = ""
             try:
                 response = self._answer(request)
-                fault = bad_answer(response, where, is_hub=OTHER_SERVER not in request.extensions)
+                fault = bad_answer(response, where, is_hub=is_hub)
                 if fault is None:
                     return response
                 response.close()
@@ -157,17 +158,20 @@ def _client() -> Any:
     """The client that huggingface_hub would make, with retries, and a limit to silence."""
     # httpx itself asks the environment for proxies only where it makes the transports.
     proxies = httpx._utils.get_environment_proxies()
-    mounts = {
-        pattern: RetryTransport(httpx.HTTPTransport(proxy=proxy)) if proxy else None
-        for pattern, proxy in proxies.items()
-    }
+    mounts = {pattern: _transport(proxy) if proxy else None for pattern, proxy in proxies.items()}
     return httpx.Client(
-        transport=RetryTransport(httpx.HTTPTransport()),
+        transport=_transport(),
         mounts=mounts,
         event_hooks={"request": [_before_request]},
         follow_redirects=True,
         timeout=TIMEOUT_SECONDS,
     )
+
+
+def _transport(proxy: str | None = None) -> RetryTransport:
+    # As many connections as there are threads that ask: httpx would have them wait from 100 on.
+    limits = httpx.Limits(max_keepalive_connections=20)
+    return RetryTransport(httpx.HTTPTransport(proxy=proxy, limits=limits))
 
 
 def _before_request(request: Any) -> None:
