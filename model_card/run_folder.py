@@ -10,7 +10,7 @@ from model_card.facts import Facts, gather_folder
 from model_card.preview.server import Card, Source, files_version, read_below
 from model_card.publish import README, kept_edits, plots
 from model_card.publishing.errors import KoSentError
-from model_card.publishing.files import write_whole
+from model_card.publishing.files import atomic_write
 from model_card.records import EVAL_FOLDER, LOG_HISTORY_PATH, RUN_PATH, dumps, eval_path
 from model_card.render.card import render_facts
 from model_card.repo import readme_of
@@ -50,8 +50,8 @@ def write_card(
             file=sys.stderr,
         )
     for name, png in plots(facts).items():
-        write_whole(path.parent / name, png)
-    write_whole(path, text.encode())
+        atomic_write(path.parent / name, png)
+    atomic_write(path, text.encode())
     return path
 
 
