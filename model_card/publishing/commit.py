@@ -30,6 +30,7 @@ from huggingface_hub.utils.sha import git_hash
 
 from model_card.publishing.errors import AGAIN, KoSentError, user_error, without_secrets
 from model_card.publishing.hub_errors import may_pass, retry_after
+from model_card.publishing.hub_ids import is_hub_id
 from model_card.publishing.session import Backoff
 
 Operation = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
@@ -134,8 +135,12 @@ def commit(
             was promised, or `MAX_RACES` commits by others in a row.
     """
     api = api or HfApi()
-    if repo_id.count("/") != 1:
-        raise KoSentError(repo_id, "not a full repo id", "write it as OWNER/NAME")
+    if not is_hub_id(repo_id):
+        raise KoSentError(
+            repo_id,
+            "not a full repo id",
+            "write it as OWNER/NAME, in letters A-Z, digits, - _ .",
+        )
     races, backoff = 0, Backoff()
     while True:
         head = _head_or_new(api, repo_id, repo_type, private, create_pr, branch)

@@ -1,4 +1,4 @@
-"""Files and folders written so that a kill, a full disk or a second writer does no harm."""
+"""Files, written so that a kill, a full disk or a second writer does no harm, and read as text."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS)
 # How torch.save ends when it cannot write; it does not say why.
 TORCH_SAVE = ("inline_container.cc", "PytorchStreamWriter", "iostream error")
+
+
+def decode_text(data: bytes, where: object, remedy: str = "save it as UTF-8") -> str:
+    """The content of the text file `where`; raises KoSentError if it is not UTF-8."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise KoSentError(where, f"not UTF-8 at byte {error.start}", remedy) from None
 
 
 def atomic_write(path: Path, data: bytes) -> None:

@@ -12,8 +12,9 @@ import re
 import unicodedata
 from urllib.parse import quote
 
+from model_card.publishing.hub_ids import is_hub_id
+
 HUB = "https://huggingface.co"
-HUB_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?/[A-Za-z0-9._-]*[A-Za-z0-9_]")
 
 _STRUCTURE = {ord(sign): f"&#{ord(sign)};" for sign in '\\`*[]|~#$<>&"'}
 # Underscores inside a word emphasise nothing, and names are full of them.
@@ -73,7 +74,7 @@ def fenced(text: str, language: str = "") -> Markdown:
 
 def hub_link(repo_id: str, kind: str = "", revision: str | None = None) -> Markdown:
     """A link to a Hub repo (`kind` "datasets/" for a dataset); a code span if it is no Hub id."""
-    if not HUB_ID.fullmatch(repo_id):
+    if not is_hub_id(repo_id):
         return code(repo_id)
     tree = f"/tree/{quote(revision, safe='')}" if revision else ""
     return Markdown(f"[{repo_id}]({HUB}/{kind}{repo_id}{tree})")

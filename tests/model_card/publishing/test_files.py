@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from model_card.publishing.errors import KoSentError
-from model_card.publishing.files import atomic_file, atomic_write, exclusive
+from model_card.publishing.files import atomic_file, atomic_write, decode_text, exclusive
 from tests.support.disturbing import mounted
 
 
@@ -75,3 +75,9 @@ def test_a_volume_mounted_where_nothing_can_be_made_goes_without_a_lock(tmp_path
             with exclusive(tmp_path / "out", "first"):
                 atomic_write(tmp_path / "out" / "file", b"data")
             assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_is_not_utf8_is_named_with_the_byte() -> None:
+    assert decode_text("가\r\n".encode(), "card") == "가\r\n"
+    with pytest.raises(KoSentError, match="card: not UTF-8 at byte 1; save it as UTF-8"):
+        decode_text("a가".encode("cp949"), "card")
