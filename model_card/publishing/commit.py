@@ -1,10 +1,10 @@
-"""One commit to a Hub repo, merged with what others did meanwhile: the only writer there is.
+"""The one way in which this project writes to a Hub repo: a commit, merged with those of others.
 
 The Hub's client sends a commit once and leaves the rest to its caller. Here the rest is one
 loop: read the head, let `build` say what should change, send it with `parent_commit`. When
-somebody else was quicker (412), or no answer came, the loop starts over from the new head. A
-commit whose answer was lost is found there, for then nothing is left to change. What only reads
-is repeated below all this, where patience.py is installed.
+somebody else committed first (412), or no answer came, the loop starts over from the new head. A
+commit whose answer was lost is found there: nothing is left to change. Requests that only read
+are repeated by the session (session.py).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MAX_FILE_SIZE = 1 << 24
 
 @dataclass(frozen=True)
 class Head:
-    """The repo as it stands at one commit; `sha` is None before the first one."""
+    """A repo at one commit; `sha` is None before the first one."""
 
     repo_id: str
     repo_type: str
@@ -57,7 +57,11 @@ class Head:
         return sorted(self._files)
 
     def read(self, path: str) -> bytes | None:
-        """The file's bytes, compared with the hash that the repo records; None if it has none."""
+        """The file's bytes, checked with the hash that the repo records; None if there is no file.
+
+        Raises:
+            KoSentError: a file over `MAX_FILE_SIZE`, or bytes that do not have that hash.
+        """
         known = self._files.get(path)
         if known is None:
             return None
@@ -120,15 +124,15 @@ def commit(
     branch: str | None = None,
     api: HfApi | None = None,
 ) -> str:
-    """URL of the commit, or of the pull request, that brings the repo to what `build` asks for.
+    """URL of the commit, or of the pull request, with the operations that `build` returns.
 
-    `build` is called with the current head, and again after a race, so it must be a function of
-    that head which has nothing to do on its own result. If nothing changes there is no commit, and
-    the URL is the head's (or that of your open pull request with the same title and content).
+    `build` is called with the current head, and again after a race: on a head that has its
+    operations already, it must return none that changes anything. If nothing changes there is no
+    commit, and the URL is the head's (or that of your open pull request with the same title and
+    content).
 
-    A missing `branch` (main if None) is begun at main's head. A missing repo is created, private
-    unless `private=False`. `private=True` promises that what is written stays unseen, so a public
-    repo is refused.
+    A missing `branch` (main if None) is created at main's head. A missing repo is created, private
+    unless `private=False`. With `private=True` a public repo is refused.
 
     Raises:
         KoSentError: no permission to write, a refused card, a public repo where a private one
@@ -185,7 +189,7 @@ def commit(
                     repo_id,
                     "the Hub refuses this card's metadata: "
                     f"{str(error).split('README.md.')[-1].strip()}",
-                    "mend README.md between its --- lines",
+                    "fix README.md between its --- lines",
                 ) from None
             elif may_pass(error) or isinstance(error, json.JSONDecodeError):
                 fault = user_error(error) or KoSentError(
@@ -204,7 +208,7 @@ def read_head(
     revision: str | None = None,
     api: HfApi | None = None,
 ) -> Head:
-    """The repo as it stands now (or at `revision`)."""
+    """The repo at its newest commit (or at `revision`)."""
     api = api or HfApi()
 
     def tree(sha: str) -> dict[str, RepoFile]:
@@ -248,7 +252,10 @@ def _head_or_new(
 def _same_pull_request(
     api: HfApi, head: Head, operations: Sequence[Operation], message: str
 ) -> str | None:
-    """URL of your open pull request that already says this: pushed before, or its answer lost."""
+    """URL of your open pull request with these operations, None if there is none.
+
+    Its push was repeated, or its answer was lost.
+    """
     mine: str | None = None
     discussions = api.get_repo_discussions(
         head.repo_id,
@@ -288,7 +295,7 @@ def _refusal(repo_id: str, error: HfHubHTTPError, create_pr: bool) -> KoSentErro
 
 
 def writer(repo_id: str) -> dict[str, Any]:
-    """Who the token belongs to; raises KoSentError if it may not write, be it to `repo_id`."""
+    """The user of the token, as `whoami` says; raises KoSentError for a token that only reads."""
     from huggingface_hub import HfApi
 
     user = HfApi().whoami()

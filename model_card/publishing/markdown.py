@@ -1,4 +1,4 @@
-"""Text from records and models made harmless inside a card.
+"""Text from records and models, escaped for a card.
 
 Everything that a template prints goes through `escape`, unless it is `Markdown` already. Escapes
 are character references: unlike a backslash, they mean the same in Markdown, in a table's cell
@@ -51,7 +51,7 @@ def plain(text: str) -> str:
 
 
 def code(value: object, *, in_table: bool = True) -> Markdown:
-    """A code span; in a table a bar would end the cell, so text with one is only escaped there."""
+    """A code span; in a table, where a bar ends the cell, text with a bar is escaped instead."""
     text = plain(str(value))
     if not text or (in_table and "|" in text):
         return Markdown(escape(text))
@@ -62,7 +62,7 @@ def code(value: object, *, in_table: bool = True) -> Markdown:
 
 
 def fenced(text: str, language: str = "") -> Markdown:
-    """A code block that its own text cannot close, and in which no marker can stand."""
+    """A code block that its own text cannot close, and that holds no marker of ours."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").replace("<!--", f"<!{_JOINER}--")
     clean = "".join(
         c for c in lines if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp")
@@ -85,7 +85,7 @@ def html_text(value: object) -> Markdown:
     lines = [plain(line) for line in str(value).replace("\r", "\n").split("\n")]
     kept = [line for line in lines if line]
     safe = "<br>".join(html.escape(_ADDRESS.sub(_JOINER, line)) for line in kept)
-    # Renderers that look for Markdown or TeX inside HTML find none.
+    # For renderers that look for Markdown or TeX inside HTML.
     for sign in "\\`*[]|~$_":
         safe = safe.replace(sign, f"&#{ord(sign)};")
     return Markdown(safe)

@@ -205,7 +205,7 @@ def test_what_must_stay_private_never_enters_a_public_repo(hub):
 
 def test_metadata_the_hub_refuses_is_named(hub):
     text = "---\nlicense: mine\n---\n# Hello\n"
-    with pytest.raises(KoSentError, match=r"refuses this card's metadata: .*license.*mend README"):
+    with pytest.raises(KoSentError, match=r"refuses this card's metadata: .*license.*fix README"):
         commit(REPO, put("README.md", text), message="First", api=hub.api())
 
 
