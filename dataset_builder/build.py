@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from model_card.publishing.errors import KoSentError
-from model_card.publishing.files import hold
+from model_card.publishing.files import exclusive
 
 from . import card, folder, provenance, splits
 from .corpus import Corpus, Options, read_corpus
@@ -35,7 +35,7 @@ def build(
             with `strict` anything that had to be dropped or trimmed. Then `out` is as it was.
     """
     options = options or Options()
-    with hold(out, "kosent-data build"):
+    with exclusive(out, "kosent-data build"):
         folder.recover(out)
         folder.check_free(out, overwrite)
         progress(f"Reading {source}")

@@ -14,7 +14,7 @@ from model_card.publishing.errors import KoSentError, run_command
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status of `kosent-data`."""
-    return run_command("kosent-data", lambda _: _run(parser().parse_args(argv)))
+    return run_command("kosent-data", lambda: _run(parser().parse_args(argv)))
 
 
 def parser() -> argparse.ArgumentParser:

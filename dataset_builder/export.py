@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from model_card.publishing.errors import KoSentError
-from model_card.publishing.files import whole
+from model_card.publishing.files import atomic_file
 
 from .folder import read_splits
 
@@ -25,7 +25,7 @@ def export(dataset: Path, jsonl: Path, *, overwrite: bool = False) -> dict[Path,
         raise KoSentError(taken, "already there", "name another folder, or add --overwrite")
     with ExitStack() as together:  # all files or none
         for split, table in tables.items():
-            file = together.enter_context(whole(paths[split]))
+            file = together.enter_context(atomic_file(paths[split]))
             for batch in table.select(["messages"]).to_batches(max_chunksize=1000):
                 for row in batch.to_pylist():
                     file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")

@@ -41,7 +41,7 @@ STEPS = [
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status of `kosent-demo`."""
-    return run_command("kosent-demo", lambda _: _demo(argv))
+    return run_command("kosent-demo", lambda: _demo(argv))
 
 
 def _demo(argv: Sequence[str] | None) -> None:

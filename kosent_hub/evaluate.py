@@ -17,7 +17,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status of `kosent-eval`."""
-    return run_command("kosent-eval", lambda _: _evaluate(argv))
+    return run_command("kosent-eval", lambda: _evaluate(argv))
 
 
 def _evaluate(argv: Sequence[str] | None) -> None:

@@ -25,7 +25,7 @@ from model_card.publishing.errors import run_command
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status of `kosent-plan`."""
-    return run_command("kosent-plan", lambda _: _main(argv))
+    return run_command("kosent-plan", lambda: _main(argv))
 
 
 def _main(argv: Sequence[str] | None) -> None:

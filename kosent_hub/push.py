@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model_card.publishing.errors import KoSentError, run_command
+from model_card.publishing.hub_ids import is_hub_id
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status of `python -m kosent_hub.push`."""
-    return run_command("kosent_hub.push", lambda _: _main(argv))
+    return run_command("kosent_hub.push", lambda: _main(argv))
 
 
 def _main(argv: Sequence[str] | None) -> None:
@@ -96,7 +97,7 @@ def _base(run: Path) -> tuple[str, str | None]:
     """The Hub id and commit of the base that a run's adapter is for."""
     config = json.loads((run / "adapter_config.json").read_text(encoding="utf-8"))
     base = str(config.get("base_model_name_or_path"))
-    if base.count("/") != 1 or base.startswith((".", "/")):
+    if not is_hub_id(base):
         raise KoSentError(
             run,
             f"its adapter names the base model {base!r}, a folder of this machine",

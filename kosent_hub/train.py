@@ -56,7 +56,7 @@ FREE = frozenset({
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status of `python -m kosent_hub.train`."""
     flags = sys.argv[1:] if argv is None else list(argv)
-    return run_command("kosent_hub.train", lambda _: train(flags))
+    return run_command("kosent_hub.train", lambda: train(flags))
 
 
 def train(argv: Sequence[str]) -> None:

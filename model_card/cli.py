@@ -12,7 +12,7 @@ from model_card.publishing.errors import KoSentError, run_command
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status of `kosent-card`."""
-    return run_command("kosent-card", lambda _: _command(argv))
+    return run_command("kosent-card", lambda: _command(argv))
 
 
 def _command(argv: Sequence[str] | None) -> None:
@@ -103,14 +103,14 @@ def _render(arguments: argparse.Namespace) -> None:
         print(f"card: {output}")
         print(f"next: kosent-card preview {arguments.source}", file=sys.stderr)
         return
-    from model_card.publishing.files import write_whole
+    from model_card.publishing.files import atomic_write
     from model_card.repo import render_repo
 
     text = render_repo(arguments.source, arguments.language, replace_edits=arguments.replace_edits)
     if arguments.output is None:
         print(text, end="")
     else:
-        write_whole(arguments.output, text.encode())
+        atomic_write(arguments.output, text.encode())
         print(f"card: {arguments.output}")
 
 

@@ -12,6 +12,7 @@ from model_card.conversations import CONVERSATIONS_PATH, Conversation
 from model_card.conversations import loads as conversations_from
 from model_card.licenses import known_license
 from model_card.publishing.errors import KoSentError
+from model_card.publishing.files import decode_text
 from model_card.records import EVAL_FOLDER, LOG_HISTORY_PATH, RUN_PATH, Results, Run, loads
 
 ADAPTER, QUANTIZED, FINETUNE = "adapter", "quantized", "finetune"
@@ -43,11 +44,7 @@ def gather(paths: Iterable[str], read: Callable[[str], bytes | None], where: str
     known = frozenset(paths)
 
     def text(path: str) -> str:
-        data = read(path) or b""
-        try:
-            return data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise KoSentError(f"{where}/{path}", f"not UTF-8 at byte {error.start}") from None
+        return decode_text(read(path) or b"", f"{where}/{path}", "")
 
     run = loads(Run, text(RUN_PATH), f"{where}/{RUN_PATH}") if RUN_PATH in known else None
     scores = sorted(

@@ -12,7 +12,7 @@ from model_card.base_repo import BaseRepo
 from model_card.facts import Facts, gather
 from model_card.publishing import front_matter
 from model_card.publishing.commit import Head, commit
-from model_card.publishing.errors import KoSentError
+from model_card.publishing.files import decode_text
 from model_card.publishing.sections import edits, merge
 from model_card.records import PLOTS_FOLDER
 from model_card.render.boilerplate import is_generated
@@ -141,8 +141,8 @@ def _bytes(data: Path | bytes) -> bytes:
 
 def _existing(there: bytes | None, draft: bytes | None, said: set[str]) -> str | None:
     """The README to start from: the repo's, or the draft if that has all of the repo's text."""
-    if there is None or is_generated(text := _text(there, README)):
-        return None if draft is None else _text(draft, README)
+    if there is None or is_generated(text := decode_text(there, README)):
+        return None if draft is None else decode_text(draft, README)
     if draft is None:
         return text
     mine, theirs = (
@@ -150,10 +150,10 @@ def _existing(there: bytes | None, draft: bytes | None, said: set[str]) -> str |
             line.strip()
             for line in merge(front_matter.split(side)[1], {}, replace_edits=True).split("\n")
         }
-        for side in (_text(draft, README), text)
+        for side in (decode_text(draft, README), text)
     )
     if theirs <= mine:
-        return _text(draft, README)
+        return decode_text(draft, README)
     if mine - theirs and "draft" not in said:
         said.add("draft")
         print(
@@ -162,13 +162,6 @@ def _existing(there: bytes | None, draft: bytes | None, said: set[str]) -> str |
             file=sys.stderr,
         )
     return text
-
-
-def _text(data: bytes, where: str) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise KoSentError(where, f"not UTF-8 at byte {error.start}", "save it as UTF-8") from None
 
 
 def _tell(diff: str, repo_id: str, said: set[str]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from model_card.publishing.errors import KoSentError
+from model_card.publishing.files import decode_text
 
 SCHEMA_VERSION = 1
 RUN_PATH = "kosent/run.json"
@@ -235,11 +236,7 @@ def loads(kind: type[Record], text: str, where: str) -> Record:
 
 def read(kind: type[Record], path: Path) -> Record:
     """A record from a file."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise KoSentError(path, f"not UTF-8 at byte {error.start}", "write it again") from None
-    return loads(kind, text, str(path))
+    return loads(kind, decode_text(path.read_bytes(), path, "write it again"), str(path))
 
 
 def eval_path(results: Results) -> str:

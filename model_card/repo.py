@@ -9,6 +9,7 @@ from model_card.preview.server import Card, Source, files_version
 from model_card.publish import README, plots
 from model_card.publishing.commit import Head, read_head
 from model_card.publishing.errors import KoSentError
+from model_card.publishing.hub_ids import is_hub_id
 from model_card.records import EVAL_FOLDER, RUN_PATH
 from model_card.render.card import render_facts
 
@@ -69,7 +70,7 @@ def readme_of(repo_id: str) -> str | None:
 
 def repo_head(repo_id: str) -> Head:
     """The repo as it is now; raises KoSentError for what is neither a folder nor a Hub id."""
-    if repo_id.count("/") != 1:
+    if not is_hub_id(repo_id):
         raise KoSentError(repo_id, "no such folder, and not a Hub id (ORG/NAME)")
     return read_head(repo_id)
 

@@ -10,7 +10,7 @@ from model_card.facts import Facts, gather_folder
 from model_card.preview.server import Card, Source, files_version, read_below
 from model_card.publish import README, kept_edits, plots
 from model_card.publishing.errors import KoSentError
-from model_card.publishing.files import write_whole
+from model_card.publishing.files import atomic_write, decode_text
 from model_card.records import EVAL_FOLDER, LOG_HISTORY_PATH, RUN_PATH, dumps, eval_path
 from model_card.render.card import render_facts
 from model_card.repo import readme_of
@@ -50,19 +50,14 @@ def write_card(
             file=sys.stderr,
         )
     for name, png in plots(facts).items():
-        write_whole(path.parent / name, png)
-    write_whole(path, text.encode())
+        atomic_write(path.parent / name, png)
+    atomic_write(path, text.encode())
     return path
 
 
 def read_card(path: Path) -> str | None:
     """The README's text with its own line ends, None if there is none."""
-    if not path.exists():
-        return None
-    try:
-        return path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise KoSentError(path, f"not UTF-8 at byte {error.start}", "save it as UTF-8") from None
+    return decode_text(path.read_bytes(), path) if path.exists() else None
 
 
 def record_files(folder: Path) -> dict[str, Path | bytes]:

@@ -146,7 +146,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
         "HF_UPDATE_DOWNLOAD_COUNTS": "0",
         "TOKENIZERS_PARALLELISM": "false",
-        "KOSENT_HUB_PATIENCE": "1",
+        "KOSENT_HUB_RETRY_SECONDS": "1",
         "SSL_CERT_FILE": str(_one_authority(Path(home.name))),
     }
     if hasattr(config, "workerinput"):
@@ -166,7 +166,7 @@ def _one_authority(folder: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def unmarked() -> Iterator[None]:
-    """What a test leaves in this process is not met by the next: downloads, the patient client."""
+    """No test meets what another left in this process: downloads, the session with retries."""
     yield
     shutil.rmtree(Path(os.environ["HF_HOME"]) / "hub", ignore_errors=True)
     http = sys.modules.get("huggingface_hub.utils._http")
@@ -203,8 +203,8 @@ def hub(worker_hub):
 
 
 @pytest.fixture
-def patient() -> None:
-    """The patient client of our commands, for a test that calls what they call."""
+def retries() -> None:
+    """The session of our commands, with its retries, for a test that calls what they call."""
     from model_card.publishing import session
 
     session.install()

@@ -168,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m dataset_builder.sample.generate")
     parser.add_argument("--check", action="store_true", help="compare only; write nothing")
     args = parser.parse_args(argv)
-    return run_command(parser.prog, lambda _: check(FOLDER) if args.check else write(FOLDER))
+    return run_command(parser.prog, lambda: check(FOLDER) if args.check else write(FOLDER))
 
 
 def write(folder: Path) -> None:

@@ -26,7 +26,7 @@ from kosent_hub.models.repo import resolve
 from model_card import conversations, records
 from model_card.publishing import commit
 from model_card.publishing.errors import AGAIN, next_step
-from model_card.publishing.files import whole, write_whole
+from model_card.publishing.files import atomic_file, atomic_write
 from model_card.render.view import written as written_settings
 
 
@@ -64,10 +64,10 @@ def evaluate(args: argparse.Namespace, settings: dict[str, Any]) -> None:
             seed=args.seed,
             settings=for_record(settings, outcomes),
         )
-        write_whole(folder / "results.json", records.dumps(results).encode())
+        atomic_write(folder / "results.json", records.dumps(results).encode())
         _write_samples(folder / "samples.parquet", samples, columns)
         if written.cases:
-            write_whole(folder / "safety.jsonl", written.safety_lines(outcomes).encode())
+            atomic_write(folder / "safety.jsonl", written.safety_lines(outcomes).encode())
         print(records.dumps(results) if args.json else table(results) + "\n", end="", flush=True)
         print(f"results: {folder / 'results.json'}", file=sys.stderr)
         _tell_replaced(before, results)
@@ -169,7 +169,7 @@ def _write_samples(path: Path, samples: Sequence[Sample], columns: Columns) -> N
         "user": [sample.user for sample in samples],
         "target": [sample.target for sample in samples],
     }
-    with whole(path) as file:
+    with atomic_file(path) as file:
         pq.write_table(pa.table(known | columns), file)
 
 
@@ -189,7 +189,7 @@ def _hand_on(args: argparse.Namespace, results: records.Results, talk: bytes) ->
         print(f"in the model's card: {url}", file=sys.stderr)
     elif (run / records.RUN_PATH).is_file():
         for name, data in files.items():
-            write_whole(run / name, data)
+            atomic_write(run / name, data)
         print(f"next: kosent-card render {args.model}", file=sys.stderr)
     elif not run.is_dir():
         print("next: the same command with --push writes them into the card", file=sys.stderr)

@@ -9,7 +9,7 @@ from typing import Any
 
 from kosent_hub.models.repo import resolve
 from kosent_hub.models.tokenizer import Messages
-from model_card.publishing.errors import KoSentError, explain
+from model_card.publishing.errors import KoSentError, user_error
 from model_card.records import EvaluatedDataset
 
 
@@ -75,7 +75,7 @@ def _rows(dataset: str, revision: str | None, split: str) -> Any:
             )
         rows = load_dataset(where, split=split, revision=revision)
     except (FileNotFoundError, ValueError) as error:  # datasets' own, with what is wrong in words
-        raise KoSentError(None, explain(error) or f"{dataset}: {error}") from None
+        raise user_error(error) or KoSentError(dataset, str(error)) from None
     if "messages" not in rows.column_names:
         raise KoSentError(
             dataset, "no column `messages`", "make the dataset with kosent-data build"

@@ -6,7 +6,7 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from model_card.publishing.files import hold
+from model_card.publishing.files import exclusive
 
 
 def rank() -> int:
@@ -21,7 +21,7 @@ def count() -> int:
 
 def holding(folder: Path, command: str) -> AbstractContextManager[None]:
     """The folder held against other commands, by the first process for all of them."""
-    return hold(folder, command) if rank() == 0 else nullcontext()
+    return exclusive(folder, command) if rank() == 0 else nullcontext()
 
 
 def begin() -> None:

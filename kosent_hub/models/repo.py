@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kosent_hub.models import untrusted
 from model_card.publishing.errors import KoSentError
+from model_card.publishing.hub_ids import is_hub_id
 from model_card.records import Repo
 
 if TYPE_CHECKING:
     pass
-
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
 
 
 def resolve(repo_id_or_path: str, revision: str | None = None, repo_type: str = "model") -> Repo:
@@ -28,7 +25,7 @@ def resolve(repo_id_or_path: str, revision: str | None = None, repo_type: str = 
     if path.is_dir():
         untrusted.check_folder(path)
         name = repo_id_or_path.rstrip("/")
-        return Repo(name if _HUB_ID.fullmatch(name) else path.resolve().name, None, local=True)
+        return Repo(name if is_hub_id(name) else path.resolve().name, None, local=True)
 
     from huggingface_hub import HfApi, constants
     from huggingface_hub.utils import HFValidationError, validate_repo_id

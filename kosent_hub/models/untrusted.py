@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from model_card.publishing.errors import KoSentError
+from model_card.publishing.hub_ids import is_hub_id
 
 MIB = 1 << 20
 # The files that are parsed, by name, and how large any that is in use may be. The largest
@@ -38,7 +39,6 @@ ADAPTER_SETTINGS = frozenset({
     "target_parameters", "task_type", "trainable_token_indices", "use_dora", "use_rslora",
 })  # fmt: skip
 INITIALISED = (None, True, False, "gaussian", "orthogonal", "olora", "pissa")
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]*\w)?", re.ASCII)
 
 
 @contextmanager
@@ -117,7 +117,7 @@ def base_of(adapter: str, settings: Mapping[str, Any], *, local: bool) -> tuple[
         raise KoSentError(where, "names no base model", "set base_model_name_or_path")
     if not isinstance(revision, str | None):
         raise KoSentError(where, f"revision is {revision!r}, no commit", "mend it")
-    if not local and not HUB_ID.fullmatch(base):
+    if not local and not is_hub_id(base, owner_optional=True):
         raise KoSentError(
             where,
             f"names the base model {base!r}, which is no Hub id",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -14,13 +13,12 @@ from kosent_hub.models.repo import resolve
 from kosent_hub.training.memory import GIB
 from model_card.publishing.commit import writer
 from model_card.publishing.errors import HubUnavailable, KoSentError, explain
+from model_card.publishing.hub_ids import is_hub_id
 
 if TYPE_CHECKING:
     from kosent_hub.models.encoding import Counts
     from kosent_hub.training.planning import Card
     from kosent_hub.training.recipe import Settings
-
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
 
 
 def check(settings: Settings) -> None:
@@ -72,7 +70,7 @@ def _asked(settings: Settings) -> Iterator[str]:
         yield "use_peft is false, and this trains adapters: --use_peft true"
     if settings.script.dataset_streaming:
         yield "dataset_streaming: the data is counted before training: --dataset_streaming false"
-    if settings.push and not HUB_ID.fullmatch(settings.model_id):
+    if settings.push and not is_hub_id(settings.model_id):
         yield (
             f"a push is asked for, but the base is the folder {settings.model_id}, which nobody "
             "else has: name the base by its Hub id"
@@ -195,7 +193,7 @@ def _columns(dataset: str, settings: Settings) -> None:
 
 def _writable(repo_id: str) -> None:
     """Raise KoSentError when the token may not write there, as far as the Hub tells beforehand."""
-    if not HUB_ID.fullmatch(repo_id):
+    if not is_hub_id(repo_id):
         raise KoSentError(repo_id, "not a repo name", "write --hub_model_id ORG/NAME")
     user, owner = writer(repo_id), repo_id.split("/")[0]
     roles = {org["name"]: org.get("roleInOrg") for org in user["orgs"]} | {user["name"]: "admin"}

@@ -16,7 +16,7 @@ from typing import Any
 
 from model_card import records
 from model_card.publishing.errors import KoSentError
-from model_card.publishing.files import write_whole
+from model_card.publishing.files import atomic_write
 from model_card.run_folder import record_files
 
 COMPLETE = "kosent-checkpoint.json"
@@ -79,7 +79,7 @@ def begin(folder: Path, facts: Facts) -> None:
         if not (path / COMPLETE).exists():  # cut short, so of no use to anybody
             shutil.rmtree(path)
     note = json.dumps(dataclasses.asdict(facts), ensure_ascii=False, indent=2) + "\n"
-    write_whole(folder / UNFINISHED, note.encode())
+    atomic_write(folder / UNFINISHED, note.encode())
 
 
 def trained(folder: Path) -> bool:
@@ -113,7 +113,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 def complete(checkpoint: Path, counts: dict[str, Any], limit: int | None, best: str | None) -> None:
     """Declare a checkpoint whole, and then remove the oldest ones beyond `limit` but the `best`."""
-    write_whole(checkpoint / COMPLETE, json.dumps(counts).encode() + b"\n")
+    atomic_write(checkpoint / COMPLETE, json.dumps(counts).encode() + b"\n")
     if limit:
         for old in sorted(_whole_checkpoints(checkpoint.parent), key=_step)[:-limit]:
             if best is None or old.name != Path(best).name:
@@ -135,11 +135,11 @@ def finish(folder: Path, run: records.Run, log_history: list[dict[str, Any]]) ->
     # Trainer's last entry is about the process that ended the run, not about the run.
     curve = [entry for entry in log_history if "train_runtime" not in entry]
     lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in curve]
-    write_whole(folder / records.LOG_HISTORY_PATH, "".join(lines).encode())
+    atomic_write(folder / records.LOG_HISTORY_PATH, "".join(lines).encode())
     # Trainer's and peft's own: a pickle with this machine's paths, a card without facts.
     for name in ("training_args.bin", "README.md"):
         (folder / name).unlink(missing_ok=True)
-    write_whole(folder / records.RUN_PATH, records.dumps(run).encode())
+    atomic_write(folder / records.RUN_PATH, records.dumps(run).encode())
 
 
 def end(folder: Path) -> None:
@@ -149,7 +149,7 @@ def end(folder: Path) -> None:
 
 def name_base(folder: Path, base: str, revision: str | None) -> None:
     """Make the adapter's config name its base as the user did, at the commit it was trained on."""
-    write_whole(folder / "adapter_config.json", config_naming(folder, base, revision))
+    atomic_write(folder / "adapter_config.json", config_naming(folder, base, revision))
 
 
 def config_naming(folder: Path, base: str, revision: str | None) -> bytes:

@@ -13,8 +13,7 @@ from markdown_it.token import Token
 
 from model_card.check.card import ERROR, WARNING, CheckedCard, Finding
 from model_card.preview.html import headings, is_relative, repo_path, slug
-from model_card.publishing.errors import KoSentError
-from model_card.publishing.sections import find
+from model_card.publishing.sections import MarkerError, find
 
 _HTML_IMAGE = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
 _ATTRIBUTE = r"\b{}\s*=\s*[\"']([^\"']*)[\"']"
@@ -70,10 +69,9 @@ def check_markers(card: CheckedCard) -> Iterator[Finding]:
 
     try:
         sections = find(card.text)
-    except KoSentError as error:
-        place = re.search(r"line (\d+)", error.where)
-        message, remedy = f"{error.where}: {error.what}", error.remedy
-        yield Finding(int(place[1]) if place else 1, ERROR, "marker-broken", message, remedy)
+    except MarkerError as error:
+        message = f"{error.where}: {error.what}"
+        yield Finding(error.line, ERROR, "marker-broken", message, error.remedy)
         return
     edited = [section for section in sections if section.edited]
     for section in edited:

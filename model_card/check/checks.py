@@ -29,6 +29,7 @@ from model_card.check.rules import (
 from model_card.facts import gather, gather_folder
 from model_card.publish import README, with_license
 from model_card.publishing.errors import KoSentError
+from model_card.publishing.files import decode_text
 
 # A sentence of the corpus that is shorter than this could be anybody's.
 SHORTEST_SENTENCE = 12
@@ -65,7 +66,7 @@ def check_folder(folder: Path) -> tuple[CheckedCard, list[Finding]]:
         raise KoSentError(path, "no card there", f"write it with kosent-card render {folder}")
     facts = gather_folder(folder)
     card = CheckedCard(
-        text=_decoded(path.read_bytes(), str(path)),
+        text=decode_text(path.read_bytes(), str(path)),
         name=facts.run.model_name if facts.run else folder.resolve().name,
         paths=facts.paths,
         read=lambda name: (folder / name).read_bytes() if name in facts.paths else None,
@@ -87,7 +88,7 @@ def check_repo(repo_id: str) -> tuple[CheckedCard, list[Finding]]:
     if data is None:
         raise KoSentError(repo_id, "no README.md in this repo", "write one with kosent-card push")
     base = BaseRepo(api)
-    text = _decoded(data, f"{repo_id}/{README}")
+    text = decode_text(data, f"{repo_id}/{README}")
     facts = with_license(gather(head.paths(), head.read, repo_id), base.license)
     card = CheckedCard(
         text=text,
@@ -150,10 +151,3 @@ def _hub_says(text: str, endpoint: str) -> Iterator[Finding]:
         for problem in said.get(key) or []:
             message = f"the Hub says: {problem.get('message')}"
             yield Finding(1, level, "hub", " ".join(message.split()), "mend the metadata")
-
-
-def _decoded(data: bytes, where: str) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise KoSentError(where, f"not UTF-8 at byte {error.start}", "save it as UTF-8") from None

@@ -14,7 +14,7 @@ from model_card.facts import ADAPTER, QUANTIZED
 from model_card.facts import relation as relation_of
 from model_card.licenses import LICENSE_IDS
 from model_card.publishing.front_matter import load
-from model_card.publishing.markdown import HUB_ID
+from model_card.publishing.hub_ids import is_hub_id
 
 RELATIONS = ("adapter", "finetune", "merge", "quantized")
 KEYS = (
@@ -105,7 +105,7 @@ def check_values(card: CheckedCard) -> Iterator[Finding]:
             )
     for key in ("base_model", "datasets"):
         for value in card.values(key):
-            if not HUB_ID.fullmatch(str(value)):
+            if not is_hub_id(str(value)):
                 message = f"{value!r} is no id on the Hub"
                 remedy = "use ORG/NAME; leave a local folder out"
                 yield Finding(card.line_of(key), ERROR, f"{key}-id", message, remedy)

@@ -1,10 +1,10 @@
-"""One commit to a Hub repo, merged with what others did meanwhile: the only writer there is.
+"""The one way in which this project writes to a Hub repo: a commit, merged with those of others.
 
 The Hub's client sends a commit once and leaves the rest to its caller. Here the rest is one
 loop: read the head, let `build` say what should change, send it with `parent_commit`. When
-somebody else was quicker (412), or no answer came, the loop starts over from the new head. A
-commit whose answer was lost is found there, for then nothing is left to change. What only reads
-is repeated below all this, where patience.py is installed.
+somebody else committed first (412), or no answer came, the loop starts over from the new head. A
+commit whose answer was lost is found there: nothing is left to change. Requests that only read
+are repeated by the session (session.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (
@@ -28,30 +28,22 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils.sha import git_hash
 
-from model_card.publishing.errors import (
-    AGAIN,
-    KoSentError,
-    explain,
-    without_secrets,
-)
-from model_card.publishing.session import Patience, passing, retry_after
-
-if TYPE_CHECKING:
-    pass
+from model_card.publishing.errors import AGAIN, KoSentError, user_error, without_secrets
+from model_card.publishing.hub_errors import may_pass, retry_after
+from model_card.publishing.hub_ids import is_hub_id
+from model_card.publishing.session import Backoff
 
 Operation = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
 
-# Somebody else's commit is progress, so it may happen often; a fault that stays is not waited out.
-RACES = 20
-
-
-# What is read from a repo goes into memory, and JSON takes many times its size there.
-LARGEST = 1 << 24
+# Commits of others in a row: each is progress, so there may be more of them than faults.
+MAX_RACES = 20
+# Bytes. A file that is read from a repo goes into memory, and JSON takes many times its size there.
+MAX_FILE_SIZE = 1 << 24
 
 
 @dataclass(frozen=True)
 class Head:
-    """The repo as it stands at one commit; `sha` is None before the first one."""
+    """A repo at one commit; `sha` is None before the first one."""
 
     repo_id: str
     repo_type: str
@@ -65,15 +57,19 @@ class Head:
         return sorted(self._files)
 
     def read(self, path: str) -> bytes | None:
-        """The file's bytes, compared with the hash that the repo records; None if it has none."""
+        """The file's bytes, checked with the hash that the repo records; None if there is no file.
+
+        Raises:
+            KoSentError: a file over `MAX_FILE_SIZE`, or bytes that do not have that hash.
+        """
         known = self._files.get(path)
         if known is None:
             return None
-        if known.size > LARGEST:
+        if known.size > MAX_FILE_SIZE:
             raise KoSentError(
                 f"{self.repo_id}/{path}",
                 f"{known.size >> 20:,} MiB, and no card, record or picture has over "
-                f"{LARGEST >> 20}",
+                f"{MAX_FILE_SIZE >> 20}",
                 "remove it from the repo",
             )
         for again in (False, True):
@@ -128,24 +124,28 @@ def commit(
     branch: str | None = None,
     api: HfApi | None = None,
 ) -> str:
-    """URL of the commit, or of the pull request, that brings the repo to what `build` asks for.
+    """URL of the commit, or of the pull request, with the operations that `build` returns.
 
-    `build` is called with the current head, and again after a race, so it must be a function of
-    that head which has nothing to do on its own result. If nothing changes there is no commit, and
-    the URL is the head's (or that of your open pull request with the same title and content).
+    `build` is called with the current head, and again after a race: on a head that has its
+    operations already, it must return none that changes anything. If nothing changes there is no
+    commit, and the URL is the head's (or that of your open pull request with the same title and
+    content).
 
-    A missing `branch` (main if None) is begun at main's head. A missing repo is created, private
-    unless `private=False`. `private=True` promises that what is written stays unseen, so a public
-    repo is refused.
+    A missing `branch` (main if None) is created at main's head. A missing repo is created, private
+    unless `private=False`. With `private=True` a public repo is refused.
 
     Raises:
         KoSentError: no permission to write, a refused card, a public repo where a private one
-            was promised, or `RACES` commits by others in a row.
+            was promised, or `MAX_RACES` commits by others in a row.
     """
     api = api or HfApi()
-    if repo_id.count("/") != 1:
-        raise KoSentError(repo_id, "not a full repo id", "write it as OWNER/NAME")
-    races, patience = 0, Patience()
+    if not is_hub_id(repo_id):
+        raise KoSentError(
+            repo_id,
+            "not a full repo id",
+            "write it as OWNER/NAME, in letters A-Z, digits, - _ .",
+        )
+    races, backoff = 0, Backoff()
     while True:
         head = _head_or_new(api, repo_id, repo_type, private, create_pr, branch)
         if private and not head.private:
@@ -172,7 +172,7 @@ def commit(
             return str(info.pr_url if create_pr else info.commit_url)
         except (HTTPError, ConnectionError, RuntimeError, ValueError) as error:
             status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-            if status == 412 and races < RACES:
+            if status == 412 and races < MAX_RACES:
                 races += 1
                 time.sleep(random.uniform(0.02, min(0.05 * 2**races, 0.6)))
             elif status == 412:
@@ -189,12 +189,14 @@ def commit(
                     repo_id,
                     "the Hub refuses this card's metadata: "
                     f"{str(error).split('README.md.')[-1].strip()}",
-                    "mend README.md between its --- lines",
+                    "fix README.md between its --- lines",
                 ) from None
-            elif _may_pass(error):
-                line = explain(error) or f"{repo_id}: the Hub's answer makes no sense; {AGAIN}"
-                if not patience.wait(line, retry_after(error)):
-                    raise KoSentError(None, line) from error
+            elif may_pass(error) or isinstance(error, json.JSONDecodeError):
+                fault = user_error(error) or KoSentError(
+                    repo_id, "the Hub's answer makes no sense", AGAIN
+                )
+                if not backoff.wait(fault, retry_after(error)):
+                    raise fault from error
             else:
                 raise
 
@@ -206,7 +208,7 @@ def read_head(
     revision: str | None = None,
     api: HfApi | None = None,
 ) -> Head:
-    """The repo as it stands now (or at `revision`)."""
+    """The repo at its newest commit (or at `revision`)."""
     api = api or HfApi()
 
     def tree(sha: str) -> dict[str, RepoFile]:
@@ -250,7 +252,10 @@ def _head_or_new(
 def _same_pull_request(
     api: HfApi, head: Head, operations: Sequence[Operation], message: str
 ) -> str | None:
-    """URL of your open pull request that already says this: pushed before, or its answer lost."""
+    """URL of your open pull request with these operations, None if there is none.
+
+    Its push was repeated, or its answer was lost.
+    """
     mine: str | None = None
     discussions = api.get_repo_discussions(
         head.repo_id,
@@ -289,21 +294,8 @@ def _refusal(repo_id: str, error: HfHubHTTPError, create_pr: bool) -> KoSentErro
     )
 
 
-def _may_pass(error: Exception) -> bool:
-    """Whether what kept a commit from landing, or its answer from arriving, may pass."""
-    cause = error.__cause__
-    if isinstance(error, RuntimeError) and isinstance(cause, HfHubHTTPError):
-        # An upload: the client waited for storage; a refused address may have grown too old.
-        return not passing(cause.response.status_code)
-    if isinstance(error, HfHubHTTPError):
-        return passing(error.response.status_code)
-    if isinstance(error, ValueError) and str(error).startswith("LFS batch API returned errors"):
-        return True
-    return isinstance(error, (HTTPError, ConnectionError, json.JSONDecodeError))
-
-
 def writer(repo_id: str) -> dict[str, Any]:
-    """Who the token belongs to; raises KoSentError if it may not write, be it to `repo_id`."""
+    """The user of the token, as `whoami` says; raises KoSentError for a token that only reads."""
     from huggingface_hub import HfApi
 
     user = HfApi().whoami()

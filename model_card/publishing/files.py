@@ -1,4 +1,4 @@
-"""Files and folders written so that a kill, a full disk or a second writer does no harm."""
+"""Files, written so that a kill, a full disk or a second writer does no harm, and read as text."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from model_card.publishing.errors import DISK_FULL, NO_SPACE, KoSentError
+from filelock import lock_descriptor
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks: there, nobody notices a second writer
-    fcntl = None  # type: ignore[assignment]
+from model_card.publishing.errors import DISK_FULL, MAKE_ROOM, NO_SPACE, KoSentError
 
 # What file systems without locks answer, and folders in which nothing new can be made.
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
@@ -26,21 +23,29 @@ NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS)
 TORCH_SAVE = ("inline_container.cc", "PytorchStreamWriter", "iostream error")
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there as before or complete, at any moment."""
-    with whole(path) as file:
+def decode_text(data: bytes, where: object, remedy: str = "save it as UTF-8") -> str:
+    """The content of the text file `where`; raises KoSentError if it is not UTF-8."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise KoSentError(where, f"not UTF-8 at byte {error.start}", remedy) from None
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write a file: at any moment its content is the old one or `data`, all of it."""
+    with atomic_file(path) as file:
         file.write(data)
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that becomes `path` when the block ends, and is gone if it fails.
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that becomes `path` when the block ends, and is removed if it fails.
 
-    What a killed writer left is written over by the next one; two at once take turns.
+    A second writer waits for the first. What a killed writer left is overwritten by the next one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.partial")
-    with room(path):
+    with explain_full_disk(path):
         file = _locked(draft, wait=True)
         assert file is not None
         with file:
@@ -55,16 +60,19 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def hold(folder: Path, command: str) -> Iterator[None]:
-    """Have `folder` to oneself while the block runs; raises KoSentError if another command has it.
+def exclusive(folder: Path, command: str) -> Iterator[None]:
+    """Keep other commands out of `folder` while the block runs.
 
-    The lock is the system's, on a file beside the folder: a killed command holds nothing, and the
-    next one removes what it left.
+    The lock is the operating system's, on a file beside the folder, so that it ends with a killed
+    command; the next one removes that file. The file says which `command` has the lock.
+
+    Raises:
+        KoSentError: another command has the folder.
     """
     place = folder.resolve()
     path = place.parent / f".{place.name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with room(folder), ExitStack() as held:
+    with explain_full_disk(folder), ExitStack() as stack:
         try:
             file = _locked(path, wait=False)
         except OSError as error:
@@ -75,11 +83,11 @@ def hold(folder: Path, command: str) -> Iterator[None]:
             if file is None:
                 raise KoSentError(
                     folder,
-                    f"{_holder(path)} is writing here",
+                    f"{_owner(path)} is writing here",
                     "wait for it, or name another folder",
                 )
-            held.enter_context(file)
-            held.callback(path.unlink, missing_ok=True)
+            stack.enter_context(file)
+            stack.callback(path.unlink, missing_ok=True)
             since = datetime.datetime.now().astimezone().isoformat(" ", "minutes")
             file.truncate(0)
             file.write(
@@ -90,26 +98,27 @@ def hold(folder: Path, command: str) -> Iterator[None]:
 
 
 @contextmanager
-def room(path: Path) -> Iterator[None]:
-    """Raises KoSentError, naming `path`, when what the block writes finds no room."""
+def explain_full_disk(path: Path) -> Iterator[None]:
+    """Raises KoSentError, naming `path`, when what the block writes finds the disk full."""
     try:
         yield
     except KoSentError:
         raise
     except Exception as error:
-        if not _found_no_room(error, path):
+        if not _is_from_full_disk(error, path):
             raise
-        raise KoSentError(getattr(error, "filename", None) or path, f"{NO_SPACE}") from error
+        where = getattr(error, "filename", None) or path
+        raise KoSentError(where, NO_SPACE, MAKE_ROOM) from error
 
 
-def _found_no_room(error: Exception, path: Path) -> bool:
+def _is_from_full_disk(error: Exception, path: Path) -> bool:
     """Whether the disk was full, in the words of whichever library was writing."""
     if isinstance(error, OSError):
         return error.errno in DISK_FULL
-    said = str(error)
-    if any(os.strerror(number) in said for number in DISK_FULL):
+    message = str(error)
+    if any(os.strerror(number) in message for number in DISK_FULL):
         return True
-    return any(words in said for words in TORCH_SAVE) and _is_full(path)
+    return any(words in message for words in TORCH_SAVE) and _is_full(path)
 
 
 def _is_full(path: Path) -> bool:
@@ -124,16 +133,16 @@ def _is_full(path: Path) -> bool:
 
 
 def _locked(path: Path, *, wait: bool) -> IO[bytes] | None:
-    """The file at `path`, made if need be, with a lock on it; None if another has that."""
+    """The file at `path`, made if need be, with a lock on it; None if another command has that.
+
+    On a file system without locks, the file without one.
+    """
     while True:
         file = path.open("a+b")
-        if fcntl is None:
-            return file
         try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            return None
+            if not lock_descriptor(file.fileno(), blocking=wait, poll_interval=0.01):
+                file.close()
+                return None
         except OSError as error:
             if error.errno in NO_LOCKS:
                 return file
@@ -146,8 +155,8 @@ def _locked(path: Path, *, wait: bool) -> IO[bytes] | None:
         file.close()
 
 
-def _holder(path: Path) -> str:
+def _owner(path: Path) -> str:
     """Who wrote into a lock file, as far as it can be read."""
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
         return path.read_text(encoding="utf-8") or "another command"
     return "another command"

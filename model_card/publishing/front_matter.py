@@ -1,4 +1,4 @@
-"""The front matter of a README: our keys put in, everybody else's left exactly as written."""
+"""The front matter of a README: our keys are set, all others stay exactly as written."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from model_card.publishing.errors import KoSentError
 FRONT_MATTER = re.compile(
     r"^(\ufeff?\s*---(?:\r\n|\r|\n))([\S\s]*?)((?:\r\n|\r|\n)---[ \t]*(\r\n|\n|$))"
 )
-# A list of these is a set of facts that several people add to; any other key has one owner.
+# Lists that several people add to; any other key has one owner.
 SHARED_LISTS = ("language", "datasets", "metrics", "tags")
-# A few save writing; ten in ten in ten come to more than any memory.
-MOST_ALIASES, DEEPEST = 5, 100
+# A few aliases save writing; aliases of aliases of aliases expand to more than any memory.
+MAX_ALIASES, MAX_DEPTH = 5, 100
 OUR_TASK = "Empathetic dialogue (KoSent)"
 
 
@@ -42,19 +42,19 @@ def read(text: str) -> dict[str, Any]:
         raise _invalid(error) from None
     if data is not None and not isinstance(data, dict):
         raise KoSentError(
-            "README.md, line 2", "metadata is not a list of `key: value` lines", "mend it"
+            "README.md, line 2", "metadata is not a list of `key: value` lines", "fix it"
         )
     return data or {}
 
 
 def load(front: str) -> Any:
-    """The data in YAML; raises yaml.YAMLError, also for what is nested or repeated without end."""
+    """The data in YAML; raises yaml.YAMLError, also for endless nesting or repetition."""
     depths = accumulate((c in "[{") - (c in "]}") for c in front)
-    # PyYAML takes the square of this depth in time.
-    if max(depths, default=0) > DEEPEST:
+    # PyYAML's time grows with the square of this depth.
+    if max(depths, default=0) > MAX_DEPTH:
         raise yaml.constructor.ConstructorError(None, None, "nested too deeply", None)
     repeats = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(front))
-    if repeats > MOST_ALIASES:
+    if repeats > MAX_ALIASES:
         raise yaml.constructor.ConstructorError(None, None, "too many aliases", None)
     try:
         return yaml.safe_load(front)
@@ -65,8 +65,8 @@ def load(front: str) -> Any:
 def merge(text: str, ours: Mapping[str, Any]) -> str:
     """The README with `ours` in its front matter; other keys, comments and order stay as they are.
 
-    Shared lists are joined, `model-index` is joined by our own key, any other key of ours is set.
-    A key whose value would not change is not touched, so that doing it twice changes nothing.
+    Shared lists are joined; in `model-index` our results replace our earlier ones; any other key
+    of ours is set. A key with that value already keeps its lines, so merging twice changes nothing.
     """
     theirs = read(text)
     merged = {key: _joined(key, theirs.get(key), value) for key, value in ours.items()}
@@ -84,7 +84,7 @@ def merge(text: str, ours: Mapping[str, Any]) -> str:
 
 
 def dump(data: Mapping[str, Any] | list[dict[str, Any]]) -> str:
-    """The data as YAML lines, in its own order; Hangul unescaped, as far as YAML reads it back."""
+    """The data as YAML lines, in its own order; Hangul is not escaped unless it must be."""
     data = data if isinstance(data, list) else dict(data)
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=10_000)
     if yaml.safe_load(text) == data:
@@ -105,7 +105,7 @@ def _joined(key: str, theirs: Any, ours: Any) -> Any:
 
 
 def _joined_index(theirs: Any, ours: list[dict[str, Any]]) -> Any:
-    """Their model-index with our results in its first entry, replacing ours from before."""
+    """Their model-index with our results in its first entry, in place of our earlier ones."""
     if not isinstance(theirs, list) or not theirs or not isinstance(theirs[0], dict):
         return ours
     first, *others = theirs
@@ -124,7 +124,7 @@ def _is_ours(result: Any) -> bool:
 
 
 def _key(result: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """What makes a result of ours the same one again, at any commit; settings are in the name."""
+    """What two results of the same evaluation share, at any commit; settings are in the name."""
     dataset = result.get("dataset") or {}
     return dataset.get("type"), dataset.get("name"), dataset.get("split")
 
@@ -155,5 +155,5 @@ def _invalid(error: yaml.YAMLError) -> KoSentError:
     line = mark.line + 2 if mark else 1
     problem = getattr(error, "problem", None) or "not YAML"
     return KoSentError(
-        f"README.md, line {line}", f"metadata is not valid YAML ({problem})", "mend it"
+        f"README.md, line {line}", f"metadata is not valid YAML ({problem})", "fix it"
     )

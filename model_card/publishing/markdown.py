@@ -1,4 +1,4 @@
-"""Text from records and models made harmless inside a card.
+"""Text from records and models, escaped for a card.
 
 Everything that a template prints goes through `escape`, unless it is `Markdown` already. Escapes
 are character references: unlike a backslash, they mean the same in Markdown, in a table's cell
@@ -12,8 +12,9 @@ import re
 import unicodedata
 from urllib.parse import quote
 
+from model_card.publishing.hub_ids import is_hub_id
+
 HUB = "https://huggingface.co"
-HUB_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?/[A-Za-z0-9._-]*[A-Za-z0-9_]")
 
 _STRUCTURE = {ord(sign): f"&#{ord(sign)};" for sign in '\\`*[]|~#$<>&"'}
 # Underscores inside a word emphasise nothing, and names are full of them.
@@ -50,7 +51,7 @@ def plain(text: str) -> str:
 
 
 def code(value: object, *, in_table: bool = True) -> Markdown:
-    """A code span; in a table a bar would end the cell, so text with one is only escaped there."""
+    """A code span; in a table, where a bar ends the cell, text with a bar is escaped instead."""
     text = plain(str(value))
     if not text or (in_table and "|" in text):
         return Markdown(escape(text))
@@ -61,7 +62,7 @@ def code(value: object, *, in_table: bool = True) -> Markdown:
 
 
 def fenced(text: str, language: str = "") -> Markdown:
-    """A code block that its own text cannot close, and in which no marker can stand."""
+    """A code block that its own text cannot close, and that holds no marker of ours."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").replace("<!--", f"<!{_JOINER}--")
     clean = "".join(
         c for c in lines if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp")
@@ -73,7 +74,7 @@ def fenced(text: str, language: str = "") -> Markdown:
 
 def hub_link(repo_id: str, kind: str = "", revision: str | None = None) -> Markdown:
     """A link to a Hub repo (`kind` "datasets/" for a dataset); a code span if it is no Hub id."""
-    if not HUB_ID.fullmatch(repo_id):
+    if not is_hub_id(repo_id):
         return code(repo_id)
     tree = f"/tree/{quote(revision, safe='')}" if revision else ""
     return Markdown(f"[{repo_id}]({HUB}/{kind}{repo_id}{tree})")
@@ -84,7 +85,7 @@ def html_text(value: object) -> Markdown:
     lines = [plain(line) for line in str(value).replace("\r", "\n").split("\n")]
     kept = [line for line in lines if line]
     safe = "<br>".join(html.escape(_ADDRESS.sub(_JOINER, line)) for line in kept)
-    # Renderers that look for Markdown or TeX inside HTML find none.
+    # For renderers that look for Markdown or TeX inside HTML.
     for sign in "\\`*[]|~$_":
         safe = safe.replace(sign, f"&#{ord(sign)};")
     return Markdown(safe)

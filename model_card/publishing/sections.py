@@ -1,11 +1,11 @@
-"""Our sections of a README, each between two markers, and everybody else's text around them.
+"""Our sections of a README, each between two markers, with other people's text around them.
 
     <!-- kosent:begin NAME HASH -->
     ...
     <!-- kosent:end NAME -->
 
-HASH is of the text as we wrote it, which is how a person's edit inside is noticed. Such a
-section is theirs from then on: it stays as it is until they ask for ours again.
+HASH is the hash of the text that we wrote: when it differs, a person has edited the section. An
+edited section is theirs: it stays as it is until they ask for ours again.
 """
 
 from __future__ import annotations
@@ -25,9 +25,17 @@ MARKER = re.compile(
 )
 
 
+class MarkerError(KoSentError):
+    """A marker of a README that has no counterpart, or that is there twice, and its line."""
+
+    def __init__(self, line: int, what: str, remedy: str) -> None:
+        super().__init__(f"README.md, line {line}", what, remedy)
+        self.line = line
+
+
 @dataclass(frozen=True)
 class Section:
-    """A marked section as found: its text, where it lies, and whether a person has changed it."""
+    """A marked section as found: its text, its place, and whether a person has changed it."""
 
     name: str
     text: str
@@ -39,13 +47,12 @@ class Section:
 def merge(existing: str | None, sections: dict[str, str], *, replace_edits: bool = False) -> str:
     """README text in which our sections are exactly `sections`, the rest byte for byte as it was.
 
-    A section keeps the place where it was found; a new one follows the one before it in
-    `sections`, or precedes the one after it, or comes last. One of ours that is not in `sections`
-    goes. A section that a person changed inside its markers stays as they left it, unless
-    `replace_edits` (see `edits`).
+    A section keeps its place; a new one follows the one before it in `sections`, or precedes the
+    one after it, or comes last. A section of ours that is not in `sections` is removed. A section
+    that a person edited inside its markers stays as it is, unless `replace_edits` (see `edits`).
 
     Raises:
-        KoSentError: a marker without its counterpart, or a name twice.
+        MarkerError: a marker without its counterpart, or a name twice.
     """
     text = existing or ""
     newline = "\r\n" if "\r\n" in text else "\n"
@@ -74,7 +81,7 @@ def merge(existing: str | None, sections: dict[str, str], *, replace_edits: bool
 
 
 def find(text: str) -> list[Section]:
-    """The marked sections in `text`, in order of appearance."""
+    """The marked sections in `text`, in order of appearance; raises MarkerError."""
     sections: list[Section] = []
     begin: re.Match[str] | None = None
     for marker in MARKER.finditer(text):
@@ -83,10 +90,8 @@ def find(text: str) -> list[Section]:
             if begin is not None:
                 raise _unbalanced(text, begin, "has no end marker before the next begin")
             if any(section.name == name for section in sections):
-                raise KoSentError(
-                    f"README.md, line {line}",
-                    f"a second section {name!r}",
-                    "delete one of the two, markers included",
+                raise MarkerError(
+                    line, f"a second section {name!r}", "delete one of the two, markers included"
                 )
             begin = marker
             continue
@@ -102,7 +107,7 @@ def find(text: str) -> list[Section]:
 
 
 def edits(existing: str | None, sections: dict[str, str]) -> str:
-    """Unified diff from what people wrote inside our markers to what we would put there, or ""."""
+    """Unified diff from people's edits inside our markers to our own text, "" without edits."""
     shown: list[str] = []
     for name, section in _edited(existing or "", sections).items():
         shown.extend(
@@ -118,7 +123,7 @@ def edits(existing: str | None, sections: dict[str, str]) -> str:
 
 
 def _edited(text: str, sections: dict[str, str]) -> dict[str, Section]:
-    """The sections a person changed, as far as `sections` would change them back."""
+    """The sections that a person edited, but those whose text is that of `sections` anyway."""
     return {
         section.name: section
         for section in find(text)
@@ -142,7 +147,7 @@ def _insert(
     after: list[str],
     newline: str,
 ) -> None:
-    """Put the block behind its predecessor, else ahead of its successor, else at the end."""
+    """Insert the block after its predecessor, else before its successor, else at the end."""
     places = {place: index for index, (place, _) in enumerate(pieces) if place is not None}
     gap: tuple[None, str] = (None, 2 * newline)
     predecessor = next((places[other] for other in reversed(before) if other in places), None)
@@ -161,7 +166,7 @@ def _insert(
 
 
 def _close_gap(pieces: list[tuple[str | None, str]], newline: str) -> None:
-    """Take away the blank line that stood before a section which is gone."""
+    """Remove the blank line before a section that was removed."""
     name, before = pieces[-1]
     pieces[-1] = (name, before.removesuffix(2 * newline))
 
@@ -174,10 +179,10 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _unbalanced(text: str, marker: re.Match[str], what: str) -> KoSentError:
+def _unbalanced(text: str, marker: re.Match[str], what: str) -> MarkerError:
     line = text.count("\n", 0, marker.start()) + 1
-    return KoSentError(
-        f"README.md, line {line}",
+    return MarkerError(
+        line,
         f"the marker kosent:{marker['kind']} {marker['name']} {what}",
         "put it back, or delete this line",
     )

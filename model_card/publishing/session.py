@@ -1,40 +1,45 @@
-"""The Hub's client made patient, in the one place that every library asks through.
+"""Retries for every request to the Hub that may be repeated, in the one session that all use.
 
 huggingface_hub, datasets, transformers and peft all send their requests with
-`huggingface_hub.get_session()`, and each repeats some of them, in its own way, and others never.
-With `install()` that session repeats whatever only asks, while a fault may pass. What stays is
-one HubUnavailable, which no library takes for a fault of its own to be waited out again. Commits
-are not repeated here: see commit.py, which looks first whether they landed.
+`huggingface_hub.get_session()`. Some of them repeat some requests, each in a way of its own.
+`install()` gives that session a transport that repeats every request which does no harm when it
+is sent twice, for as long as the fault may pass (hub_errors.py). A fault that stays becomes one
+HubUnavailable, which no library takes for a fault of its own to be waited out again. Commits are
+not repeated here: commit.py looks first whether they landed.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 
 from huggingface_hub import set_client_factory
 from huggingface_hub.errors import HTTPError
-from huggingface_hub.utils._http import default_client_factory
+from huggingface_hub.utils._http import hf_request_event_hook
 
-from model_card.publishing.errors import AGAIN, HubUnavailable, KoSentError, repo_page, wait_for
+from model_card.publishing.errors import KoSentError, without_secrets
+from model_card.publishing.hub_errors import bad_answer, no_answer, repo_page
 
 # Seconds for which a fault is waited out before the command ends.
-SETTING, DEFAULT_SECONDS = "KOSENT_HUB_PATIENCE", 30.0
-# Pauses double, from this share of it to that.
-SHORTEST, LONGEST = 1 / 60, 1 / 4
-# Seconds of silence after which a connection counts as lost. A large commit takes the Hub a while.
-SILENCE = 120.0
+SETTING, OLD_SETTING = "KOSENT_HUB_RETRY_SECONDS", "KOSENT_HUB_PATIENCE"
+DEFAULT_SECONDS = 30.0
+# Pauses double, from the first of these shares of that time up to the second.
+MIN_PAUSE, MAX_PAUSE = 1 / 60, 1 / 4
 # A wait of this many seconds is announced.
-NOTICEABLE = 2.0
+NOTICEABLE_SECONDS = 2.0
+# Seconds of silence after which a connection counts as lost. A large commit takes the Hub a while.
+TIMEOUT_SECONDS = 120.0
 
-# What only asks, or may be done twice; uploads repeat themselves, commits are commit.py's.
-_ASKING = re.compile(
+# An extension of requests to a server that is not the Hub: each of them may be repeated.
+OTHER_SERVER = "kosent_other_server"
+# Posts to the Hub that only ask, or may be done twice.
+_REPEATABLE_POSTS = re.compile(
     r"/(api/repos/create|api/validate-yaml|(paths-info|preupload)/[^/]+"
     r"|info/lfs/objects/(batch|verify))$"
 )
@@ -44,121 +49,93 @@ httpx: Any = sys.modules[HTTPError.__module__.partition(".")[0]]
 _BROKEN = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
 
 
-class Patience:
-    """The waits between the tries of one request, as long as they last."""
+def install() -> None:
+    """Give this process's session its retries; a command does this before it asks the Hub."""
+    set_client_factory(_client)
+
+
+class Backoff:
+    """Pauses between the tries of one request: they double, within one budget of seconds."""
 
     def __init__(self) -> None:
-        self._seconds, self._pauses = _seconds(), 0
+        self._seconds, self._pauses = _retry_seconds(), 0
         self._end: float | None = None
 
-    def wait(self, line: str, asked: str = "") -> bool:
-        """True after a pause, of as long as the Hub `asked`; False if that would be too long.
+    def wait(self, fault: KoSentError, retry_after: str = "") -> bool:
+        """True after a pause, of at least `retry_after` seconds; False if the budget is too small.
 
-        `line` is what would be said then: its first half, if the pause is long.
+        A long pause is announced with the fault.
         """
         now = time.monotonic()
         if self._end is None:
             self._end = now + self._seconds
-        share = min(SHORTEST * 2**self._pauses, LONGEST)
+        share = min(MIN_PAUSE * 2**self._pauses, MAX_PAUSE)
         pause = share * self._seconds * random.uniform(0.5, 1.5)
         self._pauses += 1
-        if asked.isdigit():
-            pause = max(pause, float(asked))
-        if now + pause > self._end:
+        if retry_after.isdigit():
+            pause = max(pause, float(retry_after))
+        if now + pause >= self._end:
             return False
-        if pause >= NOTICEABLE:
-            print(f"{line.partition(';')[0]}; trying again in {pause:.0f} s", file=sys.stderr)
+        if pause >= NOTICEABLE_SECONDS:
+            again = KoSentError(fault.where, fault.what, f"trying again in {pause:.0f} s")
+            print(without_secrets(str(again)), file=sys.stderr)
         time.sleep(pause)
         return True
 
 
-def install() -> None:
-    """Make the session of this process patient; a command does this before it asks anything."""
-    set_client_factory(_client)
+class RetryTransport(httpx.BaseTransport):
+    """A transport that sends what may be repeated again, while its fault may pass."""
 
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
 
-def retry_after(error: Exception) -> str:
-    """The `Retry-After` that came with a refusal, "" if none did."""
-    headers = getattr(getattr(error, "response", None), "headers", {})
-    return str(headers.get("Retry-After", ""))
+    def handle_request(self, request: Any) -> Any:
+        """The answer; raises HubUnavailable for a fault that stays."""
+        if not _may_be_repeated(request):
+            return self._transport.handle_request(request)
+        is_hub, url = OTHER_SERVER not in request.extensions, str(request.url)
+        backoff, where = Backoff(), repo_page(url) if is_hub else url
+        while True:
+            retry_after = ""
+            try:
+                response = self._answer(request)
+                fault = bad_answer(response, where, is_hub=is_hub)
+                if fault is None:
+                    return response
+                response.close()
+                retry_after = response.headers.get("Retry-After", "")
+            except _BROKEN as error:
+                fault = no_answer(error, where)
+            if not backoff.wait(fault, retry_after):
+                raise fault
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
 
-def passing(status: int) -> bool:
-    """Whether an answer with this status may be another one soon."""
-    return status in (408, 425, 429) or status >= 500
+    def _answer(self, request: Any) -> Any:
+        """One answer; read to its end, so that a fault in its body is met here too.
 
-
-def _client() -> Any:
-    client: Any = default_client_factory()
-    client.timeout = SILENCE
-    client.send = partial(_send, client.send)
-    return client
-
-
-def _send(send: Callable[..., Any], request: Any, *, stream: bool = False, **options: Any) -> Any:
-    """What `send` returns, tried again while the request may be repeated and the fault may pass."""
-    if not _repeatable(request, stream):
-        return send(request, stream=stream, **options)
-    patience = Patience()
-    place = repo_page(str(request.url))
-    while True:
-        asked = ""
+        A download is left to its reader, since it may be larger than memory.
+        """
+        response = self._transport.handle_request(request)
+        if _is_download(request):
+            response.stream = _Body(response.stream, request)
+            return response
         try:
-            response = send(request, stream=stream, **options)
-            fault = _fault(response)
-            if fault is None:
-                if stream:
-                    response.stream = _Body(response.stream, request)
-                return response
+            body = b"".join(response.stream)
+        finally:
             response.close()
-            asked = response.headers.get("Retry-After", "")
-        except _BROKEN as error:
-            fault = f"not reachable ({_said(error)}); check the network and {AGAIN}"
-        if not patience.wait(f"{place}: {fault}", asked):
-            raise HubUnavailable(place, fault)
-
-
-def _repeatable(request: Any, stream: bool) -> bool:
-    """Whether sending the request twice does no harm, and an answer is needed to go on.
-
-    Streams are downloads, wherever from. What the dataset viewer is asked is not needed.
-    """
-    path = request.url.path
-    if request.method == "POST":
-        return _ASKING.search(path) is not None
-    return request.method in ("GET", "HEAD") and (stream or "/api/" in path or "/resolve/" in path)
-
-
-def _fault(response: Any) -> str | None:
-    """What is wrong with an answer that may be another one soon, and what to do if it is not."""
-    headers, status = response.headers, response.status_code
-    known = any(name in headers for name in ("X-Repo-Commit", "X-Error-Code", "X-Error-Message"))
-    if headers.get("Content-Type", "").startswith("text/html") and not known:
-        return (
-            f"a web page came instead of the Hub's answer (HTTP {status}); check HF_ENDPOINT, a "
-            f"proxy, or the network's sign-in page, and {AGAIN}"
+        return httpx.Response(
+            response.status_code,
+            headers=response.headers,
+            stream=httpx.ByteStream(body),
+            extensions=response.extensions,
         )
-    busy = status == 409 and "conflicting operation" in headers.get("X-Error-Message", "")
-    if not busy and not passing(status):
-        return None
-    said = headers.get("X-Error-Message") or response.reason_phrase
-    return f"the Hub answered {status} ({said}); {wait_for(headers)}, then {AGAIN}"
-
-
-def _said(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())
-
-
-def _seconds() -> float:
-    setting = os.environ.get(SETTING, "")
-    try:
-        return float(setting) if setting else DEFAULT_SECONDS
-    except ValueError:
-        raise KoSentError(f"{SETTING}={setting}", "not a number of seconds") from None
 
 
 class _Body(httpx.SyncByteStream):
-    """A download's body. One that breaks off is to the client as one that never came.
+    """A download's body. When it breaks off, the client sees a connection that was never made.
 
     For those it repeats the download, from where it broke off.
     """
@@ -170,8 +147,68 @@ class _Body(httpx.SyncByteStream):
         try:
             yield from self._body
         except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
-            raise httpx.ConnectError(_said(error), request=self._request) from error
+            raise httpx.ConnectError(f"{type(error).__name__}: {error}") from error
 
     def close(self) -> None:
         """Give the connection back."""
         self._body.close()
+
+
+def _client() -> Any:
+    """The client that huggingface_hub would make, with retries, and a limit to silence."""
+    # httpx itself asks the environment for proxies only where it makes the transports.
+    proxies = httpx._utils.get_environment_proxies()
+    mounts = {pattern: _transport(proxy) if proxy else None for pattern, proxy in proxies.items()}
+    return httpx.Client(
+        transport=_transport(),
+        mounts=mounts,
+        event_hooks={"request": [_before_request]},
+        follow_redirects=True,
+        timeout=TIMEOUT_SECONDS,
+    )
+
+
+def _transport(proxy: str | None = None) -> RetryTransport:
+    # As many connections as there are threads that ask: httpx would have them wait from 100 on.
+    limits = httpx.Limits(max_keepalive_connections=20)
+    return RetryTransport(httpx.HTTPTransport(proxy=proxy, limits=limits))
+
+
+def _before_request(request: Any) -> None:
+    """huggingface_hub's check and headers, for requests to the Hub: HF_HUB_OFFLINE is its alone."""
+    if OTHER_SERVER not in request.extensions:
+        hf_request_event_hook(request)
+
+
+def _may_be_repeated(request: Any) -> bool:
+    """Whether sending the request twice does no harm, and its answer is needed to go on."""
+    if OTHER_SERVER in request.extensions:
+        return True
+    if request.method == "POST":
+        return _REPEATABLE_POSTS.search(request.url.path) is not None
+    # What datasets asks the dataset viewer, it can do without.
+    viewer = request.url.host.startswith("datasets-server.")
+    return request.method in ("GET", "HEAD") and not viewer
+
+
+def _is_download(request: Any) -> bool:
+    """Whether the answer is a file's content, from the Hub or from its storage."""
+    path = request.url.path
+    return request.method == "GET" and ("/resolve/" in path or "/api/" not in path)
+
+
+def _retry_seconds() -> float:
+    name = SETTING
+    if SETTING not in os.environ and os.environ.get(OLD_SETTING):
+        name = OLD_SETTING
+        _say_new_name()
+    value = os.environ.get(name, "")
+    try:
+        return float(value) if value else DEFAULT_SECONDS
+    except ValueError:
+        raise KoSentError(f"{name}={value}", "not a number of seconds") from None
+
+
+@functools.cache
+def _say_new_name() -> None:
+    print(f"{OLD_SETTING} is called {SETTING} now; the old name still works", file=sys.stderr)

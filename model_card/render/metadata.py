@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from model_card.facts import ADAPTER, Facts
-from model_card.publishing.markdown import HUB_ID
+from model_card.publishing.hub_ids import is_hub_id
 from model_card.render.context import is_lora, name_of
 from model_card.render.labels import HUB_METRICS
 from model_card.render.model_index import model_index
@@ -26,10 +26,10 @@ def card_metadata(facts: Facts, repo_id: str | None) -> dict[str, Any]:
         data["license"] = facts.license
     data["library_name"] = "peft" if facts.relation == ADAPTER else "transformers"
     data["pipeline_tag"] = "text-generation"
-    if HUB_ID.fullmatch(run.base_model.id):
+    if is_hub_id(run.base_model.id):
         data["base_model"] = run.base_model.id
         data["base_model_relation"] = facts.relation
-    if not run.dataset.local and HUB_ID.fullmatch(run.dataset.id):
+    if not run.dataset.local and is_hub_id(run.dataset.id):
         data["datasets"] = [run.dataset.id]
     method = ["lora"] if is_lora(run) else []
     data["tags"] = ["kosent", "empathetic-dialogue", "korean", "conversational", *method, "trl"]

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from model_card.publishing.front_matter import OUR_TASK, dump
-from model_card.publishing.markdown import HUB, HUB_ID, plain
+from model_card.publishing.hub_ids import is_hub_id
+from model_card.publishing.markdown import HUB, plain
 from model_card.records import Metric, Results, eval_path
 from model_card.render.labels import EN, metric_label
 from model_card.render.view import SAFETY, written
 
 EVAL_RESULTS_PATH = ".eval_results/kosent.yaml"
 SOURCE = "kosent-eval"
-_DATASET = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
 
 def model_index(results: Sequence[Results], name: str, repo_id: str | None) -> list[dict[str, Any]]:
@@ -33,7 +32,7 @@ def eval_results(results: Sequence[Results], repo_id: str) -> bytes | None:
     chosen: dict[str, Results] = {}
     newest = sorted(results, key=lambda r: r.created, reverse=True)
     for r in sorted(newest, key=_rank):
-        if not r.dataset.local and HUB_ID.fullmatch(r.dataset.id):
+        if not r.dataset.local and is_hub_id(r.dataset.id):
             chosen.setdefault(r.dataset.id, r)
     entries = [
         {
@@ -67,7 +66,7 @@ def _notes(results: Results, metric: Metric) -> str:
 
 def _result(results: Results, repo_id: str | None) -> dict[str, Any]:
     # The Hub takes ids only; a folder's name may be anything.
-    is_id = _DATASET.fullmatch(results.dataset.id)
+    is_id = is_hub_id(results.dataset.id, owner_optional=True)
     name, settings = results.dataset.id.split("/")[-1], written(results.settings)
     dataset = {
         "type": results.dataset.id if is_id else "local-dataset",

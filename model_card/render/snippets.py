@@ -8,7 +8,8 @@ import shlex
 from collections.abc import Collection
 
 from model_card.facts import ADAPTER, QUANTIZED
-from model_card.publishing.markdown import HUB_ID, Markdown, fenced
+from model_card.publishing.hub_ids import is_hub_id
+from model_card.publishing.markdown import Markdown, fenced
 from model_card.records import Run
 
 GREETING = "오늘 면접에서 떨어졌어요. 열심히 준비했는데 너무 속상해요."
@@ -59,7 +60,7 @@ def snippet(relation: str, model_id: str, run: Run, system_prompt: str | None) -
 def vllm(relation: str, repo_id: str | None, run: Run) -> Markdown | None:
     """The command that serves the model with vLLM; None if that needs ids which are not known."""
     base = run.base_model.id
-    if repo_id is None or not HUB_ID.fullmatch(repo_id) or not HUB_ID.fullmatch(base):
+    if repo_id is None or not is_hub_id(repo_id) or not is_hub_id(base):
         return None
     if relation != ADAPTER:
         return fenced(f"vllm serve {repo_id}", "bash")

@@ -82,7 +82,7 @@ def test_what_strangers_write(hub, run, tmp_path):
     for name, (path, content, _) in BAD.items():
         repo = f"alice/{name.replace(' ', '-')}"
         if path == "README.md" and len(content) < MIB:
-            # The test Hub would read this metadata too, and is no more patient than it must be.
+            # The test Hub would parse this metadata too, with fewer precautions.
             for place, data in (good | {path: content}).items():
                 (tmp_path / repo / place).parent.mkdir(parents=True, exist_ok=True)
                 (tmp_path / repo / place).write_bytes(data)

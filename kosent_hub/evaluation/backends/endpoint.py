@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -16,17 +12,14 @@ from typing import Any
 
 from kosent_hub.evaluation.backends import Fit, Reply, Request
 from kosent_hub.evaluation.samples import Sample
-from model_card.publishing.errors import KoSentError
+from model_card.publishing.errors import HubUnavailable, KoSentError
 from model_card.records import EvaluatedModel
 
-TRIES = 6
 TIMEOUT_SECONDS = 600
-# Worth another try: too many requests, and servers that are starting, busy or restarting.
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class EndpointBackend:
-    """Replies of a model behind an address; its template and number format are the server's."""
+    """Replies of a model behind a URL, with the chat template and number format of its server."""
 
     def __init__(self, request: Request) -> None:
         assert request.endpoint is not None
@@ -54,7 +47,7 @@ class EndpointBackend:
         self.token = _token(self.url)
 
     def replies(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Reply]:
-        """The wanted samples' replies as they come, a bounded number of requests at a time."""
+        """The wanted samples' replies, in any order, from `concurrency` requests at a time."""
         with ThreadPoolExecutor(self.concurrency) as pool:
             running: set[Future[Reply]] = set()
             try:
@@ -71,11 +64,11 @@ class EndpointBackend:
                     future.cancel()
 
     def fits(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Fit]:
-        """Nothing: the protocol has no way to ask how a given reply fits."""
+        """Nothing: the protocol has no log-likelihood of a given reply."""
         return iter(())
 
     def close(self) -> None:
-        """Nothing: the server is not ours."""
+        """Nothing to end: the server was not started here."""
 
     def _reply(self, index: int, sample: Sample) -> Reply:
         body = {
@@ -90,52 +83,59 @@ class EndpointBackend:
             text = answer["choices"][0]["message"]["content"] or ""
             tokens = int((answer.get("usage") or {}).get("completion_tokens") or 0)
         except (KeyError, IndexError, TypeError, AttributeError):
-            said = json.dumps(answer, ensure_ascii=False)[:200]
-            raise KoSentError(
-                self.url, f"not an answer of OpenAI's chat protocol ({said})", "check --endpoint"
-            ) from None
+            raise self._no_chat(json.dumps(answer, ensure_ascii=False)) from None
         return Reply(index, text.strip(), tokens)
 
     def _ask(self, body: bytes) -> Any:
-        """The server's answer; asked again while what goes wrong may pass."""
+        """The server's answer, through the Hub's session, which repeats what may pass."""
+        from huggingface_hub import get_session
+
+        from model_card.publishing.session import OTHER_SERVER, httpx
+
         headers = {"Content-Type": "application/json"}
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token}"
-        request = urllib.request.Request(self.url, body, headers)
-        for attempt in range(1, TRIES + 1):
-            pause = min(2.0**attempt / 4, 30.0)
-            try:
-                with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
-                    return json.loads(response.read())
-            except urllib.error.HTTPError as error:
-                why = f"HTTP {error.code}: {error.read(300).decode('utf-8', 'replace')}"
-                if error.code not in PASSING:
-                    raise KoSentError(
-                        self.url, why, "check --endpoint, --model and the token"
-                    ) from None
-                pause = _retry_after(error) or pause
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                why = str(getattr(error, "reason", error) or type(error).__name__)
-            if attempt < TRIES:
-                time.sleep(pause)
-        raise KoSentError(
+        try:
+            answer = get_session().post(
+                self.url,
+                content=body,
+                headers=headers,
+                timeout=TIMEOUT_SECONDS,
+                follow_redirects=False,
+                extensions={OTHER_SERVER: True},
+            )
+        except HubUnavailable as error:
+            remedy = "once it runs, the same command goes on where this one ended"
+            raise KoSentError(self.url, error.what, remedy) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise KoSentError(self.url, str(error), "check --endpoint") from None
+        if not answer.is_success:
+            raise KoSentError(
+                self.url,
+                f"HTTP {answer.status_code}: {answer.text[:300]}",
+                "check --endpoint, --model and the token",
+            )
+        try:
+            return answer.json()
+        except ValueError:
+            raise self._no_chat(answer.text) from None
+
+    def _no_chat(self, answer: str) -> KoSentError:
+        return KoSentError(
             self.url,
-            f"no answer in {TRIES} tries ({why})",
-            "once it runs, the same command goes on where this one ended",
+            f"not an answer of OpenAI's chat protocol ({answer[:200]})",
+            "check --endpoint",
         )
-
-
-def _retry_after(error: urllib.error.HTTPError) -> float | None:
-    """Seconds that the server asks to wait, at most a minute."""
-    value = error.headers.get("Retry-After", "")
-    return min(float(value), 60.0) if value.isdigit() else None
 
 
 def _token(url: str) -> str | None:
     """OPENAI_API_KEY; for Hugging Face's own servers, and no others, the Hub token."""
     if os.environ.get("OPENAI_API_KEY"):
         return os.environ["OPENAI_API_KEY"]
-    host = urllib.parse.urlsplit(url).hostname or ""
+    try:
+        host = urllib.parse.urlsplit(url).hostname or ""
+    except ValueError as error:
+        raise KoSentError(url, str(error), "check --endpoint") from None
     if host == "huggingface.co" or host.endswith((".huggingface.co", ".huggingface.cloud")):
         from huggingface_hub import get_token
 

@@ -145,3 +145,65 @@ def test_a_server_that_refuses_is_named_in_one_line(served, dataset, tmp_path, c
     last = said.splitlines()[-1]
     assert f"{wrong}/chat/completions: HTTP 404" in last
     assert "check --endpoint, --model and the token" in last
+
+
+class Listening(http.server.BaseHTTPRequestHandler):
+    """Sends every request on to another address, and keeps what came with it."""
+
+    to = ""
+    heard: ClassVar[list[str]] = []
+
+    def do_POST(self):
+        length = int(self.headers.get("Content-Length", 0))
+        self.heard.append(f"{self.path}\n{self.headers}\n{self.rfile.read(length)}")
+        self.send_response(307)
+        self.send_header("Location", self.to)
+        self.end_headers()
+
+    do_GET = do_POST
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("own", [None, "sk-own"])
+def test_a_hub_token_reaches_no_other_host(dataset, tmp_path, capsys, monkeypatch, own):
+    secrets = "hf_" + "e" * 30, "hf_" + "f" * 30
+    monkeypatch.setenv("HF_TOKEN", secrets[0])
+    token_file = Path(os.environ["HF_HOME"]) / "token"
+    token_file.write_text(secrets[1])
+    if own is not None:
+        monkeypatch.setenv("OPENAI_API_KEY", own)
+    Listening.heard.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listening) as there:
+        threading.Thread(target=there.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{there.server_address[1]}"
+        Listening.to = f"http://localhost:{there.server_address[1]}/elsewhere"
+        asked = ("--model", "any/model", "--dataset", dataset, "--output", tmp_path / "out")
+        where = ("--backend", "endpoint", "--endpoint", address, "--concurrency", "1")
+        status, _, said = evaluate(capsys, *asked, *where)
+        monkeypatch.delenv("HF_TOKEN")
+        again, _, _ = evaluate(capsys, *asked, *where)  # the token of the file
+        there.shutdown()
+    token_file.unlink()
+    assert (status, again) == (2, 2)
+    assert f"{address}/chat/completions: HTTP 307" in said
+    assert Listening.heard and not any("/elsewhere" in request for request in Listening.heard)
+    for request in Listening.heard:
+        assert not any(secret in request for secret in secrets)
+        assert ("Authorization" in request) == (own is not None)
+        assert own is None or f"Bearer {own}" in request
+
+
+def test_a_server_that_is_not_there_or_no_address_is_one_line(dataset, tmp_path, capsys):
+    asked = ("--model", "any/model", "--dataset", dataset, "--output", tmp_path / "out")
+    for address, why in {
+        "http://127.0.0.1:9/v1": "not reachable (ConnectError: [Errno 111] Connection refused); "
+        "once it runs, the same command goes on where this one ended",
+        "127.0.0.1:9/v1": "check --endpoint",
+        "http://[nothing/v1": "check --endpoint",
+    }.items():
+        status, _, said = evaluate(capsys, *asked, "--backend", "endpoint", "--endpoint", address)
+        assert status == 2, said
+        assert said.splitlines()[-1].startswith(f"kosent-eval: {address}/chat/completions: ")
+        assert said.splitlines()[-1].endswith(why)

@@ -8,7 +8,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from model_card.publishing.commit import commit, read_head
 from model_card.publishing.errors import KoSentError
 
-pytestmark = pytest.mark.usefixtures("patient")
+pytestmark = pytest.mark.usefixtures("retries")
 
 REPO = "alice/model"
 
@@ -205,7 +205,7 @@ def test_what_must_stay_private_never_enters_a_public_repo(hub):
 
 def test_metadata_the_hub_refuses_is_named(hub):
     text = "---\nlicense: mine\n---\n# Hello\n"
-    with pytest.raises(KoSentError, match=r"refuses this card's metadata: .*license.*mend README"):
+    with pytest.raises(KoSentError, match=r"refuses this card's metadata: .*license.*fix README"):
         commit(REPO, put("README.md", text), message="First", api=hub.api())
 
 

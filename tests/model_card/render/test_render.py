@@ -13,7 +13,8 @@ from model_card.conversations import Conversation
 from model_card.facts import Facts, gather_folder, relation
 from model_card.licenses import LICENSE_NAMES
 from model_card.publishing import front_matter
-from model_card.publishing.markdown import HUB_ID, plain
+from model_card.publishing.hub_ids import is_hub_id
+from model_card.publishing.markdown import plain
 from model_card.publishing.sections import find
 from model_card.records import (
     Baseline,
@@ -265,7 +266,7 @@ def _hostile(facts: Facts, text: str) -> Facts:
 def _means_something(text: str) -> bool:
     """Whether a card rightly looks different with this text: a Hub id, a licence, a source."""
     words = {*LICENSE_NAMES, "aihub-86", "kosent-sample"}
-    return text in words or HUB_ID.fullmatch(text) is not None
+    return text in words or is_hub_id(text)
 
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])

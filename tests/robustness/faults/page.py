@@ -26,9 +26,9 @@ tables say.
 
 In every case nothing on the screen is a traceback, a token or a sentence of the corpus.
 
-Whatever only asks is repeated for `KOSENT_HUB_PATIENCE` seconds (30 unless you set it), with
-pauses that double, or for as long as `Retry-After` asks within that time. A commit is repeated
-only after looking whether it landed.
+A request that only asks is repeated for `KOSENT_HUB_RETRY_SECONDS` seconds (30 unless you set it),
+with pauses that double, or for as long as `Retry-After` asks within that time. A commit is
+repeated only after looking whether it landed.
 """
 
 

@@ -97,14 +97,14 @@ class Place:
         user: str = "alice",
         read_only: bool = False,
         network: str = "hub",
-        patience: str = "1",
+        retry_seconds: str = "1",
     ) -> Ended:
         """Run a command in the working folder, with a cache that holds nothing."""
         shutil.rmtree(self.hub.home, ignore_errors=True)
         env = self.hub.env(user, read_only)
         if network == "offline":  # an environment that has a server of forks
             env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_TOKEN": env["HF_TOKEN"]}
-        env["KOSENT_HUB_PATIENCE"] = patience
+        env["KOSENT_HUB_RETRY_SECONDS"] = retry_seconds
         command = [program] if program in SCRIPTS else [sys.executable, "-m", program]
         with self.hub.away() if network == "none" else nullcontext():
             return fork_server.run(
@@ -178,7 +178,7 @@ def attempt(
         read_only=row.read_only,
         network=row.network,
         # A fault that passes is waited out however slow the machine; one that stays need not be.
-        patience="5" if row.ends[command.name] == DONE else "0.3",
+        retry_seconds="5" if row.ends[command.name] == DONE else "0.3",
     )
     shown = f"{ended.returncode}\n{ended.stdout}\n{ended.stderr}"
     assert all(fault.hits for fault in faults), f"the fault did not happen\n{shown}"

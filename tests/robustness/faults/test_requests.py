@@ -10,7 +10,7 @@ from huggingface_hub import CommitOperationAdd
 from model_card.publishing.commit import commit
 from model_card.publishing.errors import explain
 
-pytestmark = pytest.mark.usefixtures("patient")
+pytestmark = pytest.mark.usefixtures("retries")
 
 REPO = "alice/model"
 WEIGHTS = b"weights" * 10_000
@@ -99,7 +99,7 @@ def is_written(hub) -> bool:
     ],
 )
 def test_a_fault_that_passes_is_waited_out(hub, monkeypatch, stage, kind, options):
-    monkeypatch.setenv("KOSENT_HUB_PATIENCE", "2")
+    monkeypatch.setenv("KOSENT_HUB_RETRY_SECONDS", "2")
     fault = hub.fault(STAGES[stage], kind, **options)
     write(hub)
     assert fault.hits == 1
@@ -125,7 +125,7 @@ def test_a_fault_that_passes_is_waited_out(hub, monkeypatch, stage, kind, option
 def test_a_fault_that_stays_is_one_line_and_nothing_is_written(
     hub, monkeypatch, stage, kind, options, says
 ):
-    monkeypatch.setenv("KOSENT_HUB_PATIENCE", "0.2")
+    monkeypatch.setenv("KOSENT_HUB_RETRY_SECONDS", "0.2")
     before = hub.head(REPO)
     fault = hub.fault(STAGES[stage], kind, times=None, **options)
     with pytest.raises(Exception) as raised:
