@@ -53,7 +53,7 @@ def build(
 def _write(
     corpus: Corpus, come_from: provenance.Origin, options: Options, new: Path, out: Path
 ) -> dict[str, Any]:
-    rows = {split: part.rows() for split, part in corpus.splits.items()}
+    rows = {split: part.to_table() for split, part in corpus.splits.items()}
     with ThreadPoolExecutor() as pool:
         writing = [
             pool.submit(folder.write_split, table, new / folder.data_path(split))

@@ -14,8 +14,9 @@ from .sources import SourceError, legible, sha256, walk
 
 VALIDATION_FRACTION = 0.02
 SEED = 42
-# So many of one folder are named one by one; a package of recordings has thousands.
-MOST_LEFT = 20
+# More files of one folder that are left are counted, not named: a package of recordings has
+# thousands.
+MAX_NAMED = 20
 SPLITS = ("train", "validation", "test")
 
 
@@ -140,7 +141,7 @@ def _summed(left: list[dict[str, str]]) -> list[dict[str, str]]:
         groups.setdefault((one["file"].rpartition("/")[0], one["why"]), []).append(one["file"])
     summed = []
     for (parent, why), files in groups.items():
-        if len(files) > MOST_LEFT:
+        if len(files) > MAX_NAMED:
             files = [f"{parent or '.'} ({len(files):,} files)"]
         summed += [{"file": file, "why": why} for file in files]
     return sorted(summed, key=lambda one: one["file"])

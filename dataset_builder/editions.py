@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from . import arrays, tables, taxonomy, workbook
+from . import columns, tables, taxonomy, workbook
 from .sources import File, SourceError
 
 LABELS = {
@@ -166,8 +166,8 @@ def _by_columns(source: Source, names: list[str], rows: tables.Rows, codec: str)
     count = len(rows.lines)
     nothing = pa.nulls(count, pa.string())
     data = {
-        "line": arrays.integers(rows.lines),
-        "row": arrays.integers(np.arange(1, count + 1)),
+        "line": columns.integers(rows.lines),
+        "row": columns.integers(np.arange(1, count + 1)),
         "persona": nothing,
         "talk": nothing,
         **{ours: column[theirs] for ours, theirs in LABELS.items()},
@@ -210,9 +210,11 @@ def _read_json(text: str, codec: str, where: str) -> Raw:
     names += [f"{role}{n}" for n in range(1, turns + 1) for role in ("user", "reply")]
     empty = {"persona": None, "talk": None}
     data = {
-        "line": arrays.integers(np.array([line for line, _ in places], np.int64)),
-        "row": arrays.integers(np.array([row for _, row in places], np.int64)),
-        **{name: arrays.texts(r.get(name, empty.get(name, "")) for r in records) for name in names},
+        "line": columns.integers(np.array([line for line, _ in places], np.int64)),
+        "row": columns.integers(np.array([row for _, row in places], np.int64)),
+        **{
+            name: columns.texts(r.get(name, empty.get(name, "")) for r in records) for name in names
+        },
     }
     return Raw(pa.table(data), turns, codec, faults)
 

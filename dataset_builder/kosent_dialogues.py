@@ -19,17 +19,17 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from .arrays import texts
 from .chat import SCHEMA, SYSTEM_PROMPT
+from .columns import texts
 from .corpus import SEED, Options, read_corpus
 from .editions import CONTAINERS
 from .labels import name_labels
+from .limits import MAX_FILE_BYTES
 from .losses import Findings
 from .sources import SourceError, content_hash
 from .splits import carve
 from .tables import decode
 from .taxonomy import EMOTIONS
-from .texts import trimmed
 from .workbook import read_sheets
 
 
@@ -76,7 +76,7 @@ class KosentDialogues(datasets.ArrowBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         corpus = read_corpus(_source(self.config.data_dir), self.config.options())
         return [
-            datasets.SplitGenerator(name=split, gen_kwargs={"table": part.rows()})
+            datasets.SplitGenerator(name=split, gen_kwargs={"table": part.to_table()})
             for split, part in corpus.splits.items()
         ]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 SCHEMA_VERSION = 1
 # A label longer than any real one may be a sentence in the wrong column: its place will do.
-LONGEST_LABEL = 15
+MAX_LABEL_LENGTH = 15
 
 REASONS = {
     "blank": "rows without any turn",
@@ -77,7 +77,7 @@ class Labels:
 
     def add_unknown(self, kind: str, label: str, count: int, file: str, line: int) -> None:
         """Note a label that is kept though the taxonomy has it not."""
-        shown = label if len(label) <= LONGEST_LABEL else None
+        shown = label if len(label) <= MAX_LABEL_LENGTH else None
         self.unknown.append(
             {"kind": kind, "label": shown, "count": count, "file": file, "line": line}
         )

@@ -14,12 +14,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-# An archive in an archive in an archive; AI Hub's own packages need two levels.
-DEEPEST = 3
-# No file of any edition comes near this; what is larger would only fill the memory.
-LARGEST = 1 << 28
-# Text packs to a tenth, repetitive text to a thirtieth. A small archive may be anything.
-MOST_TIMES, SMALL = 100, 1 << 26
+from .limits import MAX_ARCHIVE_DEPTH, MAX_FILE_BYTES, MAX_UNPACKED_BYTES, MAX_UNPACKED_TIMES
+
 ENCRYPTED, UTF8_NAME = 0x1, 0x800
 # What reading a damaged archive ends in, whichever part of it is damaged.
 DAMAGE = (
@@ -69,12 +65,12 @@ class File:
         return self.disk.stat().st_size if self.member is None else self.member.file_size
 
     def refuse_large(self) -> None:
-        """Raise SourceError if the content is larger than `LARGEST`."""
-        if self.size > LARGEST:
+        """Raise SourceError if the content is larger than `MAX_FILE_BYTES`."""
+        if self.size > MAX_FILE_BYTES:
             raise SourceError(
                 self.name,
                 f"{self.size >> 20:,} MiB, more than any file of the corpus "
-                f"({LARGEST >> 20} at most)",
+                f"({MAX_FILE_BYTES >> 20} at most)",
                 "move it out of SOURCE, or split it",
             )
 
@@ -82,7 +78,7 @@ class File:
         """The content, or the first `most` bytes of it.
 
         Raises:
-            SourceError: larger than `LARGEST`, encrypted, or damaged.
+            SourceError: larger than `MAX_FILE_BYTES`, encrypted, or damaged.
         """
         if most < 0:
             self.refuse_large()
@@ -159,10 +155,10 @@ def content_hash(source: Path, suffixes: Collection[str]) -> str:
 
 def _open(file: File, depth: int = 0) -> Iterator[File]:
     """The file itself, or the members of an archive."""
-    if file.suffix != ".zip" or depth == DEEPEST:
+    if file.suffix != ".zip" or depth == MAX_ARCHIVE_DEPTH:
         yield file
         return
-    if file.member is not None and file.size > LARGEST:
+    if file.member is not None and file.size > MAX_FILE_BYTES:
         raise SourceError(file.name, "too large inside another archive", "unpack that one first")
     try:
         archive = zipfile.ZipFile(io.BytesIO(file.read()) if file.archive else file.disk)
@@ -182,7 +178,7 @@ def _open(file: File, depth: int = 0) -> Iterator[File]:
 def refuse_bomb(archive: zipfile.ZipFile, size: int, where: str) -> None:
     """Raise SourceError if an archive of `size` bytes unpacks to far more than text does."""
     unpacked = sum(info.file_size for info in archive.infolist())
-    if unpacked > max(SMALL, MOST_TIMES * size):
+    if unpacked > max(MAX_UNPACKED_BYTES, MAX_UNPACKED_TIMES * size):
         raise SourceError(
             where,
             f"unpacks to {unpacked >> 20:,} MiB, {unpacked // max(size, 1):,} times its "

@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from . import arrays
+from . import columns
+from .limits import MAX_ROW_LENGTH, MAX_ROWS
 from .sources import SourceError
 
 HANGUL, NOT_ASCII = re.compile("[가-힣]"), re.compile(r"[^\x00-\x7f]")
@@ -29,9 +30,6 @@ UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 # Large blocks are given back to the system after use, and asked for again at some cost.
 BLOCK_BYTES = 1 << 22
 TOO_MANY_CELLS = "too_many_cells"
-# The largest edition has 75,000 rows of a few hundred characters; what goes far beyond is no
-# corpus, and would take many times its size in memory.
-MOST_ROWS, LONGEST_ROW = 500_000, 1 << 20
 # As much of the end of a cut text may be half of something: `\\ud83`, `fals`.
 ESCAPE = 12
 LINE = re.compile(r"[^\r\n]*(?:\r\n|[\r\n])|[^\r\n]+")
@@ -71,11 +69,11 @@ def decode(data: bytes, where: str) -> tuple[str, str]:
 def refuse_endless(data: bytes, where: str) -> None:
     """Raise SourceError if delimited text has a line, or a number of lines, that no corpus has."""
     lines = max(data.count(b"\n"), data.count(b"\r"))
-    if lines > MOST_ROWS:
+    if lines > MAX_ROWS:
         raise SourceError(where, f"{lines:,} lines", _endless("line"))
     start = 0
-    while start + LONGEST_ROW < len(data):
-        end = start + LONGEST_ROW
+    while start + MAX_ROW_LENGTH < len(data):
+        end = start + MAX_ROW_LENGTH
         line_end = max(data.rfind(b"\n", start, end), data.rfind(b"\r", start, end))
         if line_end < 0:
             line = data.count(b"\n", 0, start) + 1
@@ -116,9 +114,9 @@ def read_text(text: str, delimiter: str, width: int, where: str) -> Rows:
     """
     data = text.encode()
     if _plain(data, delimiter):
-        columns = _read_plain(data, delimiter, width)
-        if columns is not None:
-            return Rows(columns, np.arange(2, len(columns[0]) + 2))
+        plain = _read_plain(data, delimiter, width)
+        if plain is not None:
+            return Rows(plain, np.arange(2, len(plain[0]) + 2))
     return _read_quoted(text, delimiter, width, where)
 
 
@@ -149,8 +147,8 @@ def json_records(text: str, where: str) -> Iterator[tuple[int, Any]]:
                 raise _not_json(text, position, where, "expected a comma or the list's end")
             position = _skip(text, position + 1)
         # A record is looked for in a window of the text, so that none can be of any size.
-        if not window or position - begin > LONGEST_ROW // 2:
-            window, begin = text[position : position + LONGEST_ROW], position
+        if not window or position - begin > MAX_ROW_LENGTH // 2:
+            window, begin = text[position : position + MAX_ROW_LENGTH], position
         try:
             value, end = decoder.raw_decode(window, position - begin)
         except json.JSONDecodeError as error:
@@ -162,7 +160,7 @@ def json_records(text: str, where: str) -> Iterator[tuple[int, Any]]:
             raise _not_json(text, position, where, str(error)) from None
         line += text.count("\n", counted, position)
         counted, row = position, row + 1
-        if row > MOST_ROWS:
+        if row > MAX_ROWS:
             raise _not_json(text, position, where, _endless("record"))
         yield line, value
         end += begin
@@ -275,7 +273,7 @@ def _read_quoted(text: str, delimiter: str, width: int, where: str) -> Rows:
 def as_columns(rows: Iterable[list[str]], width: int) -> list[pa.Array]:
     """Columns from rows of `width` cells."""
     rows = list(rows)
-    return [arrays.texts(row[i] for row in rows) for i in range(width)]
+    return [columns.texts(row[i] for row in rows) for i in range(width)]
 
 
 def _swallowed(cells: list[str], delimiter: str, width: int) -> bool:
@@ -293,7 +291,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _endless(what: str) -> str:
     """Why a file with that many rows, or such a long one, is not read on."""
     return (
-        f"a {what} of the corpus has a few hundred characters and a file at most {MOST_ROWS:,} "
+        f"a {what} of the corpus has a few hundred characters and a file at most {MAX_ROWS:,} "
         "of them, so this is no corpus; move it out of SOURCE"
     )
 

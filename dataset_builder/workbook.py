@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from .sources import DAMAGE, LARGEST, SourceError, refuse_bomb
+from .limits import MAX_CELLS, MAX_FILE_BYTES
+from .sources import DAMAGE, SourceError, refuse_bomb
 
-# A hundred times the largest edition's; a cell takes some thirty bytes even if it is empty.
-MOST_CELLS = 10_000_000
 PARTS = re.compile(r"/?(_rels/|xl/|\[Content_Types\]).*(xml|rels)", re.IGNORECASE)
 SHARED, SHEETS = "sharedstrings.xml", "/worksheets/"
 PLACE = re.compile(rb"""\br\s*=\s*["']([A-Za-z]{1,3})[0-9]""")
@@ -58,8 +57,8 @@ def _counted(data: bytes, where: str) -> io.BytesIO:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as packed, zipfile.ZipFile(plain, "w") as out:
             refuse_bomb(packed, len(data), where)
-            if sum(info.file_size for info in packed.infolist()) > LARGEST:
-                raise SourceError(where, f"more than {LARGEST >> 20} MiB of XML", _NO_CORPUS)
+            if sum(info.file_size for info in packed.infolist()) > MAX_FILE_BYTES:
+                raise SourceError(where, f"more than {MAX_FILE_BYTES >> 20} MiB of XML", _NO_CORPUS)
             parts = {n: packed.read(n) for n in packed.namelist() if PARTS.fullmatch(n)}
             texts = [part for name, part in parts.items() if name.lower().endswith(SHARED)]
             lengths = _lengths(texts[0]) if texts else np.zeros(0, np.int64)
@@ -89,12 +88,12 @@ def _refuse_large(sheet: bytes, lengths: np.ndarray, where: str) -> None:
     columns = max(map(_column, {found[1] for found in PLACE.finditer(sheet)}), default=1)
     cells = sum(1 for _ in CELL.finditer(sheet))
     rows = max((int(found[1]) for found in ROW.finditer(sheet)), default=1)
-    if max(cells, rows * columns) > MOST_CELLS:
+    if max(cells, rows * columns) > MAX_CELLS:
         raise SourceError(where, f"{rows:,} rows of {columns:,} columns", _NO_CORPUS)
     if len(lengths):
         shown = np.array([int(found[1]) for found in VALUE.finditer(sheet)], np.int64)
         total = int(lengths[shown[shown < len(lengths)]].sum())
-        if total > LARGEST:
+        if total > MAX_FILE_BYTES:
             raise SourceError(where, f"shows {total >> 20:,} MiB of text", _NO_CORPUS)
 
 
