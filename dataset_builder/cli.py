@@ -121,7 +121,7 @@ def _stats(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from .export import export
+    from .folder import export
 
     written = export(arguments.dataset, arguments.jsonl, overwrite=arguments.overwrite)
     if arguments.json:

@@ -11,7 +11,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from model_card.publishing.commit import Head, Operation, commit
 from model_card.publishing.errors import KoSentError
 
-from . import card, folder, plots
+from . import card, folder
 from .sources import sha256
 
 MESSAGE = "Upload dataset with kosent-data"
@@ -38,7 +38,7 @@ def push(
     files = _checked(dataset, report)
     local = dataset / folder.README
     edited = sha256(local) != files.pop(folder.README)
-    plot = plots.emotions(report)
+    plot = card.emotions_plot(report)
 
     def build(head: Head) -> list[Operation]:
         there = head.read(folder.README)
