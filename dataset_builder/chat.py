@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from . import columns, editions
 from .labels import name_labels
-from .losses import Findings, places
+from .losses import Notes
 
 SYSTEM_PROMPT = "당신은 감정을 공감해주는 챗봇입니다."
 ROLES = ("user", "assistant")
@@ -97,17 +97,17 @@ class Dialogues:
         return pa.ListArray.from_arrays(columns.integers(offsets), items)
 
 
-def dialogues(
-    raw: editions.Raw, split: str, file: str, system_prompt: str, findings: Findings
-) -> Dialogues:
-    """The source's dialogues; what is dropped or trimmed on the way is noted in `findings`."""
+def dialogues(raw: editions.Raw, split: str, system_prompt: str, notes: Notes) -> Dialogues:
+    """The dialogues of a source; every dropped row and trimmed turn is noted."""
     n_rows = len(raw.table)
     names = [f"{stem}{n}" for n in range(1, raw.turns + 1) for stem in ("user", "reply")]
     cells = [chunk for name in names for chunk in raw.table[name].chunks]
     utterances = columns.trimmed(pa.concat_arrays([columns.texts([system_prompt]), *cells]))
     there = columns.mask(columns.is_not_blank(utterances.slice(1))).reshape(len(names), n_rows).T
     run = np.logical_and.accumulate(there[:, 0::2] & there[:, 1::2], axis=1)
-    _account(there, run, raw, file, findings)
+    _account(there, run, notes)
+    for reason, line in raw.faults:
+        notes.fault(reason, line)
 
     whole = run[:, 0]
     rows = np.flatnonzero(whole)
@@ -116,7 +116,7 @@ def dialogues(
         table = table.take(columns.integers(rows))
     data = {
         "dialogue_id": _ids(table, split),
-        **name_labels(table, file, findings.labels),
+        **name_labels(table, notes.at(rows)),
         "turns": columns.integers(run[whole].sum(axis=1, dtype=np.int32)),
         "source_row": table["row"].combine_chunks().cast(pa.int32()),
         "line": table["line"],
@@ -126,11 +126,12 @@ def dialogues(
     return Dialogues(pa.table(data), rows, utterances, n_rows)
 
 
-def _account(
-    there: np.ndarray, run: np.ndarray, raw: editions.Raw, file: str, findings: Findings
-) -> None:
-    """Note each dropped row and each trimmed turn."""
-    lines = columns.numbers(raw.table["line"])
+def _account(there: np.ndarray, run: np.ndarray, notes: Notes) -> None:
+    """Note each dropped row and each trimmed turn.
+
+    `there` says of each row which of its cells hold text (user, reply, user, ...), `run` which of
+    its pairs belong to the unbroken run from the first.
+    """
     user, reply = there[:, 0::2], there[:, 1::2]
     whole = run[:, 0]
     blank = ~there.any(axis=1)
@@ -139,7 +140,7 @@ def _account(
         "no_first_user": ~blank & ~user[:, 0],
         "no_first_reply": user[:, 0] & ~reply[:, 0],
     }.items():
-        findings.dropped.add(reason, file, places(lines, rows))
+        notes.drop(reason, rows)
     # The first pair that is not whole; what comes after it is after a gap.
     gap = ~run & np.concatenate([np.zeros((len(run), 1), bool), run[:, :-1]], axis=1)
     beyond = ~run & ~gap & whole[:, None]
@@ -148,14 +149,12 @@ def _account(
         "reply_without_user": gap & reply,
         "after_gap": np.concatenate([beyond & user, beyond & reply], axis=1),
     }.items():
-        findings.trimmed.add(reason, file, places(lines, each.any(axis=1)), int(each.sum()))
-    for reason, line in raw.faults:
-        where = findings.trimmed if reason == editions.NOT_TEXT else findings.dropped
-        where.add(reason, file, [line])
-    counts = findings.utterances
-    counts["read"] += int(there.sum())
-    counts["in_dropped_rows"] += int(there[~whole].sum())
-    counts["trimmed"] += int(there[whole].sum() - 2 * run.sum())
+        notes.trim(reason, each.any(axis=1), int(each.sum()))
+    notes.count(
+        read=int(there.sum()),
+        in_dropped_rows=int(there[~whole].sum()),
+        trimmed=int(there[whole].sum() - 2 * run.sum()),
+    )
 
 
 def _ids(table: pa.Table, split: str) -> pa.Array:

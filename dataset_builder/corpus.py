@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import chat, editions, splits
+from . import chat, columns, editions, splits
 from .losses import Findings
 from .sources import SourceError, legible, sha256, walk
 
@@ -66,8 +66,9 @@ def read_corpus(source: Path, options: Options, leave_out: Path | None = None) -
     found = dict(_read(chosen, options.system_prompt, findings))
     train, test = found["train"], found.get("test")
     if not options.as_is:
-        file = chosen["train"].file.name
-        train = splits.remove_leaks(train, test, file, findings)
+        lines = columns.numbers(train.table["line"])
+        notes = findings.about(chosen["train"].file.name, lines)
+        train = splits.remove_leaks(train, test, notes)
     if not len(train):
         raise SourceError(
             source,
@@ -199,9 +200,9 @@ def _read(
     chosen: dict[str, editions.Source], system_prompt: str, findings: Findings
 ) -> Iterator[tuple[str, chat.Dialogues]]:
     for split, source in chosen.items():
-        raw = editions.read(source)
-        name = source.file.name
-        yield split, chat.dialogues(raw, split, name, system_prompt, findings)
+        raw, name = editions.read(source), source.file.name
+        notes = findings.about(name, columns.numbers(raw.table["line"]))
+        yield split, chat.dialogues(raw, split, system_prompt, notes)
         findings.read.append(
             {
                 "split": split,

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from . import columns, tables, taxonomy, workbook
+from .losses import NOT_TEXT
 from .sources import File, SourceError
 
 LABELS = {
@@ -49,7 +50,7 @@ SPLITS = {"training": "train", "train": "train", "validation": "test", "valid": 
 SPLITS |= {"val": "test", "test": "test"}
 _WORD = re.compile(r"[a-z]+")
 
-NOT_A_RECORD, NOT_TEXT = "not_a_record", "not_text"
+NOT_A_RECORD = "not_a_record"
 
 
 @dataclass(frozen=True)

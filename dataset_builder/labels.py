@@ -7,14 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import columns, editions, taxonomy
-from .losses import Labels
+from .losses import Notes
 
 
-def name_labels(table: pa.Table, file: str, notes: Labels) -> dict[str, pa.Array]:
-    """The label columns under the taxonomy's names; what it does not know is kept and noted."""
-    lines = columns.numbers(table["line"])
+def name_labels(table: pa.Table, notes: Notes) -> dict[str, pa.Array]:
+    """The label columns under the taxonomy's names; labels unknown to it are kept and noted."""
     found = {
-        kind: _named(kind, columns.trimmed(table[kind].combine_chunks()), lines, file, notes)
+        kind: _named(kind, columns.trimmed(table[kind].combine_chunks()), notes)
         for kind in editions.LABELS
     }
     majors, minors = (
@@ -35,8 +34,7 @@ def name_labels(table: pa.Table, file: str, notes: Labels) -> dict[str, pa.Array
         codes.append(taxonomy.emotion_code(major, minor))
         known = major in taxonomy.ENGLISH and taxonomy.canonical("minor", minor) == minor
         if codes[-1] is None and known:
-            both = f"{major} / {minor}"
-            notes.add_unknown("emotion", both, int(times), file, int(lines[row]))
+            notes.unknown("emotion", f"{major} / {minor}", int(times), row)
     return {
         "emotion_code": columns.texts(codes).take(columns.integers(inverse.astype(np.int64))),
         "emotion_major": found["major"],
@@ -45,22 +43,21 @@ def name_labels(table: pa.Table, file: str, notes: Labels) -> dict[str, pa.Array
     }
 
 
-def _named(kind: str, column: pa.Array, lines: np.ndarray, file: str, notes: Labels) -> pa.Array:
-    """A label column with each label under its one name, a blank one null."""
+def _named(kind: str, column: pa.Array, notes: Notes) -> pa.Array:
+    """A label column with each label replaced by its one name, a blank one by null."""
     coded = column.dictionary_encode()
     indices = columns.numbers(coded.indices)
     counts = np.bincount(indices, minlength=len(coded.dictionary))
     names: list[str | None] = []
     for number, label in enumerate(coded.dictionary.to_pylist()):
-        name = taxonomy.canonical(kind, label)
+        name, count = taxonomy.canonical(kind, label), int(counts[number])
         if label in columns.BLANK_CELLS:
             names.append(None)
-            notes.blank[kind] = notes.blank.get(kind, 0) + int(counts[number])
+            notes.blank(kind, count)
             continue
         names.append(name or label)
         if name is None:
-            first = int(lines[np.argmax(indices == number)])
-            notes.add_unknown(kind, label, int(counts[number]), file, first)
+            notes.unknown(kind, label, count, int(np.argmax(indices == number)))
         elif name != label:
-            notes.add_mapped(kind, label, int(counts[number]))
+            notes.mapped(kind, label, count)
     return columns.texts(names).take(coded.indices)

@@ -12,20 +12,17 @@ import pyarrow.compute as pc
 
 from . import columns
 from .chat import ROLES, Dialogues
-from .losses import Findings, places
+from .losses import Notes
 
 
-def remove_leaks(
-    train: Dialogues, test: Dialogues | None, file: str, findings: Findings
-) -> Dialogues:
+def remove_leaks(train: Dialogues, test: Dialogues | None, notes: Notes) -> Dialogues:
     """Train without the dialogues of test and without its own exact duplicates."""
-    lines = columns.numbers(train.table["line"])
     leaked = np.zeros(len(train), bool) if test is None else _in_other(train, test)
     duplicate = _duplicates(train)
-    findings.removed.add("in_test", file, places(lines, leaked))
-    findings.removed.add("duplicate", file, places(lines, duplicate & ~leaked))
+    notes.remove("in_test", leaked)
+    notes.remove("duplicate", duplicate & ~leaked)
     gone = leaked | duplicate
-    findings.utterances["in_removed_dialogues"] += 2 * int(train.turns[gone].sum())
+    notes.count(in_removed_dialogues=2 * int(train.turns[gone].sum()))
     return train.pick(~gone)
 
 
