@@ -100,7 +100,7 @@ class Dialogues:
 def dialogues(raw: editions.Raw, split: str, system_prompt: str, notes: Notes) -> Dialogues:
     """The dialogues of a source; every dropped row and trimmed turn is noted."""
     n_rows = len(raw.table)
-    names = [f"{stem}{n}" for n in range(1, raw.turns + 1) for stem in ("user", "reply")]
+    names = editions.turn_columns(raw.turns)
     cells = [chunk for name in names for chunk in raw.table[name].chunks]
     utterances = columns.trimmed(pa.concat_arrays([columns.texts([system_prompt]), *cells]))
     there = columns.mask(columns.is_not_blank(utterances.slice(1))).reshape(len(names), n_rows).T

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import chat, columns, editions, splits
@@ -90,14 +90,14 @@ def choose(
     source: Path, prefer: str | None, findings: Findings, leave_out: Path | None = None
 ) -> dict[str, editions.Source]:
     """One source for train and, if there is any, one for test; the others are noted as left."""
-    recognised: list[editions.Source] = []
+    recognised: dict[str | None, list[editions.Source]] = {}
     disks: dict[Path, None] = {}
     for file in walk(source, leave_out):
         found = editions.recognise(file)
         if isinstance(found, str):
             findings.left.append({"file": file.name, "why": found})
         elif found is not None:
-            recognised.append(found)
+            _add(found, recognised.setdefault(found.split, []), prefer)
     if not recognised:
         looked = findings.left[0] if findings.left else None
         kinds = ", ".join(editions.CONTAINERS)
@@ -109,13 +109,14 @@ def choose(
         )
     by_split = _by_split(recognised, editions.split_of(source.resolve().name), findings)
     chosen: dict[str, editions.Source] = {}
-    for split, candidates in by_split.items():
-        chosen[split], left = _best(split, candidates, prefer)
-        chosen[split].file.refuse_large()
-        for other in left:
-            why = f"{split} is read from {chosen[split].file.name}"
+    for split, (first, *others) in by_split.items():
+        _refuse_ambiguous(split, first, others, prefer)
+        first.file.refuse_large()
+        chosen[split] = first
+        for other in others:
+            why = f"{split} is read from {first.file.name}"
             findings.left.append({"file": other.file.name, "why": why})
-        disks[chosen[split].file.disk] = None
+        disks[first.file.disk] = None
     if "train" not in chosen:
         raise SourceError(
             source,
@@ -148,16 +149,25 @@ def _summed(left: list[dict[str, str]]) -> list[dict[str, str]]:
     return sorted(summed, key=lambda one: one["file"])
 
 
+def _add(found: editions.Source, candidates: list[editions.Source], prefer: str | None) -> None:
+    """Add a candidate for a split, the best of them first.
+
+    Only the best keeps its sheet, so that the workbooks of a large package are not all in memory.
+    """
+    candidates.append(found)
+    if _rank(found, prefer) < _rank(candidates[0], prefer):
+        candidates[0], candidates[-1] = found, candidates[0]
+    if len(candidates) > 1:
+        candidates[-1] = replace(candidates[-1], sheet=None)
+
+
 def _by_split(
-    recognised: list[editions.Source], fallback: str | None, findings: Findings
+    recognised: dict[str | None, list[editions.Source]], fallback: str | None, findings: Findings
 ) -> dict[str, list[editions.Source]]:
     """Train and test candidates; paths that name no split are train if no other path names one."""
-    named = [one for one in recognised if one.split]
-    unnamed = [one for one in recognised if not one.split]
-    by_split: dict[str, list[editions.Source]] = {}
-    for one in named:
-        by_split.setdefault(str(one.split), []).append(one)
-    if not named:
+    unnamed = recognised.get(None, [])
+    by_split = {split: candidates for split, candidates in recognised.items() if split}
+    if not by_split:
         by_split[fallback or "train"] = unnamed
     else:
         for one in unnamed:
@@ -166,33 +176,34 @@ def _by_split(
     return {split: by_split[split] for split in ("train", "test") if split in by_split}
 
 
-def _best(
-    split: str, candidates: list[editions.Source], prefer: str | None
-) -> tuple[editions.Source, list[editions.Source]]:
-    """The preferred candidate and the others; two that rank alike are the user's to choose from."""
-
-    def rank(one: editions.Source) -> tuple[bool, bool, int, int]:
-        return (
-            not (prefer and _preferred(one, prefer)),
-            editions.RAW in one.file.name,
-            editions.EDITION_ORDER.index(one.edition),
-            list(editions.CONTAINERS.values()).index(one.container),
-        )
-
-    first, *others = sorted(candidates, key=rank)
-    alike = [one for one in others if rank(one) == rank(first)]
+def _refuse_ambiguous(
+    split: str, first: editions.Source, others: list[editions.Source], prefer: str | None
+) -> None:
+    """Raise SourceError if another file, with other content, ranks as high as the first."""
+    rank = _rank(first, prefer)
+    alike = [one for one in others if _rank(one, prefer) == rank]
     if alike and len({hashlib.sha256(one.file.read()).digest() for one in [first, *alike]}) > 1:
         raise SourceError(
             split,
             f"{first.file.name} and {alike[0].file.name} could both be meant",
             "keep one in SOURCE, or name a part of its path with --prefer",
         )
-    return first, others
+
+
+def _rank(one: editions.Source, prefer: str | None) -> tuple[bool, bool, int, int]:
+    """A sort key: the lower, the rather is this one of several sources of a split read."""
+    return (
+        not (prefer and _preferred(one, prefer)),
+        editions.RAW in one.file.name,
+        editions.EDITIONS.index(one.edition),
+        list(editions.CONTAINERS.values()).index(one.container),
+    )
 
 
 def _preferred(one: editions.Source, prefer: str) -> bool:
-    if prefer in editions.EDITION_ORDER or prefer in editions.CONTAINERS.values():
-        return prefer in (one.edition, one.container)
+    names = [edition.name for edition in editions.EDITIONS]
+    if prefer in names or prefer in editions.CONTAINERS.values():
+        return prefer in (one.edition.name, one.container)
     return prefer in one.file.name
 
 
@@ -207,7 +218,7 @@ def _read(
             {
                 "split": split,
                 "file": name,
-                "edition": source.edition,
+                "edition": source.edition.name,
                 "container": source.container,
                 "codec": raw.codec,
                 "rows": len(raw.table),

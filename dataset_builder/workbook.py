@@ -1,8 +1,8 @@
-"""The cells of a workbook, unless opening it would take far more memory than it has bytes.
+"""The sheets of a workbook, unless reading it would take far more memory than it has bytes.
 
 The reader (calamine) makes a dense table of a sheet, however far apart two cells are, and a copy
-of a shared text for each cell that shows it; and when memory runs out it ends the process. So what
-it would need is counted first, and it is handed what was counted.
+of a shared text for each cell that shows it; and when memory runs out it ends the process. So the
+memory that it would need is counted first, in the very bytes that it then reads.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .limits import MAX_CELLS, MAX_FILE_BYTES
 from .sources import DAMAGE, SourceError, refuse_bomb
+
+if TYPE_CHECKING:
+    from python_calamine import CalamineSheet
 
 PARTS = re.compile(r"/?(_rels/|xl/|\[Content_Types\]).*(xml|rels)", re.IGNORECASE)
 SHARED, SHEETS = "sharedstrings.xml", "/worksheets/"
@@ -26,8 +30,8 @@ CELL, ITEM = re.compile(rb"<(?:\w+:)?c\b"), re.compile(rb"<(?:\w+:)?si\b")
 VALUE = re.compile(rb"<(?:\w+:)?v\b[^>]*>\s*([0-9]{1,9})")
 
 
-def read_sheets(data: bytes, where: str) -> Iterator[tuple[str, int, list[list[Any]]]]:
-    """Name, number of the first row, and cells of each sheet of a workbook that holds any.
+def read_sheets(data: bytes, where: str) -> Iterator[CalamineSheet]:
+    """Each sheet of a workbook that holds any cells, parsed.
 
     Raises:
         SourceError: not a whole workbook, or one that would fill the memory.
@@ -36,13 +40,30 @@ def read_sheets(data: bytes, where: str) -> Iterator[tuple[str, int, list[list[A
         from python_calamine import CalamineWorkbook
     except ImportError:
         raise SourceError(where, "reading xlsx needs: pip install python-calamine") from None
-    try:
+    with _as_source_error(where):
         book = CalamineWorkbook.from_filelike(_counted(data, where))
         for name in book.sheet_names:
             sheet = book.get_sheet_by_name(name)
-            cells = sheet.to_python(skip_empty_area=True)
-            if cells and sheet.start is not None:
-                yield name, sheet.start[0] + 1, cells
+            if sheet.start is not None:
+                yield sheet
+
+
+def rows(sheet: CalamineSheet, where: str, most: int | None = None) -> list[list[Any]]:
+    """The cells of a sheet, from its first row and column that hold any; `most` rows at most."""
+    with _as_source_error(where):
+        return sheet.to_python(skip_empty_area=True, nrows=most)
+
+
+def first_line(sheet: CalamineSheet) -> int:
+    """The number, from 1, of the row that comes first in `rows`."""
+    row, _ = sheet.start or (0, 0)
+    return row + 1
+
+
+@contextmanager
+def _as_source_error(where: str) -> Iterator[None]:
+    try:
+        yield
     except SourceError:
         raise
     except Exception as error:  # calamine's errors share no base class but this one
@@ -52,7 +73,7 @@ def read_sheets(data: bytes, where: str) -> Iterator[tuple[str, int, list[list[A
 
 
 def _counted(data: bytes, where: str) -> io.BytesIO:
-    """The workbook's parts, unpacked, none of which asks for more memory than there should be."""
+    """The workbook with its parts unpacked; raises SourceError if one asks for too much memory."""
     plain = io.BytesIO()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as packed, zipfile.ZipFile(plain, "w") as out:
@@ -78,7 +99,7 @@ _NO_CORPUS = "no corpus needs that; move it out of SOURCE, or save its rows as c
 
 
 def _lengths(shared: bytes) -> np.ndarray:
-    """About how many bytes each of the shared texts has."""
+    """The length of each shared text in bytes, markup included."""
     starts = [found.start() for found in ITEM.finditer(shared)]
     return np.diff([*starts, len(shared)])
 
