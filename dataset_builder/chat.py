@@ -12,7 +12,6 @@ from . import columns, editions
 from .labels import name_labels
 from .losses import Notes
 
-SYSTEM_PROMPT = "당신은 감정을 공감해주는 챗봇입니다."
 ROLES = ("user", "assistant")
 
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])

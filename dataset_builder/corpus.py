@@ -1,4 +1,4 @@
-"""SOURCE -> splits: one source per split is chosen, read, cleaned, and kept apart from the rest."""
+"""SOURCE -> splits: one source is chosen for each split and read; no dialogue is in two splits."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from pathlib import Path
 
 from . import chat, columns, editions, splits
 from .losses import Findings
+from .options import CorpusOptions
 from .sources import SourceError, legible, sha256, walk
 
-VALIDATION_FRACTION = 0.02
-SEED = 42
 # More files of one folder that are left are counted, not named: a package of recordings has
 # thousands.
 MAX_NAMED = 20
@@ -21,37 +20,14 @@ SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Options:
-    """How to read a corpus.
-
-    `as_is` keeps every dialogue in the split it came from, which gives the reference's counts;
-    then nothing is carved out for validation unless `validation_fraction` says so. `prefer` names
-    an edition, a container, or a part of a file's path.
-    """
-
-    system_prompt: str = chat.SYSTEM_PROMPT
-    as_is: bool = False
-    validation_fraction: float | None = None
-    seed: int = SEED
-    prefer: str | None = None
-
-    @property
-    def fraction(self) -> float:
-        """The share of train that becomes validation."""
-        if self.validation_fraction is not None:
-            return self.validation_fraction
-        return 0.0 if self.as_is else VALIDATION_FRACTION
-
-
-@dataclass(frozen=True)
 class Corpus:
-    """Split -> dialogues, and what was found on the way."""
+    """The dialogues of each split, and the findings of reading them."""
 
     splits: dict[str, chat.Dialogues]
     findings: Findings
 
 
-def read_corpus(source: Path, options: Options, leave_out: Path | None = None) -> Corpus:
+def read_corpus(source: Path, options: CorpusOptions, leave_out: Path | None = None) -> Corpus:
     """The corpus under `source`, without the folder `leave_out`.
 
     Raises:
