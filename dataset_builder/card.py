@@ -63,7 +63,7 @@ def body(
 
 
 def dataset_metadata(report: dict[str, Any]) -> dict[str, Any]:
-    """The Hub's metadata, with the features and sizes that every version of datasets reads."""
+    """The front matter, with features and sizes in a form that every version of datasets reads."""
     total = sum(n["dialogues"] for n in report["splits"].values())
     outputs = {one["file"]: one["bytes"] for one in report["outputs"]}
     sizes = report["bytes_in_memory"]
@@ -96,7 +96,7 @@ def dataset_metadata(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def features(schema: pa.Schema) -> list[dict[str, Any]]:
-    """The columns in the card's notation; a list of structs is `list:`, which all versions read."""
+    """The columns as dataset_info writes them, with `list:` for a list, which all versions read."""
     return [
         {"name": field.name, "list": features(field.type.value_type)}
         if pa.types.is_list(field.type)

@@ -53,7 +53,7 @@ class Dialogues:
 
     @property
     def turns(self) -> np.ndarray:
-        """How many pairs each dialogue has."""
+        """The number of pairs of each dialogue."""
         return columns.numbers(self.table["turns"])
 
     def pick(self, which: np.ndarray) -> Dialogues:
@@ -64,9 +64,7 @@ class Dialogues:
         return replace(self, table=table, rows=self.rows[which])
 
     def turns_of(self, role: str) -> list[tuple[pa.Array, np.ndarray]]:
-        """For each turn of a role: its utterances by source row, and the rows of the dialogues
-        that have this turn.
-        """
+        """For each turn of a role, its utterances by source row and the rows that were kept."""
         first, step = 1 + ROLES.index(role) * self.n_rows, 2 * self.n_rows or 1
         return [
             (self.utterances.slice(start, self.n_rows), self.rows[self.turns > turn])
@@ -140,7 +138,7 @@ def _account(there: np.ndarray, run: np.ndarray, notes: Notes) -> None:
         "no_first_reply": user[:, 0] & ~reply[:, 0],
     }.items():
         notes.drop(reason, rows)
-    # The first pair that is not whole; what comes after it is after a gap.
+    # `gap` is the first pair that is not whole, `beyond` the pairs after it.
     gap = ~run & np.concatenate([np.zeros((len(run), 1), bool), run[:, :-1]], axis=1)
     beyond = ~run & ~gap & whole[:, None]
     for reason, each in {
@@ -157,7 +155,7 @@ def _account(there: np.ndarray, run: np.ndarray, notes: Notes) -> None:
 
 
 def _ids(table: pa.Table, split: str) -> pa.Array:
-    """The corpus's own ids where every dialogue has its own, else split and row."""
+    """The corpus's own ids if no two dialogues share one, else split and row number."""
     talk = table["talk"].combine_chunks()
     if len(talk) and not talk.null_count and len(talk.unique()) == len(talk):
         return talk

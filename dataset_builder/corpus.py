@@ -13,8 +13,7 @@ from .losses import Findings
 from .options import CorpusOptions
 from .sources import SourceError, legible, sha256, walk
 
-# More files of one folder that are left are counted, not named: a package of recordings has
-# thousands.
+# A package of recordings has thousands of files in one folder.
 MAX_NAMED = 20
 SPLITS = ("train", "validation", "test")
 
@@ -113,7 +112,7 @@ def choose(
 
 
 def _summed(left: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The files left, sorted; many of a folder that were left for the same reason as one entry."""
+    """The files left, by name; over MAX_NAMED of one folder, left for one reason, as one entry."""
     groups: dict[tuple[str, str], list[str]] = {}
     for one in left:
         groups.setdefault((one["file"].rpartition("/")[0], one["why"]), []).append(one["file"])
@@ -140,7 +139,7 @@ def _add(found: editions.Source, candidates: list[editions.Source], prefer: str 
 def _by_split(
     recognised: dict[str | None, list[editions.Source]], fallback: str | None, findings: Findings
 ) -> dict[str, list[editions.Source]]:
-    """Train and test candidates; paths that name no split are train if no other path names one."""
+    """Train and test candidates; if no path names a split, all are of `fallback`, else train."""
     unnamed = recognised.get(None, [])
     by_split = {split: candidates for split, candidates in recognised.items() if split}
     if not by_split:
@@ -167,7 +166,7 @@ def _refuse_ambiguous(
 
 
 def _rank(one: editions.Source, prefer: str | None) -> tuple[bool, bool, int, int]:
-    """A sort key: the lower, the rather is this one of several sources of a split read."""
+    """The sort key of the sources of a split: the lowest is read."""
     return (
         not (prefer and _preferred(one, prefer)),
         editions.RAW in one.file.name,

@@ -26,7 +26,7 @@ USER = "사람문장"
 
 @dataclass(frozen=True)
 class Edition:
-    """An edition, and for one in tables the stem and the number of its reply columns."""
+    """An edition; `reply_stem` and `turns` name the reply columns of one in tables."""
 
     name: str
     reply_stem: str = ""
@@ -75,10 +75,10 @@ NOT_A_RECORD = "not_a_record"
 
 @dataclass(frozen=True)
 class Source:
-    """A file of the corpus, recognised, and what `read` needs to read on.
+    """A file of the corpus, and what recognising it found out, so that `read` only reads on.
 
-    `split` is None if no part of the path says it. `names` are the columns of a table, whose
-    cells `delimiter` divides or whose `sheet` is parsed.
+    `split` is None if no part of the path says it. A table has `names`, the columns of its first
+    line, and either a `delimiter` or a parsed `sheet`.
     """
 
     file: File
@@ -142,7 +142,7 @@ def recognise(file: File) -> Source | str | None:
 
 
 def split_of(name: str) -> str | None:
-    """`train` or `test`, from the last folder or file name in the path that says it."""
+    """`train` or `test`, from the last part of the path that says one, else None."""
     for part in reversed(name.split("/")):
         found = {SPLITS[word] for word in _WORD.findall(part.lower()) if word in SPLITS}
         if len(found) == 1:
@@ -210,7 +210,7 @@ def _known_turns() -> str:
 
 
 def _by_columns(source: Source, rows: tables.Rows, codec: str) -> Raw:
-    """The edition's columns under our names."""
+    """The rows of a table, its columns under our names."""
     edition = source.edition
     column = dict(zip(source.names, rows.columns, strict=True))
     count = len(rows.lines)
@@ -273,7 +273,7 @@ def _facts(record: dict[str, Any]) -> dict[str, str | None]:
         codes += listed if isinstance(listed, list) else [listed]
     kinds = {"A": "age", "G": "gender", "S": "situation", "D": "disease"}
     for code in codes:
-        if not isinstance(code, str) or not tables.encodable(code):
+        if not isinstance(code, str) or not tables.storable(code):
             continue
         known = taxonomy.names(code.strip())
         if known is not None and len(known) == 2:
@@ -290,7 +290,7 @@ def _turns(content: Any, faults: list[tuple[str, int]], line: int) -> Iterator[t
     for key, value in content.items() if isinstance(content, dict) else ():
         text = tables.cell_text(value) if not isinstance(value, (dict, list)) else None
         turn = JSON_TURN.fullmatch(key)
-        if turn is not None and text is not None and tables.encodable(text):
+        if turn is not None and text is not None and tables.storable(text):
             yield f"{'user' if turn[1] == 'HS' else 'reply'}{turn[2]}", text
         elif text is None or text.strip():
             faults.append((NOT_TEXT, line))
@@ -303,5 +303,5 @@ def _inside(value: Any, *keys: str) -> Any:
 
 
 def _id(value: Any) -> str | None:
-    usable = isinstance(value, str) and value.strip() and tables.encodable(value)
+    usable = isinstance(value, str) and value.strip() and tables.storable(value)
     return value.strip() if usable else None

@@ -106,7 +106,7 @@ def export(dataset: Path, jsonl: Path, *, overwrite: bool = False) -> dict[Path,
 
 
 def write_json(data: dict[str, Any], path: Path) -> None:
-    """JSON as people read it: two spaces, Hangul unescaped, lists of numbers on one line."""
+    """Write JSON for people: two spaces, Hangul unescaped, lists of numbers on one line."""
     path.write_text(dumps(data), encoding="utf-8")
 
 
@@ -116,7 +116,7 @@ def dumps(data: Any) -> str:
 
 
 def write_eval(folder: Path) -> None:
-    """The benchmark's tasks, one for each metric."""
+    """Write eval.yaml, the benchmark's tasks: one for each metric."""
     text = resources.files("dataset_builder").joinpath(EVAL).read_text(encoding="utf-8")
     (folder / EVAL).write_text(text, encoding="utf-8")
 

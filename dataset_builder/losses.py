@@ -95,7 +95,7 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
     def about(self, file: str, lines: np.ndarray) -> Notes:
-        """What notes findings about rows of a file: row i starts at `lines[i]`."""
+        """Notes about a file whose row i starts at line `lines[i]`."""
         return Notes(self, file, lines)
 
     def as_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The files under SOURCE: folders walked, archives opened, Hangul names made legible."""
+"""The files under SOURCE, in folders and archives, with legible Hangul names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from .limits import MAX_ARCHIVE_DEPTH, MAX_FILE_BYTES, MAX_UNPACKED_BYTES, MAX_UNPACKED_TIMES
 
 ENCRYPTED, UTF8_NAME = 0x1, 0x800
-# What reading a damaged archive ends in, whichever part of it is damaged.
+# The exceptions of reading a damaged archive, whichever part of it is damaged.
 DAMAGE = (
     zipfile.BadZipFile,
     *(zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
@@ -26,9 +26,9 @@ DAMAGE = (
 
 
 class SourceError(Exception):
-    """What is wrong with the user's files: where, what, and what to do next.
+    """An error in the user's files: where it is, what is wrong, and what to do next.
 
-    A class of its own, as the loading script runs where model_card is not installed.
+    KoSentError's twin, because the loading script runs where model_card is not installed.
     """
 
     def __init__(self, where: object, what: str, remedy: str = "") -> None:
@@ -46,7 +46,7 @@ class File:
     """A file on disk, or a member of an archive there.
 
     `name` is relative to SOURCE, NFC, with "/" between folders and after an archive's own name.
-    An archive stays open as long as one of its members is there to be read.
+    An archive stays open as long as there is a File of one of its members.
     """
 
     name: str
@@ -61,7 +61,7 @@ class File:
 
     @property
     def size(self) -> int:
-        """Bytes of content; for a member of an archive, those it claims and is read up to."""
+        """Bytes of content; a member of an archive is read up to the size that it claims."""
         return self.disk.stat().st_size if self.member is None else self.member.file_size
 
     def refuse_large(self) -> None:
@@ -99,7 +99,7 @@ class File:
 def walk(source: Path, leave_out: Path | None = None) -> list[File]:
     """Every file under `source` (a folder, a file or an archive), sorted by name.
 
-    Hidden files, and the folder `leave_out`, are passed over.
+    Hidden files and the folder `leave_out` are skipped.
 
     Raises:
         SourceError: no such path, or an archive that cannot be opened.
@@ -140,7 +140,7 @@ def sha256(path: Path) -> str:
 
 
 def content_hash(source: Path, suffixes: Collection[str]) -> str:
-    """Hex digest of the name and bytes of every file under `source` of one of these kinds."""
+    """Hex digest of the names and bytes of all files under `source` with one of these suffixes."""
     digest = hashlib.sha256()
     seen: set[Path] = set()
     for file in walk(source):
@@ -154,7 +154,7 @@ def content_hash(source: Path, suffixes: Collection[str]) -> str:
 
 
 def _open(file: File, depth: int = 0) -> Iterator[File]:
-    """The file itself, or the members of an archive."""
+    """The file itself, or the members of the archive that it is."""
     if file.suffix != ".zip" or depth == MAX_ARCHIVE_DEPTH:
         yield file
         return
@@ -188,7 +188,7 @@ def refuse_bomb(archive: zipfile.ZipFile, size: int, where: str) -> None:
 
 
 def _member_name(info: zipfile.ZipInfo) -> str:
-    """The member's name; without the UTF-8 flag, `zipfile` has read its bytes as cp437."""
+    """The member's name; without the UTF-8 flag, `zipfile` has decoded its bytes as cp437."""
     if info.flag_bits & UTF8_NAME:
         return unicodedata.normalize("NFC", info.filename)
     return legible(info.filename.encode("cp437", "backslashreplace"))

@@ -91,12 +91,12 @@ def overlaps(splits: dict[str, Dialogues]) -> dict[str, dict[str, dict[str, int]
 
 
 def repeated(dialogues: Dialogues) -> int:
-    """How many dialogues are exact repetitions of an earlier one among them."""
+    """The number of dialogues that repeat an earlier one of them exactly."""
     return int(_duplicates(dialogues).sum())
 
 
 def _in_other(dialogues: Dialogues, other: Dialogues) -> np.ndarray:
-    """Which dialogues are in `other` too."""
+    """A mask of the dialogues that are in `other` too."""
     first = dialogues.table["first"].combine_chunks()
     found = columns.mask(pc.is_in(first, value_set=other.table["first"].unique()))
     if found.any():
@@ -107,7 +107,7 @@ def _in_other(dialogues: Dialogues, other: Dialogues) -> np.ndarray:
 
 
 def _duplicates(dialogues: Dialogues) -> np.ndarray:
-    """Which dialogues are exact repetitions of an earlier one."""
+    """A mask of the dialogues that repeat an earlier one exactly."""
     first = _codes(dialogues.table["first"])
     found = np.bincount(first)[first] > 1
     if found.any():
@@ -126,7 +126,7 @@ def _joined(dialogues: Dialogues) -> pa.Array:
 
 
 def _codes(texts: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """A number for each text, the same for the same text."""
+    """A number for each text; equal texts have equal numbers."""
     if isinstance(texts, pa.ChunkedArray):
         texts = texts.combine_chunks()
     return columns.numbers(texts.dictionary_encode().indices)

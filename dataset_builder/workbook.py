@@ -41,7 +41,7 @@ def read_sheets(data: bytes, where: str) -> Iterator[CalamineSheet]:
     except ImportError:
         raise SourceError(where, "reading xlsx needs: pip install python-calamine") from None
     with _as_source_error(where):
-        book = CalamineWorkbook.from_filelike(_counted(data, where))
+        book = CalamineWorkbook.from_filelike(_unpacked(data, where))
         for name in book.sheet_names:
             sheet = book.get_sheet_by_name(name)
             if sheet.start is not None:
@@ -72,7 +72,7 @@ def _as_source_error(where: str) -> Iterator[None]:
         ) from None
 
 
-def _counted(data: bytes, where: str) -> io.BytesIO:
+def _unpacked(data: bytes, where: str) -> io.BytesIO:
     """The workbook with its parts unpacked; raises SourceError if one asks for too much memory."""
     plain = io.BytesIO()
     try:
