@@ -20,7 +20,6 @@ from .sources import File, SourceError
 if TYPE_CHECKING:
     from python_calamine import CalamineSheet
 
-
 USER = "사람문장"
 
 
@@ -121,7 +120,8 @@ def recognise(file: File) -> Source | str | None:
     split = split_of(file.name)
     if container == "xlsx":
         for sheet in workbook.read_sheets(file.read(), file.name):
-            names = _header(workbook.rows(sheet, file.name, 1)[0])
+            first = workbook.rows(sheet, file.name, 1)[0]
+            names = [tables.cell_text(cell).strip() for cell in first]
             edition = _edition(names, file.name)
             if edition is not None:
                 return Source(file, split, edition, container, tuple(names), sheet=sheet)
@@ -168,10 +168,6 @@ def read(source: Source) -> Raw:
         return _read_json(text, codec, where)
     rows = tables.read_text(text, source.delimiter, len(source.names), where)
     return _by_columns(source, rows, codec)
-
-
-def _header(cells: list[Any]) -> list[str]:
-    return [tables.cell_text(cell).strip() for cell in cells]
 
 
 def _edition(names: list[str], where: str) -> Edition | None:
