@@ -1,7 +1,8 @@
-"""report.json -> the dataset's README: the Hub's metadata, and sections among a person's text."""
+"""report.json -> the dataset's card: metadata, sections among a person's text, and the picture."""
 
 from __future__ import annotations
 
+import io
 import re
 from functools import cache
 from importlib import resources
@@ -18,6 +19,7 @@ from .losses import REASONS
 
 NAME = "KoSent 감성 대화"
 PLOT = "emotions.png"
+COLORS = ("#c44e52", "#4c72b0", "#8172b3", "#937860", "#dd8452", "#55a868")
 SIZES = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M")]
 
 
@@ -28,7 +30,7 @@ def render(
     repo_id: str | None = None,
     plot: str | None = None,
 ) -> str:
-    """The README: ours renewed, everything else of `existing` as it was."""
+    """The README: our sections and metadata renewed, everything else of `existing` as it was."""
     ours = body(report, repo_id=repo_id, plot=plot)
     if existing is None:
         existing = f"# {markdown.escape(report['pretty_name'] or NAME)}\n"
@@ -61,7 +63,7 @@ def body(
 
 
 def dataset_metadata(report: dict[str, Any]) -> dict[str, Any]:
-    """The Hub's metadata, with the features and sizes that every version of datasets reads."""
+    """The front matter, with features and sizes in a form that every version of datasets reads."""
     total = sum(n["dialogues"] for n in report["splits"].values())
     outputs = {one["file"]: one["bytes"] for one in report["outputs"]}
     sizes = report["bytes_in_memory"]
@@ -94,13 +96,39 @@ def dataset_metadata(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def features(schema: pa.Schema) -> list[dict[str, Any]]:
-    """The columns in the card's notation; a list of structs is `list:`, which all versions read."""
+    """The columns as dataset_info writes them, with `list:` for a list, which all versions read."""
     return [
         {"name": field.name, "list": features(field.type.value_type)}
         if pa.types.is_list(field.type)
         else {"name": field.name, "dtype": str(field.type)}
         for field in schema
     ]
+
+
+def emotions_plot(report: dict[str, Any]) -> bytes:
+    """A PNG: dialogues of all splits together by emotion code, coloured by major emotion."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    totals = {code: sum(n.values()) for code, n in report["emotion_code"].items()}
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    codes = list(taxonomy.EMOTIONS)
+    for (prefix, major), color in zip(taxonomy.MAJORS.items(), COLORS, strict=True):
+        own = [code for code in codes if code.startswith(prefix)]
+        places = [codes.index(code) for code in own]
+        label = f"{prefix}x {taxonomy.ENGLISH[major]}"
+        axes.bar(places, [totals.get(code, 0) for code in own], color=color, label=label)
+    axes.set_xticks(range(len(codes)), codes, rotation=90, fontsize=7)
+    axes.margins(x=0.01)
+    axes.set_ylabel("dialogues")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(ncols=6, fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.14))
+    picture = io.BytesIO()
+    # No software version in the file: the same counts give the same bytes.
+    figure.savefig(picture, format="png", dpi=120, metadata={"Software": None})
+    return picture.getvalue()
 
 
 @cache

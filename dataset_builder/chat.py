@@ -8,12 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import arrays, editions
+from . import columns, editions
 from .labels import name_labels
-from .losses import Findings, places
-from .texts import are_something, loose, trimmed
+from .losses import Notes
 
-SYSTEM_PROMPT = "당신은 감정을 공감해주는 챗봇입니다."
 ROLES = ("user", "assistant")
 
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
@@ -39,95 +37,98 @@ class Dialogues:
     """Some dialogues of one source.
 
     `table` has a row for each: SCHEMA's columns but for messages, then line, persona, and first
-    (the first utterance, made loose). `said` is what was said in the source: the system message,
-    then the first user turns of its `count` rows, their first replies, their second user turns,
-    and so on. `at` is the row of each dialogue there; picking dialogues copies nothing of `said`.
+    (the match key of the first utterance). `utterances` holds those of the whole source: the
+    system message, then the first user turns of its `n_rows` rows, their first replies, their
+    second user turns, and so on. `rows[i]` is the source row of dialogue i. Picking dialogues
+    copies none of the utterances.
     """
 
     table: pa.Table
-    at: np.ndarray
-    said: pa.Array
-    count: int
+    rows: np.ndarray
+    utterances: pa.Array
+    n_rows: int
 
     def __len__(self) -> int:
-        return len(self.at)
+        return len(self.rows)
 
     @property
     def turns(self) -> np.ndarray:
-        """How many pairs each dialogue has."""
-        return arrays.numbers(self.table["turns"])
+        """The number of pairs of each dialogue."""
+        return columns.numbers(self.table["turns"])
 
     def pick(self, which: np.ndarray) -> Dialogues:
         """The dialogues under this mask."""
         if which.all():
             return self
-        return replace(self, table=self.table.filter(arrays.booleans(which)), at=self.at[which])
+        table = self.table.filter(columns.booleans(which))
+        return replace(self, table=table, rows=self.rows[which])
 
-    def columns(self, role: str) -> list[tuple[pa.Array, np.ndarray]]:
-        """For each turn of a role: its column of `said`, and the rows of dialogues that have it."""
-        starts = range(1 + ROLES.index(role) * self.count, len(self.said), 2 * self.count or 1)
+    def turns_of(self, role: str) -> list[tuple[pa.Array, np.ndarray]]:
+        """For each turn of a role, its utterances by source row and the rows that were kept."""
+        first, step = 1 + ROLES.index(role) * self.n_rows, 2 * self.n_rows or 1
         return [
-            (self.said.slice(start, self.count), self.at[self.turns > turn])
-            for turn, start in enumerate(starts)
+            (self.utterances.slice(start, self.n_rows), self.rows[self.turns > turn])
+            for turn, start in enumerate(range(first, len(self.utterances), step))
         ]
 
-    def rows(self) -> pa.Table:
+    def to_table(self) -> pa.Table:
         """The dialogues as SCHEMA's rows."""
         return self.table.append_column("messages", self.messages()).select(SCHEMA.names)
 
     def messages(self) -> pa.ListArray:
         """Lists of {role, content}: the system message, unless it is empty, and the pairs."""
-        width = (len(self.said) - 1) // self.count if self.count else 0
-        # Row by row: the place of each message in `said`, and whether the dialogue has it.
-        place = np.zeros((len(self), 1 + width), np.int64)
-        place[:, 1:] = 1 + np.arange(width) * self.count + self.at[:, None]
+        width = (len(self.utterances) - 1) // self.n_rows if self.n_rows else 0
+        # Dialogue by dialogue: the index of each message in `utterances`, and whether it has it.
+        index = np.zeros((len(self), 1 + width), np.int64)
+        index[:, 1:] = 1 + np.arange(width) * self.n_rows + self.rows[:, None]
         has = np.arange(1 + width) <= 2 * self.turns[:, None]
-        has[:, 0] = self.said[0].as_py() != ""
+        has[:, 0] = self.utterances[0].as_py() != ""
         speakers = np.resize([2, 1], 1 + width).astype(np.int8)
         speakers[0] = 0
-        roles = arrays.texts(["system", *ROLES]).take(
-            arrays.integers(np.broadcast_to(speakers, has.shape)[has])
+        roles = columns.texts(["system", *ROLES]).take(
+            columns.integers(np.broadcast_to(speakers, has.shape)[has])
         )
         offsets = np.concatenate([[0], np.cumsum(has.sum(axis=1))]).astype(np.int32)
-        contents = self.said.take(arrays.integers(place[has]))
+        contents = self.utterances.take(columns.integers(index[has]))
         items = pa.StructArray.from_arrays([roles, contents], fields=MESSAGE)
-        return pa.ListArray.from_arrays(arrays.integers(offsets), items)
+        return pa.ListArray.from_arrays(columns.integers(offsets), items)
 
 
-def dialogues(
-    raw: editions.Raw, split: str, file: str, system_prompt: str, findings: Findings
-) -> Dialogues:
-    """The source's dialogues; what is dropped or trimmed on the way is noted in `findings`."""
-    count = len(raw.table)
-    names = [f"{stem}{n}" for n in range(1, raw.turns + 1) for stem in ("user", "reply")]
+def dialogues(raw: editions.Raw, split: str, system_prompt: str, notes: Notes) -> Dialogues:
+    """The dialogues of a source; every dropped row and trimmed turn is noted."""
+    n_rows = len(raw.table)
+    names = editions.turn_columns(raw.turns)
     cells = [chunk for name in names for chunk in raw.table[name].chunks]
-    said = trimmed(pa.concat_arrays([arrays.texts([system_prompt]), *cells]))
-    there = arrays.mask(are_something(said.slice(1))).reshape(len(names), count).T
+    utterances = columns.trimmed(pa.concat_arrays([columns.texts([system_prompt]), *cells]))
+    there = columns.mask(columns.is_not_blank(utterances.slice(1))).reshape(len(names), n_rows).T
     run = np.logical_and.accumulate(there[:, 0::2] & there[:, 1::2], axis=1)
-    _account(there, run, raw, file, findings)
+    _account(there, run, notes)
+    for reason, line in raw.faults:
+        notes.fault(reason, line)
 
     whole = run[:, 0]
-    at = np.flatnonzero(whole)
+    rows = np.flatnonzero(whole)
     table = raw.table.drop_columns(names)
-    if len(at) < count:
-        table = table.take(arrays.integers(at))
-    columns = {
+    if len(rows) < n_rows:
+        table = table.take(columns.integers(rows))
+    data = {
         "dialogue_id": _ids(table, split),
-        **name_labels(table, file, findings.labels),
-        "turns": arrays.integers(run[whole].sum(axis=1, dtype=np.int32)),
+        **name_labels(table, notes.at(rows)),
+        "turns": columns.integers(run[whole].sum(axis=1, dtype=np.int32)),
         "source_row": table["row"].combine_chunks().cast(pa.int32()),
         "line": table["line"],
         "persona": table["persona"],
-        "first": loose(said.slice(1, count).take(arrays.integers(at))),
+        "first": columns.match_key(utterances.slice(1, n_rows).take(columns.integers(rows))),
     }
-    return Dialogues(pa.table(columns), at, said, count)
+    return Dialogues(pa.table(data), rows, utterances, n_rows)
 
 
-def _account(
-    there: np.ndarray, run: np.ndarray, raw: editions.Raw, file: str, findings: Findings
-) -> None:
-    """Note each dropped row and each trimmed turn."""
-    lines = arrays.numbers(raw.table["line"])
+def _account(there: np.ndarray, run: np.ndarray, notes: Notes) -> None:
+    """Note each dropped row and each trimmed turn.
+
+    `there` says of each row which of its cells hold text (user, reply, user, ...), `run` which of
+    its pairs belong to the unbroken run from the first.
+    """
     user, reply = there[:, 0::2], there[:, 1::2]
     whole = run[:, 0]
     blank = ~there.any(axis=1)
@@ -136,8 +137,8 @@ def _account(
         "no_first_user": ~blank & ~user[:, 0],
         "no_first_reply": user[:, 0] & ~reply[:, 0],
     }.items():
-        findings.dropped.add(reason, file, places(lines, rows))
-    # The first pair that is not whole; what comes after it is after a gap.
+        notes.drop(reason, rows)
+    # `gap` is the first pair that is not whole, `beyond` the pairs after it.
     gap = ~run & np.concatenate([np.zeros((len(run), 1), bool), run[:, :-1]], axis=1)
     beyond = ~run & ~gap & whole[:, None]
     for reason, each in {
@@ -145,20 +146,18 @@ def _account(
         "reply_without_user": gap & reply,
         "after_gap": np.concatenate([beyond & user, beyond & reply], axis=1),
     }.items():
-        findings.trimmed.add(reason, file, places(lines, each.any(axis=1)), int(each.sum()))
-    for reason, line in raw.faults:
-        where = findings.trimmed if reason == editions.NOT_TEXT else findings.dropped
-        where.add(reason, file, [line])
-    counts = findings.utterances
-    counts["read"] += int(there.sum())
-    counts["in_dropped_rows"] += int(there[~whole].sum())
-    counts["trimmed"] += int(there[whole].sum() - 2 * run.sum())
+        notes.trim(reason, each.any(axis=1), int(each.sum()))
+    notes.count(
+        read=int(there.sum()),
+        in_dropped_rows=int(there[~whole].sum()),
+        trimmed=int(there[whole].sum() - 2 * run.sum()),
+    )
 
 
 def _ids(table: pa.Table, split: str) -> pa.Array:
-    """The corpus's own ids where every dialogue has its own, else split and row."""
+    """The corpus's own ids if no two dialogues share one, else split and row number."""
     talk = table["talk"].combine_chunks()
     if len(talk) and not talk.null_count and len(talk.unique()) == len(talk):
         return talk
     numbers = pc.utf8_lpad(table["row"].cast(pa.string()), 6, "0").combine_chunks()
-    return pc.binary_join_element_wise(arrays.text(split), numbers, arrays.text("-"))
+    return pc.binary_join_element_wise(columns.text(split), numbers, columns.text("-"))

@@ -6,26 +6,39 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from model_card.publishing.errors import KoSentError, run_command
+from model_card.publishing.errors import run_command
+
+from .options import VALIDATION_FRACTION, BuildOptions
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status of `kosent-data`."""
-    return run_command("kosent-data", lambda: _run(parser().parse_args(argv)))
+    return run_command("kosent-data", lambda: _command(argv))
+
+
+def _command(argv: Sequence[str] | None) -> None:
+    arguments = parser().parse_args(argv)
+    arguments.command(arguments)
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line; nothing heavy is imported to make it."""
     top = argparse.ArgumentParser(prog="kosent-data", description=__doc__)
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
     add = commands.add_parser
     build = add("build", help="make a dataset folder from AI Hub's files")
     build.add_argument("source", type=Path, metavar="SOURCE", help="AI Hub's folder, zip or file")
     build.add_argument("out", type=Path, metavar="OUT", help="the dataset folder to make")
-    build.add_argument("--system-prompt", metavar="TEXT", help='the system message; "" for none')
+    build.add_argument(
+        "--system-prompt",
+        default=BuildOptions.system_prompt,
+        metavar="TEXT",
+        help='the system message; "" for none',
+    )
     build.add_argument(
         "--as-is", action="store_true", help="keep repeated dialogues, carve out no validation"
     )
@@ -33,9 +46,12 @@ def parser() -> argparse.ArgumentParser:
         "--validation-fraction",
         type=float,
         metavar="X",
-        help="share of train that becomes validation (default: 0.02, with --as-is 0)",
+        help="share of train that becomes validation "
+        f"(default: {VALIDATION_FRACTION}, with --as-is 0)",
     )
-    build.add_argument("--seed", type=int, default=42, help="of that choice (default: 42)")
+    build.add_argument(
+        "--seed", type=int, default=BuildOptions.seed, help="of that choice (default: %(default)s)"
+    )
     build.add_argument(
         "--prefer",
         metavar="WHICH",
@@ -46,12 +62,15 @@ def parser() -> argparse.ArgumentParser:
         "--strict", action="store_true", help="any dropped row or trimmed turn is an error"
     )
     build.add_argument("--overwrite", action="store_true", help="replace the dataset in OUT")
+    build.set_defaults(command=_build)
     stats = add("stats", help="count what a dataset folder holds")
     stats.add_argument("dataset", type=Path, metavar="OUT", help="the dataset folder")
+    stats.set_defaults(command=_stats)
     export = add("export", help="write the dialogues as JSONL")
     export.add_argument("dataset", type=Path, metavar="OUT", help="the dataset folder")
     export.add_argument("--jsonl", type=Path, metavar="DIR", required=True, help="where to")
     export.add_argument("--overwrite", action="store_true", help="replace files in DIR")
+    export.set_defaults(command=_export)
     push = add("push", help="put a dataset folder on the Hub, private")
     push.add_argument("dataset", type=Path, metavar="OUT", help="the dataset folder")
     push.add_argument("--repo-id", required=True, metavar="ORG/NAME", help="the dataset repo")
@@ -62,37 +81,17 @@ def parser() -> argparse.ArgumentParser:
         help="needed for --public: AI Hub's data must not reach unapproved third parties",
     )
     push.add_argument("--create-pr", action="store_true", help="propose it as a pull request")
+    push.set_defaults(command=_push)
     for command in (build, stats, export, push):
         command.add_argument("--json", action="store_true", help="print one JSON document")
     return top
 
 
-def _run(arguments: argparse.Namespace) -> None:
-    {"build": _build, "stats": _stats, "export": _export, "push": _push}[arguments.command](
-        arguments
-    )
-
-
 def _build(arguments: argparse.Namespace) -> None:
-    from .build import build
-    from .corpus import Options
+    from .builder import build
 
-    options = Options(
-        as_is=arguments.as_is,
-        validation_fraction=arguments.validation_fraction,
-        seed=arguments.seed,
-        prefer=arguments.prefer,
-    )
-    if arguments.system_prompt is not None:
-        options = Options(**{**vars(options), "system_prompt": arguments.system_prompt})
-    report = build(
-        arguments.source,
-        arguments.out,
-        options,
-        strict=arguments.strict,
-        overwrite=arguments.overwrite,
-        progress=_say,
-    )
+    values = {field.name: getattr(arguments, field.name) for field in fields(BuildOptions)}
+    report = build(BuildOptions(**values), progress=_say)
     if arguments.json:
         _print_json(report)
         return
@@ -121,7 +120,7 @@ def _stats(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from .export import export
+    from .folder import export
 
     written = export(arguments.dataset, arguments.jsonl, overwrite=arguments.overwrite)
     if arguments.json:
@@ -132,21 +131,16 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _push(arguments: argparse.Namespace) -> None:
-    if arguments.public and not arguments.i_hold_redistribution_rights:
-        raise KoSentError(
-            "--public",
-            "AI Hub's data, edited or not, must not reach unapproved third parties",
-            "leave --public out, or add --i-hold-redistribution-rights if you do",
-        )
     from model_card.publishing import session
 
-    from .push import push
+    from .publish import push
 
     session.install()
     url = push(
         arguments.dataset,
         arguments.repo_id,
         public=arguments.public,
+        i_hold_redistribution_rights=arguments.i_hold_redistribution_rights,
         create_pr=arguments.create_pr,
         progress=_say,
     )
@@ -157,7 +151,7 @@ def _push(arguments: argparse.Namespace) -> None:
 
 
 def _findings(report: dict[str, Any]) -> list[str]:
-    """What the build noticed, a line each."""
+    """The findings of a build, a line each."""
     from .losses import REASONS
 
     lines = [

@@ -1,56 +1,32 @@
-"""SOURCE -> splits: one source per split is chosen, read, cleaned, and kept apart from the rest."""
+"""SOURCE -> splits: one source is chosen for each split and read; no dialogue is in two splits."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import chat, editions, splits
+from . import chat, columns, editions, splits
 from .losses import Findings
+from .options import CorpusOptions
 from .sources import SourceError, legible, sha256, walk
 
-VALIDATION_FRACTION = 0.02
-SEED = 42
-# So many of one folder are named one by one; a package of recordings has thousands.
-MOST_LEFT = 20
+# A package of recordings has thousands of files in one folder.
+MAX_NAMED = 20
 SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Options:
-    """How to read a corpus.
-
-    `as_is` keeps every dialogue in the split it came from, which gives the reference's counts;
-    then nothing is carved out for validation unless `validation_fraction` says so. `prefer` names
-    an edition, a container, or a part of a file's path.
-    """
-
-    system_prompt: str = chat.SYSTEM_PROMPT
-    as_is: bool = False
-    validation_fraction: float | None = None
-    seed: int = SEED
-    prefer: str | None = None
-
-    @property
-    def fraction(self) -> float:
-        """The share of train that becomes validation."""
-        if self.validation_fraction is not None:
-            return self.validation_fraction
-        return 0.0 if self.as_is else VALIDATION_FRACTION
-
-
-@dataclass(frozen=True)
 class Corpus:
-    """Split -> dialogues, and what was found on the way."""
+    """The dialogues of each split, and the findings of reading them."""
 
     splits: dict[str, chat.Dialogues]
     findings: Findings
 
 
-def read_corpus(source: Path, options: Options, leave_out: Path | None = None) -> Corpus:
+def read_corpus(source: Path, options: CorpusOptions, leave_out: Path | None = None) -> Corpus:
     """The corpus under `source`, without the folder `leave_out`.
 
     Raises:
@@ -65,8 +41,9 @@ def read_corpus(source: Path, options: Options, leave_out: Path | None = None) -
     found = dict(_read(chosen, options.system_prompt, findings))
     train, test = found["train"], found.get("test")
     if not options.as_is:
-        file = chosen["train"].file.name
-        train = splits.remove_leaks(train, test, file, findings)
+        lines = columns.numbers(train.table["line"])
+        notes = findings.about(chosen["train"].file.name, lines)
+        train = splits.remove_leaks(train, test, notes)
     if not len(train):
         raise SourceError(
             source,
@@ -88,14 +65,14 @@ def choose(
     source: Path, prefer: str | None, findings: Findings, leave_out: Path | None = None
 ) -> dict[str, editions.Source]:
     """One source for train and, if there is any, one for test; the others are noted as left."""
-    recognised: list[editions.Source] = []
+    recognised: dict[str | None, list[editions.Source]] = {}
     disks: dict[Path, None] = {}
     for file in walk(source, leave_out):
         found = editions.recognise(file)
         if isinstance(found, str):
             findings.left.append({"file": file.name, "why": found})
         elif found is not None:
-            recognised.append(found)
+            _add(found, recognised.setdefault(found.split, []), prefer)
     if not recognised:
         looked = findings.left[0] if findings.left else None
         kinds = ", ".join(editions.CONTAINERS)
@@ -107,13 +84,14 @@ def choose(
         )
     by_split = _by_split(recognised, editions.split_of(source.resolve().name), findings)
     chosen: dict[str, editions.Source] = {}
-    for split, candidates in by_split.items():
-        chosen[split], left = _best(split, candidates, prefer)
-        chosen[split].file.refuse_large()
-        for other in left:
-            why = f"{split} is read from {chosen[split].file.name}"
+    for split, (first, *others) in by_split.items():
+        _refuse_ambiguous(split, first, others, prefer)
+        first.file.refuse_large()
+        chosen[split] = first
+        for other in others:
+            why = f"{split} is read from {first.file.name}"
             findings.left.append({"file": other.file.name, "why": why})
-        disks[chosen[split].file.disk] = None
+        disks[first.file.disk] = None
     if "train" not in chosen:
         raise SourceError(
             source,
@@ -134,28 +112,37 @@ def choose(
 
 
 def _summed(left: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The files left, sorted; many of a folder that were left for the same reason as one entry."""
+    """The files left, by name; over MAX_NAMED of one folder, left for one reason, as one entry."""
     groups: dict[tuple[str, str], list[str]] = {}
     for one in left:
         groups.setdefault((one["file"].rpartition("/")[0], one["why"]), []).append(one["file"])
     summed = []
     for (parent, why), files in groups.items():
-        if len(files) > MOST_LEFT:
+        if len(files) > MAX_NAMED:
             files = [f"{parent or '.'} ({len(files):,} files)"]
         summed += [{"file": file, "why": why} for file in files]
     return sorted(summed, key=lambda one: one["file"])
 
 
+def _add(found: editions.Source, candidates: list[editions.Source], prefer: str | None) -> None:
+    """Add a candidate for a split, the best of them first.
+
+    Only the best keeps its sheet, so that the workbooks of a large package are not all in memory.
+    """
+    candidates.append(found)
+    if _rank(found, prefer) < _rank(candidates[0], prefer):
+        candidates[0], candidates[-1] = found, candidates[0]
+    if len(candidates) > 1:
+        candidates[-1] = replace(candidates[-1], sheet=None)
+
+
 def _by_split(
-    recognised: list[editions.Source], fallback: str | None, findings: Findings
+    recognised: dict[str | None, list[editions.Source]], fallback: str | None, findings: Findings
 ) -> dict[str, list[editions.Source]]:
-    """Train and test candidates; paths that name no split are train if no other path names one."""
-    named = [one for one in recognised if one.split]
-    unnamed = [one for one in recognised if not one.split]
-    by_split: dict[str, list[editions.Source]] = {}
-    for one in named:
-        by_split.setdefault(str(one.split), []).append(one)
-    if not named:
+    """Train and test candidates; if no path names a split, all are of `fallback`, else train."""
+    unnamed = recognised.get(None, [])
+    by_split = {split: candidates for split, candidates in recognised.items() if split}
+    if not by_split:
         by_split[fallback or "train"] = unnamed
     else:
         for one in unnamed:
@@ -164,33 +151,34 @@ def _by_split(
     return {split: by_split[split] for split in ("train", "test") if split in by_split}
 
 
-def _best(
-    split: str, candidates: list[editions.Source], prefer: str | None
-) -> tuple[editions.Source, list[editions.Source]]:
-    """The preferred candidate and the others; two that rank alike are the user's to choose from."""
-
-    def rank(one: editions.Source) -> tuple[bool, bool, int, int]:
-        return (
-            not (prefer and _preferred(one, prefer)),
-            editions.RAW in one.file.name,
-            editions.EDITION_ORDER.index(one.edition),
-            list(editions.CONTAINERS.values()).index(one.container),
-        )
-
-    first, *others = sorted(candidates, key=rank)
-    alike = [one for one in others if rank(one) == rank(first)]
+def _refuse_ambiguous(
+    split: str, first: editions.Source, others: list[editions.Source], prefer: str | None
+) -> None:
+    """Raise SourceError if another file, with other content, ranks as high as the first."""
+    rank = _rank(first, prefer)
+    alike = [one for one in others if _rank(one, prefer) == rank]
     if alike and len({hashlib.sha256(one.file.read()).digest() for one in [first, *alike]}) > 1:
         raise SourceError(
             split,
             f"{first.file.name} and {alike[0].file.name} could both be meant",
             "keep one in SOURCE, or name a part of its path with --prefer",
         )
-    return first, others
+
+
+def _rank(one: editions.Source, prefer: str | None) -> tuple[bool, bool, int, int]:
+    """The sort key of the sources of a split: the lowest is read."""
+    return (
+        not (prefer and _preferred(one, prefer)),
+        editions.RAW in one.file.name,
+        editions.EDITIONS.index(one.edition),
+        list(editions.CONTAINERS.values()).index(one.container),
+    )
 
 
 def _preferred(one: editions.Source, prefer: str) -> bool:
-    if prefer in editions.EDITION_ORDER or prefer in editions.CONTAINERS.values():
-        return prefer in (one.edition, one.container)
+    names = [edition.name for edition in editions.EDITIONS]
+    if prefer in names or prefer in editions.CONTAINERS.values():
+        return prefer in (one.edition.name, one.container)
     return prefer in one.file.name
 
 
@@ -198,14 +186,14 @@ def _read(
     chosen: dict[str, editions.Source], system_prompt: str, findings: Findings
 ) -> Iterator[tuple[str, chat.Dialogues]]:
     for split, source in chosen.items():
-        raw = editions.read(source)
-        name = source.file.name
-        yield split, chat.dialogues(raw, split, name, system_prompt, findings)
+        raw, name = editions.read(source), source.file.name
+        notes = findings.about(name, columns.numbers(raw.table["line"]))
+        yield split, chat.dialogues(raw, split, system_prompt, notes)
         findings.read.append(
             {
                 "split": split,
                 "file": name,
-                "edition": source.edition,
+                "edition": source.edition.name,
                 "container": source.container,
                 "codec": raw.codec,
                 "rows": len(raw.table),

@@ -1,4 +1,4 @@
-"""How many dialogues and turns a dataset has, by split and by label."""
+"""The numbers of dialogues and turns of a dataset, by split and by label."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import arrays, taxonomy
-from .losses import LONGEST_LABEL
+from . import columns, taxonomy
+from .losses import MAX_LABEL_LENGTH
 
 LABELS = ("emotion_code", "emotion_major", "situation", "age", "gender", "disease", "turns")
 UNKNOWN = "unknown"
@@ -32,9 +32,9 @@ def count(tables: dict[str, pa.Table]) -> dict[str, Any]:
 
 
 def _characters(table: pa.Table) -> int:
-    """Length of all turns together, the system message not counted."""
+    """The characters of all turns together, without the system message."""
     messages = pc.list_flatten(table["messages"])
-    spoken = pc.not_equal(pc.struct_field(messages, "role"), arrays.text("system"))
+    spoken = pc.not_equal(pc.struct_field(messages, "role"), columns.text("system"))
     lengths = pc.utf8_length(pc.struct_field(messages, "content"))
     return int(pc.sum(lengths.filter(spoken)).as_py() or 0)
 
@@ -49,13 +49,13 @@ def _by_value(tables: dict[str, pa.Table], label: str) -> dict[str, dict[str, in
 
 
 def _shown(value: str | int | None) -> str:
-    """The label, or that it is unknown: a long one may be a sentence in the wrong column."""
+    """The label, or UNKNOWN for one so long that it may be a sentence in the wrong column."""
     text = "" if value is None else str(value)
-    return text if 0 < len(text) <= LONGEST_LABEL else UNKNOWN
+    return text if 0 < len(text) <= MAX_LABEL_LENGTH else UNKNOWN
 
 
 def _rank(value: str) -> tuple[int, str]:
-    """The taxonomy's own order, what it does not know after it."""
+    """A sort key: the taxonomy's own order, then labels unknown to it."""
     known = [*taxonomy.MAJORS.values()]
     for table in (taxonomy.SITUATIONS, taxonomy.AGES, taxonomy.GENDERS, taxonomy.DISEASES):
         known += table.values()

@@ -1,6 +1,6 @@
 """The editions of AI Hub's corpus: which file is one, which split it holds, and its rows.
 
-The only place that knows a source column. What it gives on has the same columns for every edition.
+The only module that knows a source column: it names the columns of every edition alike.
 """
 
 from __future__ import annotations
@@ -8,14 +8,46 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from . import arrays, tables, taxonomy, workbook
+from . import columns, tables, taxonomy, workbook
+from .losses import NOT_TEXT
 from .sources import File, SourceError
 
+if TYPE_CHECKING:
+    from python_calamine import CalamineSheet
+
+USER = "사람문장"
+
+
+@dataclass(frozen=True)
+class Edition:
+    """An edition; `reply_stem` and `turns` name the reply columns of one in tables."""
+
+    name: str
+    reply_stem: str = ""
+    turns: int = 0
+
+    @property
+    def turn_names(self) -> list[str]:
+        """The columns of its turns: the user's first, its reply, the user's second, ..."""
+        return [f"{stem}{n}" for n in range(1, self.turns + 1) for stem in (USER, self.reply_stem)]
+
+
+# The list of records: persona ids, and codes instead of labels.
+JSON = Edition("json")
+# In order of preference.
+EDITIONS = (
+    JSON,
+    Edition("2022", "시스템문장", 3),
+    Edition("2021-final", "시스템응답", 4),
+    Edition("2021-raw", "시스템응답", 3),
+)
+# Part of the names of 2021's raw files, which share all else with the final ones.
+RAW = "원시데이터"
 LABELS = {
     "age": "연령",
     "gender": "성별",
@@ -24,24 +56,12 @@ LABELS = {
     "major": "감정_대분류",
     "minor": "감정_소분류",
 }
-USER = "사람문장"
-# Reply columns and number of turns -> edition. 2021's raw and final files share their names.
-EDITIONS = {
-    ("시스템응답", 3): "2021-raw",
-    ("시스템응답", 4): "2021-final",
-    ("시스템문장", 3): "2022",
-}
-JSON_EDITION = "json"
-# Enough for a first line, and for a first record of about a thousand bytes.
-START = 1 << 16
 JSON_TURN = re.compile(r"(HS|SS)0([1-9])")
 
-# Of the files of 2021, which share their names otherwise, those before the final ones.
-RAW = "원시데이터"
-# First the one with persona ids and codes, then the newest.
-EDITION_ORDER = (JSON_EDITION, "2022", "2021-final", "2021-raw")
 CONTAINERS = {".json": "json", ".xlsx": "xlsx", ".csv": "csv", ".tsv": "tsv", ".txt": "txt"}
 DELIMITERS = {"csv": ",\t", "tsv": "\t,", "txt": ",\t"}
+# Enough bytes for a first line, and for a first record of about a thousand bytes.
+START = 1 << 16
 
 # A folder or file name that holds one of these words says its split. Validation becomes the test
 # split: the corpus has no other.
@@ -49,28 +69,32 @@ SPLITS = {"training": "train", "train": "train", "validation": "test", "valid": 
 SPLITS |= {"val": "test", "test": "test"}
 _WORD = re.compile(r"[a-z]+")
 
-NOT_A_RECORD, NOT_TEXT = "not_a_record", "not_text"
+NOT_A_RECORD = "not_a_record"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file of the corpus: what it is, before its rows are read."""
+    """A file of the corpus, and what recognising it found out, so that `read` only reads on.
+
+    `split` is None if no part of the path says it. A table has `names`, the columns of its first
+    line, and either a `delimiter` or a parsed `sheet`.
+    """
 
     file: File
     split: str | None
-    edition: str
+    edition: Edition
     container: str
-    turns: int
+    names: tuple[str, ...] = ()
     delimiter: str = ""
-    sheet: str = ""
+    sheet: CalamineSheet | None = None
 
 
 @dataclass(frozen=True)
 class Raw:
     """The rows of one source.
 
-    `table` has line, row, persona, talk, the labels, and user1, reply1, ... for `turns` turns.
-    `faults` are rows or values that could not be taken: (reason, line).
+    `table` has line, row, persona, talk, the labels, and `turn_columns(turns)`.
+    `faults` are rows or values that cannot be read: (reason, line).
     """
 
     table: pa.Table
@@ -79,8 +103,13 @@ class Raw:
     faults: list[tuple[str, int]]
 
 
+def turn_columns(turns: int) -> list[str]:
+    """user1, reply1, user2, ...: the columns of Raw's table for so many turns."""
+    return [f"{role}{n}" for n in range(1, turns + 1) for role in ("user", "reply")]
+
+
 def recognise(file: File) -> Source | str | None:
-    """The source that a file is, or why it is none; None if it is no kind of file we read.
+    """The source that a file is, or why it is none; None if its suffix is not in CONTAINERS.
 
     Raises:
         SourceError: the corpus's columns but not all of them, or text in no known codec.
@@ -90,27 +119,30 @@ def recognise(file: File) -> Source | str | None:
         return None
     split = split_of(file.name)
     if container == "xlsx":
-        for sheet, _, cells in workbook.read_sheets(file.read(), file.name):
-            edition = _edition([tables.cell_text(cell).strip() for cell in cells[0]], file.name)
+        for sheet in workbook.read_sheets(file.read(), file.name):
+            first = workbook.rows(sheet, file.name, 1)[0]
+            names = [tables.cell_text(cell).strip() for cell in first]
+            edition = _edition(names, file.name)
             if edition is not None:
-                return Source(file, split, edition[0], container, edition[1], sheet=sheet)
+                return Source(file, split, edition, container, tuple(names), sheet=sheet)
         return "no sheet has the corpus's columns"
     data = file.read(START)
     if container == "json":
         start = data.removeprefix(b"\xef\xbb\xbf").lstrip()
         if not (start.startswith(b"[") and b'"talk"' in start and b'"profile"' in start):
             return "not a list of the corpus's records"
-        return Source(file, split, JSON_EDITION, container, 0)
+        return Source(file, split, JSON, container)
     for line in tables.first_lines(data, file.name):
         for delimiter in DELIMITERS[container]:
-            edition = _edition(tables.cells(line, delimiter), file.name)
+            names = tables.cells(line, delimiter)
+            edition = _edition(names, file.name)
             if edition is not None:
-                return Source(file, split, edition[0], container, edition[1], delimiter)
+                return Source(file, split, edition, container, tuple(names), delimiter)
     return "its first line has not the corpus's columns"
 
 
 def split_of(name: str) -> str | None:
-    """`train` or `test`, from the last folder or file name in the path that says it."""
+    """`train` or `test`, from the last part of the path that says one, else None."""
     for part in reversed(name.split("/")):
         found = {SPLITS[word] for word in _WORD.findall(part.lower()) if word in SPLITS}
         if len(found) == 1:
@@ -119,29 +151,34 @@ def split_of(name: str) -> str | None:
 
 
 def read(source: Source) -> Raw:
-    """The rows of a source, in its own order."""
-    data, where = source.file.read(), source.file.name
-    if source.container == "xlsx":
-        return _read_workbook(source, data)
+    """The rows of a source, in its own order.
+
+    Raises:
+        SourceError: damaged, in no known codec, or larger than any file of the corpus.
+    """
+    where = source.file.name
+    if source.sheet is not None:
+        return _by_columns(source, _sheet_rows(source.sheet, len(source.names), where), "")
+    data = source.file.read()
     if source.container != "json":
         tables.refuse_endless(data, where)
     text, codec = tables.decode(data, where)
     del data
     if source.container == "json":
         return _read_json(text, codec, where)
-    names = tables.cells(re.split(r"[\r\n]", text, maxsplit=1)[0], source.delimiter)
-    rows = tables.read_text(text, source.delimiter, len(names), where)
-    return _by_columns(source, names, rows, codec)
+    rows = tables.read_text(text, source.delimiter, len(source.names), where)
+    return _by_columns(source, rows, codec)
 
 
-def _edition(names: list[str], where: str) -> tuple[str, int] | None:
-    """Edition and number of turns that these columns mean, None if they are not the corpus's."""
+def _edition(names: list[str], where: str) -> Edition | None:
+    """The edition with these columns, None if they are not the corpus's."""
     if f"{USER}1" not in names:
         return None
-    for (reply, turns), edition in EDITIONS.items():
-        wanted = [f"{stem}{n}" for n in range(1, turns + 1) for stem in (USER, reply)]
-        said = [name for name in names if re.fullmatch(rf"({USER}|시스템응답|시스템문장)\d+", name)]
-        if sorted(said) != sorted(wanted):
+    stems = {USER, *(edition.reply_stem for edition in EDITIONS if edition.turns)}
+    turn = re.compile(rf"({'|'.join(stems)})\d+")
+    found = sorted(name for name in names if turn.fullmatch(name))
+    for edition in EDITIONS:
+        if found != sorted(edition.turn_names):
             continue
         missing = [label for label in LABELS.values() if names.count(label) != 1]
         if missing:
@@ -150,46 +187,50 @@ def _edition(names: list[str], where: str) -> tuple[str, int] | None:
                 f"column {missing[0]} is missing or there twice",
                 "the corpus has it once, so put it back or move the file out of SOURCE",
             )
-        return edition, turns
+        return edition
     raise SourceError(
         f"{where}, line 1",
-        f"has {USER}1, but its turns are no known edition's (시스템문장1 to 3, or 시스템응답1 to "
-        "3 or 4, each beside its 사람문장)",
+        f"has {USER}1, but its turns are no known edition's ({_known_turns()}, each beside its "
+        f"{USER})",
         "name the columns as AI Hub does",
     )
 
 
-def _by_columns(source: Source, names: list[str], rows: tables.Rows, codec: str) -> Raw:
-    """The edition's columns under our names."""
-    reply = next(r for (r, n), e in EDITIONS.items() if e == source.edition and n == source.turns)
-    column = dict(zip(names, rows.columns, strict=True))
+def _known_turns() -> str:
+    """The reply columns of all editions, for people: `시스템문장1 to 3, or ...`."""
+    turns: dict[str, list[str]] = {}
+    for edition in sorted(EDITIONS, key=lambda edition: edition.turns):
+        if edition.turns:
+            turns.setdefault(edition.reply_stem, []).append(str(edition.turns))
+    return ", or ".join(f"{stem}1 to {' or '.join(last)}" for stem, last in turns.items())
+
+
+def _by_columns(source: Source, rows: tables.Rows, codec: str) -> Raw:
+    """The rows of a table, its columns under our names."""
+    edition = source.edition
+    column = dict(zip(source.names, rows.columns, strict=True))
     count = len(rows.lines)
     nothing = pa.nulls(count, pa.string())
+    turns = zip(turn_columns(edition.turns), edition.turn_names, strict=True)
     data = {
-        "line": arrays.integers(rows.lines),
-        "row": arrays.integers(np.arange(1, count + 1)),
+        "line": columns.integers(rows.lines),
+        "row": columns.integers(np.arange(1, count + 1)),
         "persona": nothing,
         "talk": nothing,
         **{ours: column[theirs] for ours, theirs in LABELS.items()},
+        **{ours: column[theirs] for ours, theirs in turns},
     }
-    for n in range(1, source.turns + 1):
-        data |= {f"user{n}": column[f"{USER}{n}"], f"reply{n}": column[f"{reply}{n}"]}
-    return Raw(pa.table(data), source.turns, codec, rows.faults)
+    return Raw(pa.table(data), edition.turns, codec, rows.faults)
 
 
-def _read_workbook(source: Source, data: bytes) -> Raw:
-    for sheet, first, cells in workbook.read_sheets(data, source.file.name):
-        if sheet != source.sheet:
-            continue
-        rows = [[tables.cell_text(cell) for cell in row] for row in cells]
-        names = [name.strip() for name in rows.pop(0)]
-        while rows and not any(cell.strip() for cell in rows[-1]):
-            rows.pop()
-        lines = np.arange(first + 1, first + 1 + len(rows))
-        return _by_columns(
-            source, names, tables.Rows(tables.as_columns(rows, len(names)), lines), ""
-        )
-    raise SourceError(source.file.name, "changed while it was read", "build again")
+def _sheet_rows(sheet: CalamineSheet, width: int, where: str) -> tables.Rows:
+    """The rows of a sheet below its first, up to the last one that holds any text."""
+    _, *cells = workbook.rows(sheet, where)
+    rows = [[tables.cell_text(cell) for cell in row] for row in cells]
+    while rows and not any(cell.strip() for cell in rows[-1]):
+        rows.pop()
+    first = workbook.first_line(sheet) + 1
+    return tables.Rows(tables.as_columns(rows, width), np.arange(first, first + len(rows)))
 
 
 def _read_json(text: str, codec: str, where: str) -> Raw:
@@ -206,19 +247,17 @@ def _read_json(text: str, codec: str, where: str) -> Raw:
         turns = max([turns, *(int(name[-1]) for name in values if name[-1].isdigit())])
         records.append(values)
         places.append((line, row))
-    names = ["persona", "talk", *LABELS]
-    names += [f"{role}{n}" for n in range(1, turns + 1) for role in ("user", "reply")]
-    empty = {"persona": None, "talk": None}
+    names = ["persona", "talk", *LABELS, *turn_columns(turns)]
     data = {
-        "line": arrays.integers(np.array([line for line, _ in places], np.int64)),
-        "row": arrays.integers(np.array([row for _, row in places], np.int64)),
-        **{name: arrays.texts(r.get(name, empty.get(name, "")) for r in records) for name in names},
+        "line": columns.integers(np.array([line for line, _ in places], np.int64)),
+        "row": columns.integers(np.array([row for _, row in places], np.int64)),
+        **{name: columns.texts(one.get(name, "") for one in records) for name in names},
     }
     return Raw(pa.table(data), turns, codec, faults)
 
 
 def _facts(record: dict[str, Any]) -> dict[str, str | None]:
-    """Persona, talk id and labels of a record, its codes turned into names."""
+    """The persona, talk id and labels of a record; known codes become names."""
     profile = record.get("profile")
     facts: dict[str, str | None] = {
         "persona": _id(_inside(profile, "persona-id")),
@@ -230,7 +269,7 @@ def _facts(record: dict[str, Any]) -> dict[str, str | None]:
         codes += listed if isinstance(listed, list) else [listed]
     kinds = {"A": "age", "G": "gender", "S": "situation", "D": "disease"}
     for code in codes:
-        if not isinstance(code, str) or not tables.encodable(code):
+        if not isinstance(code, str) or not tables.storable(code):
             continue
         known = taxonomy.names(code.strip())
         if known is not None and len(known) == 2:
@@ -243,11 +282,11 @@ def _facts(record: dict[str, Any]) -> dict[str, str | None]:
 
 
 def _turns(content: Any, faults: list[tuple[str, int]], line: int) -> Iterator[tuple[str, str]]:
-    """Name and text of each turn of a record; what is no text is a fault."""
+    """The column and text of each turn of a record; a value that is no text is a fault."""
     for key, value in content.items() if isinstance(content, dict) else ():
         text = tables.cell_text(value) if not isinstance(value, (dict, list)) else None
         turn = JSON_TURN.fullmatch(key)
-        if turn is not None and text is not None and tables.encodable(text):
+        if turn is not None and text is not None and tables.storable(text):
             yield f"{'user' if turn[1] == 'HS' else 'reply'}{turn[2]}", text
         elif text is None or text.strip():
             faults.append((NOT_TEXT, line))
@@ -260,5 +299,5 @@ def _inside(value: Any, *keys: str) -> Any:
 
 
 def _id(value: Any) -> str | None:
-    usable = isinstance(value, str) and value.strip() and tables.encodable(value)
+    usable = isinstance(value, str) and value.strip() and tables.storable(value)
     return value.strip() if usable else None

@@ -1,11 +1,14 @@
-"""The dataset folder: Parquet, README.md, eval.yaml and report.json, all of it or nothing."""
+"""The dataset folder, written whole or not at all: Parquet, README.md, eval.yaml, report.json.
+
+And what is read from one: its splits, its report, and its dialogues as JSONL.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model_card.publishing.errors import KoSentError
+from model_card.publishing.files import atomic_file
 
 from .chat import SCHEMA
 from .corpus import SPLITS
@@ -27,15 +31,15 @@ REPEATING = [name for name in SCHEMA.names if name not in ("dialogue_id", "messa
 
 
 def data_path(split: str) -> str:
-    """Where a split lies in the folder, in the Hub's naming."""
+    """The path of a split's file in the folder, named as the Hub names such files."""
     return f"{DATA}/{split}-00000-of-00001.parquet"
 
 
 def write_split(table: pa.Table, path: Path) -> None:
-    """A split as Parquet; the same rows give the same bytes.
+    """Write a split as Parquet; the same rows give the same bytes.
 
-    No `huggingface` metadata: readers differ in the feature types they know, and the card's YAML
-    has the types in a form that all of them read.
+    There is no `huggingface` metadata: readers differ in the feature types they know, and the
+    card's YAML has the types in a form that all of them read.
     """
     path.parent.mkdir(exist_ok=True)
     pq.write_table(
@@ -81,8 +85,28 @@ def read_report(folder: Path) -> dict[str, Any]:
     return report
 
 
+def export(dataset: Path, jsonl: Path, *, overwrite: bool = False) -> dict[Path, int]:
+    """Write one JSONL file for each split, `{"messages": [...]}` a line: file -> number of lines.
+
+    Raises:
+        KoSentError: no dataset there, or a file is there already and `overwrite` is not given.
+    """
+    tables = read_splits(dataset)
+    paths = {split: jsonl / f"{split}.jsonl" for split in tables}
+    taken = next((path for path in paths.values() if path.exists()), None)
+    if taken is not None and not overwrite:
+        raise KoSentError(taken, "already there", "name another folder, or add --overwrite")
+    with ExitStack() as together:  # all files or none
+        for split, table in tables.items():
+            file = together.enter_context(atomic_file(paths[split]))
+            for batch in table.select(["messages"]).to_batches(max_chunksize=1000):
+                for row in batch.to_pylist():
+                    file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    return {paths[split]: len(table) for split, table in tables.items()}
+
+
 def write_json(data: dict[str, Any], path: Path) -> None:
-    """JSON as people read it: two spaces, Hangul unescaped, lists of numbers on one line."""
+    """Write JSON for people: two spaces, Hangul unescaped, lists of numbers on one line."""
     path.write_text(dumps(data), encoding="utf-8")
 
 
@@ -92,7 +116,7 @@ def dumps(data: Any) -> str:
 
 
 def write_eval(folder: Path) -> None:
-    """The benchmark's tasks, one for each metric."""
+    """Write eval.yaml, the benchmark's tasks: one for each metric."""
     text = resources.files("dataset_builder").joinpath(EVAL).read_text(encoding="utf-8")
     (folder / EVAL).write_text(text, encoding="utf-8")
 
@@ -111,9 +135,9 @@ def hashes(folder: Path) -> list[dict[str, Any]]:
 
 
 def check_free(out: Path, overwrite: bool) -> None:
-    """Refuse an OUT that holds something, unless it is a dataset of ours and may be replaced.
+    """Raise KoSentError unless `out` is empty, or a dataset of ours that may be replaced.
 
-    What people wrote into its README is kept; other files of theirs would be lost, so none may be.
+    A new build keeps what people wrote into the README; any other file of theirs would be lost.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
@@ -129,9 +153,9 @@ def check_free(out: Path, overwrite: bool) -> None:
 
 @contextmanager
 def replacing(out: Path) -> Iterator[Path]:
-    """A new folder that becomes `out` when the block ends, and is gone if it fails.
+    """A new folder that becomes `out` when the block ends, and is removed if it fails.
 
-    Call `recover` first, and keep others from `out` meanwhile.
+    The caller has called `recover` and holds the lock of `out`.
     """
     new, old = _scratch(out)
     new.mkdir()
@@ -145,9 +169,9 @@ def replacing(out: Path) -> Iterator[Path]:
 
 
 def recover(out: Path) -> None:
-    """Remove what a build that failed or was killed left beside `out`.
+    """Remove what a failed or killed build left beside `out`.
 
-    One that came between its two renames has `out` put back as it was.
+    A build killed between its two renames left no `out`: the old dataset is put back.
     """
     new, old = _scratch(out)
     if old.exists() and new.exists() and not out.exists():
@@ -157,7 +181,7 @@ def recover(out: Path) -> None:
 
 
 def _scratch(out: Path) -> tuple[Path, Path]:
-    """Where the new dataset is written, and where the old one waits until the new is in place."""
+    """The folders beside `out` for the dataset being written and for the one it replaces."""
     return out.parent / f".{out.name}.new", out.parent / f".{out.name}.old"
 
 

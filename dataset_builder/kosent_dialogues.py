@@ -6,9 +6,9 @@ With datasets 2 and 3 (from 4 on the library runs no scripts; use `dataset_build
 """
 
 # ruff: noqa: F401
-# The library copies this file, and of the files beside it those that an import line here names,
-# so the ones that are only needed by the others are named too. No comment may follow on the line:
-# the library would take it for the address of the module.
+# The library copies this file and, of the files beside it, those that an import line here names; so
+# modules that only the others need are named too. No comment may follow on such a line: the library
+# would take it for the address of the module.
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -19,43 +19,45 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from .arrays import texts
-from .chat import SCHEMA, SYSTEM_PROMPT
-from .corpus import SEED, Options, read_corpus
+from .chat import SCHEMA
+from .columns import texts
+from .corpus import read_corpus
 from .editions import CONTAINERS
 from .labels import name_labels
+from .limits import MAX_FILE_BYTES
 from .losses import Findings
+from .options import CorpusOptions
 from .sources import SourceError, content_hash
 from .splits import carve
 from .tables import decode
 from .taxonomy import EMOTIONS
-from .texts import trimmed
 from .workbook import read_sheets
 
 
 @dataclass
 class KosentConfig(datasets.BuilderConfig):
-    """How to read the corpus: `corpus.Options` as keywords of `load_dataset`."""
+    """How to read the corpus: `CorpusOptions` as keywords of `load_dataset`."""
 
-    system_prompt: str = SYSTEM_PROMPT
-    as_is: bool = False
-    validation_fraction: float | None = None
-    seed: int = SEED
-    prefer: str | None = None
+    system_prompt: str = CorpusOptions.system_prompt
+    as_is: bool = CorpusOptions.as_is
+    validation_fraction: float | None = CorpusOptions.validation_fraction
+    seed: int = CorpusOptions.seed
+    prefer: str | None = CorpusOptions.prefer
 
-    def options(self) -> Options:
-        """The same, for `read_corpus`."""
-        return Options(**{field.name: getattr(self, field.name) for field in fields(Options)})
+    def options(self) -> CorpusOptions:
+        """The same values, for `read_corpus`."""
+        names = [field.name for field in fields(CorpusOptions)]
+        return CorpusOptions(**{name: getattr(self, name) for name in names})
 
     def create_config_id(self, config_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> str:
-        """The cache folder's name: what SOURCE holds counts, where it lies does not."""
+        """The name of the cache folder: it follows the content of SOURCE, not its path."""
         settings = {name: value for name, value in config_kwargs.items() if name != "data_dir"}
         settings["content"] = content_hash(_source(self.data_dir), CONTAINERS)
         return super().create_config_id(settings, *args, **kwargs)
 
 
 class KosentDialogues(datasets.ArrowBasedBuilder):
-    """AI Hub's emotional dialogues as chat rows, read from files that lie at `data_dir`."""
+    """AI Hub's emotional dialogues as chat rows, read from the files at `data_dir`."""
 
     BUILDER_CONFIG_CLASS = KosentConfig
     BUILDER_CONFIGS = [  # noqa: RUF012
@@ -76,7 +78,7 @@ class KosentDialogues(datasets.ArrowBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         corpus = read_corpus(_source(self.config.data_dir), self.config.options())
         return [
-            datasets.SplitGenerator(name=split, gen_kwargs={"table": part.rows()})
+            datasets.SplitGenerator(name=split, gen_kwargs={"table": part.to_table()})
             for split, part in corpus.splits.items()
         ]
 

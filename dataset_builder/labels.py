@@ -6,25 +6,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import arrays, editions, taxonomy
-from .losses import Labels
-from .texts import NOTHING, trimmed
+from . import columns, editions, taxonomy
+from .losses import Notes
 
 
-def name_labels(table: pa.Table, file: str, notes: Labels) -> dict[str, pa.Array]:
-    """The label columns under the taxonomy's names; what it does not know is kept and noted."""
-    lines = arrays.numbers(table["line"])
+def name_labels(table: pa.Table, notes: Notes) -> dict[str, pa.Array]:
+    """The label columns under the taxonomy's names; labels unknown to it are kept and noted."""
     found = {
-        kind: _named(kind, trimmed(table[kind].combine_chunks()), lines, file, notes)
+        kind: _named(kind, columns.trimmed(table[kind].combine_chunks()), notes)
         for kind in editions.LABELS
     }
     majors, minors = (
-        pc.fill_null(found[kind], arrays.text("")).dictionary_encode()
+        pc.fill_null(found[kind], columns.text("")).dictionary_encode()
         for kind in ("major", "minor")
     )
     pairs, first, inverse, counts = np.unique(
-        arrays.numbers(majors.indices) * np.int64(len(minors.dictionary))
-        + arrays.numbers(minors.indices),
+        columns.numbers(majors.indices) * np.int64(len(minors.dictionary))
+        + columns.numbers(minors.indices),
         return_index=True,
         return_inverse=True,
         return_counts=True,
@@ -36,32 +34,30 @@ def name_labels(table: pa.Table, file: str, notes: Labels) -> dict[str, pa.Array
         codes.append(taxonomy.emotion_code(major, minor))
         known = major in taxonomy.ENGLISH and taxonomy.canonical("minor", minor) == minor
         if codes[-1] is None and known:
-            both = f"{major} / {minor}"
-            notes.add_unknown("emotion", both, int(times), file, int(lines[row]))
+            notes.unknown("emotion", f"{major} / {minor}", int(times), row)
     return {
-        "emotion_code": arrays.texts(codes).take(arrays.integers(inverse.astype(np.int64))),
+        "emotion_code": columns.texts(codes).take(columns.integers(inverse.astype(np.int64))),
         "emotion_major": found["major"],
         "emotion_minor": found["minor"],
         **{kind: found[kind] for kind in ("situation", "disease", "age", "gender")},
     }
 
 
-def _named(kind: str, column: pa.Array, lines: np.ndarray, file: str, notes: Labels) -> pa.Array:
-    """A label column with each label under its one name, a blank one null."""
+def _named(kind: str, column: pa.Array, notes: Notes) -> pa.Array:
+    """A label column with each label replaced by its one name, a blank one by null."""
     coded = column.dictionary_encode()
-    indices = arrays.numbers(coded.indices)
+    indices = columns.numbers(coded.indices)
     counts = np.bincount(indices, minlength=len(coded.dictionary))
     names: list[str | None] = []
     for number, label in enumerate(coded.dictionary.to_pylist()):
-        name = taxonomy.canonical(kind, label)
-        if label in NOTHING:
+        name, count = taxonomy.canonical(kind, label), int(counts[number])
+        if label in columns.BLANK_CELLS:
             names.append(None)
-            notes.blank[kind] = notes.blank.get(kind, 0) + int(counts[number])
+            notes.blank(kind, count)
             continue
         names.append(name or label)
         if name is None:
-            first = int(lines[np.argmax(indices == number)])
-            notes.add_unknown(kind, label, int(counts[number]), file, first)
+            notes.unknown(kind, label, count, int(np.argmax(indices == number)))
         elif name != label:
-            notes.add_mapped(kind, label, int(counts[number]))
-    return arrays.texts(names).take(coded.indices)
+            notes.mapped(kind, label, count)
+    return columns.texts(names).take(coded.indices)

@@ -1,4 +1,4 @@
-"""What a build did, kept as it goes: every row or turn that is not in the result, by reason."""
+"""The findings of a build: every row or turn that is not in the result, with reason and line."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 SCHEMA_VERSION = 1
-# A label longer than any real one may be a sentence in the wrong column: its place will do.
-LONGEST_LABEL = 15
+# A longer label may be a sentence in the wrong column, which must not leave the Parquet files.
+MAX_LABEL_LENGTH = 15
 
+# The reason for losing a value, where the other faults of a file lose a whole row.
+NOT_TEXT = "not_text"
 REASONS = {
     "blank": "rows without any turn",
     "no_first_user": "rows without a first user turn",
@@ -21,7 +23,7 @@ REASONS = {
     "user_without_reply": "user turns without a reply",
     "reply_without_user": "replies without a user turn",
     "after_gap": "turns after a gap",
-    "not_text": "values that are no text",
+    NOT_TEXT: "values that are no text",
     "in_test": "training dialogues that are in test too",
     "duplicate": "training dialogues that are there already",
 }
@@ -29,13 +31,13 @@ REASONS = {
 
 @dataclass
 class Tally:
-    """How many, by reason, and the lines they are on, by reason and file."""
+    """Losses of one kind: their number by reason, their lines by reason and file."""
 
     count: dict[str, int] = field(default_factory=dict)
     lines: dict[str, dict[str, list[int]]] = field(default_factory=dict)
 
     def add(self, reason: str, file: str, lines: Iterable[int], count: int | None = None) -> None:
-        """Note `count` of them (default: one a line) on these lines."""
+        """Note `count` losses (default: one a line) on these lines."""
         listed = [int(line) for line in lines]
         if not listed:
             return
@@ -43,11 +45,11 @@ class Tally:
         self.lines.setdefault(reason, {}).setdefault(file, []).extend(listed)
 
     def total(self) -> int:
-        """All of them."""
+        """The number of all losses."""
         return sum(self.count.values())
 
     def first(self) -> str | None:
-        """`FILE, line N: what` of the first noted one."""
+        """`FILE, line N: what` of the loss noted first, None if there is none."""
         for reason, files in self.lines.items():
             for file, lines in files.items():
                 return f"{file}, line {lines[0]}: one of {self.count[reason]} {REASONS[reason]}"
@@ -64,28 +66,16 @@ class Tally:
 
 @dataclass
 class Labels:
-    """Labels that were not the taxonomy's own: mapped ones, blank ones, unknown ones."""
+    """Labels that are not the taxonomy's own names: variants mapped to one, blank, unknown."""
 
     mapped: dict[str, dict[str, int]] = field(default_factory=dict)
     blank: dict[str, int] = field(default_factory=dict)
     unknown: list[dict[str, Any]] = field(default_factory=list)
 
-    def add_mapped(self, kind: str, label: str, count: int) -> None:
-        """Note a variant that was brought to its name."""
-        of_kind = self.mapped.setdefault(kind, {})
-        of_kind[label] = of_kind.get(label, 0) + count
-
-    def add_unknown(self, kind: str, label: str, count: int, file: str, line: int) -> None:
-        """Note a label that is kept though the taxonomy has it not."""
-        shown = label if len(label) <= LONGEST_LABEL else None
-        self.unknown.append(
-            {"kind": kind, "label": shown, "count": count, "file": file, "line": line}
-        )
-
 
 @dataclass
 class Findings:
-    """Everything a build noticed on its way; `utterances` account for every one that was read.
+    """Everything a build notes. `utterances` accounts for each one that was read:
 
     read = in_dropped_rows + trimmed + in_removed_dialogues + kept
     """
@@ -103,6 +93,10 @@ class Findings:
     left: list[dict[str, str]] = field(default_factory=list)
     inputs: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def about(self, file: str, lines: np.ndarray) -> Notes:
+        """Notes about a file whose row i starts at line `lines[i]`."""
+        return Notes(self, file, lines)
 
     def as_json(self) -> dict[str, Any]:
         """The findings as report.json holds them."""
@@ -123,6 +117,54 @@ class Findings:
         }
 
 
-def places(lines: np.ndarray, mask: np.ndarray) -> list[int]:
-    """The lines under a mask, as Python integers."""
-    return [int(line) for line in lines[mask]]
+@dataclass(frozen=True)
+class Notes:
+    """Findings about rows of one file; a mask says which rows."""
+
+    findings: Findings
+    file: str
+    lines: np.ndarray
+
+    def at(self, rows: np.ndarray) -> Notes:
+        """Notes about these rows only, in this order."""
+        return Notes(self.findings, self.file, self.lines[rows])
+
+    def drop(self, reason: str, mask: np.ndarray) -> None:
+        """Note rows that gave no dialogue."""
+        self.findings.dropped.add(reason, self.file, self.lines[mask])
+
+    def trim(self, reason: str, mask: np.ndarray, turns: int) -> None:
+        """Note rows that lost some turns, and how many turns they lost together."""
+        self.findings.trimmed.add(reason, self.file, self.lines[mask], turns)
+
+    def remove(self, reason: str, mask: np.ndarray) -> None:
+        """Note dialogues that are left out of train."""
+        self.findings.removed.add(reason, self.file, self.lines[mask])
+
+    def fault(self, reason: str, line: int) -> None:
+        """Note a row, or for NOT_TEXT a value, that starts at this line and cannot be read."""
+        losses = self.findings.trimmed if reason == NOT_TEXT else self.findings.dropped
+        losses.add(reason, self.file, [line])
+
+    def count(self, **utterances: int) -> None:
+        """Add to the account of utterances."""
+        for name, number in utterances.items():
+            self.findings.utterances[name] += number
+
+    def blank(self, kind: str, count: int) -> None:
+        """Note cells without a label of this kind."""
+        blank = self.findings.labels.blank
+        blank[kind] = blank.get(kind, 0) + count
+
+    def mapped(self, kind: str, label: str, count: int) -> None:
+        """Note a variant that was replaced by the taxonomy's name."""
+        mapped = self.findings.labels.mapped.setdefault(kind, {})
+        mapped[label] = mapped.get(label, 0) + count
+
+    def unknown(self, kind: str, label: str, count: int, first: int) -> None:
+        """Note a label that is kept though the taxonomy does not have it; `first` is its row."""
+        shown = label if len(label) <= MAX_LABEL_LENGTH else None
+        line = int(self.lines[first])
+        self.findings.labels.unknown.append(
+            {"kind": kind, "label": shown, "count": count, "file": self.file, "line": line}
+        )

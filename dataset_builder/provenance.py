@@ -1,4 +1,4 @@
-"""Whose the rows are: AI Hub's, unless the source folder says otherwise."""
+"""The origin and licence of the rows: AI Hub's, unless the source folder states another."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ class Origin:
     pretty_name: str | None
 
 
-def of(source: Path) -> Origin:
-    """What SOURCE/README.md says between its `---` lines, else AI Hub.
+def origin_of(source: Path) -> Origin:
+    """The origin stated in the front matter of SOURCE/README.md, else AI Hub.
 
-    AI Hub's packages hold neither a README nor a LICENSE; a folder with a LICENSE is someone's.
+    A folder with a LICENSE but no such statement has a licence of its own: AI Hub's packages hold
+    neither a README nor a LICENSE.
     """
     readme = source / "README.md"
-    said = (
+    stated = (
         front_matter.read(readme.read_text(encoding="utf-8", errors="replace"))
         if readme.is_file()
         else {}
     )
-    licence, name, corpus = (said.get(key) for key in ("license", "pretty_name", "corpus"))
+    licence, name, corpus = (stated.get(key) for key in ("license", "pretty_name", "corpus"))
     if isinstance(licence, str):
         return Origin(corpus, licence, name)
     if source.is_dir() and any(source.glob("LICENSE*")):

@@ -1,4 +1,4 @@
-"""The files under SOURCE: folders walked, archives opened, Hangul names made legible."""
+"""The files under SOURCE, in folders and archives, with legible Hangul names."""
 
 from __future__ import annotations
 
@@ -14,14 +14,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-# An archive in an archive in an archive; AI Hub's own packages need two levels.
-DEEPEST = 3
-# No file of any edition comes near this; what is larger would only fill the memory.
-LARGEST = 1 << 28
-# Text packs to a tenth, repetitive text to a thirtieth. A small archive may be anything.
-MOST_TIMES, SMALL = 100, 1 << 26
+from .limits import MAX_ARCHIVE_DEPTH, MAX_FILE_BYTES, MAX_UNPACKED_BYTES, MAX_UNPACKED_TIMES
+
 ENCRYPTED, UTF8_NAME = 0x1, 0x800
-# What reading a damaged archive ends in, whichever part of it is damaged.
+# The exceptions of reading a damaged archive, whichever part of it is damaged.
 DAMAGE = (
     zipfile.BadZipFile,
     *(zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
@@ -30,9 +26,9 @@ DAMAGE = (
 
 
 class SourceError(Exception):
-    """What is wrong with the user's files: where, what, and what to do next.
+    """An error in the user's files: where it is, what is wrong, and what to do next.
 
-    A class of its own, as the loading script runs where model_card is not installed.
+    KoSentError's twin, because the loading script runs where model_card is not installed.
     """
 
     def __init__(self, where: object, what: str, remedy: str = "") -> None:
@@ -50,7 +46,7 @@ class File:
     """A file on disk, or a member of an archive there.
 
     `name` is relative to SOURCE, NFC, with "/" between folders and after an archive's own name.
-    An archive stays open as long as one of its members is there to be read.
+    An archive stays open as long as there is a File of one of its members.
     """
 
     name: str
@@ -65,16 +61,16 @@ class File:
 
     @property
     def size(self) -> int:
-        """Bytes of content; for a member of an archive, those it claims and is read up to."""
+        """Bytes of content; a member of an archive is read up to the size that it claims."""
         return self.disk.stat().st_size if self.member is None else self.member.file_size
 
     def refuse_large(self) -> None:
-        """Raise SourceError if the content is larger than `LARGEST`."""
-        if self.size > LARGEST:
+        """Raise SourceError if the content is larger than `MAX_FILE_BYTES`."""
+        if self.size > MAX_FILE_BYTES:
             raise SourceError(
                 self.name,
                 f"{self.size >> 20:,} MiB, more than any file of the corpus "
-                f"({LARGEST >> 20} at most)",
+                f"({MAX_FILE_BYTES >> 20} at most)",
                 "move it out of SOURCE, or split it",
             )
 
@@ -82,7 +78,7 @@ class File:
         """The content, or the first `most` bytes of it.
 
         Raises:
-            SourceError: larger than `LARGEST`, encrypted, or damaged.
+            SourceError: larger than `MAX_FILE_BYTES`, encrypted, or damaged.
         """
         if most < 0:
             self.refuse_large()
@@ -103,7 +99,7 @@ class File:
 def walk(source: Path, leave_out: Path | None = None) -> list[File]:
     """Every file under `source` (a folder, a file or an archive), sorted by name.
 
-    Hidden files, and the folder `leave_out`, are passed over.
+    Hidden files and the folder `leave_out` are skipped.
 
     Raises:
         SourceError: no such path, or an archive that cannot be opened.
@@ -144,7 +140,7 @@ def sha256(path: Path) -> str:
 
 
 def content_hash(source: Path, suffixes: Collection[str]) -> str:
-    """Hex digest of the name and bytes of every file under `source` of one of these kinds."""
+    """Hex digest of the names and bytes of all files under `source` with one of these suffixes."""
     digest = hashlib.sha256()
     seen: set[Path] = set()
     for file in walk(source):
@@ -158,11 +154,11 @@ def content_hash(source: Path, suffixes: Collection[str]) -> str:
 
 
 def _open(file: File, depth: int = 0) -> Iterator[File]:
-    """The file itself, or the members of an archive."""
-    if file.suffix != ".zip" or depth == DEEPEST:
+    """The file itself, or the members of the archive that it is."""
+    if file.suffix != ".zip" or depth == MAX_ARCHIVE_DEPTH:
         yield file
         return
-    if file.member is not None and file.size > LARGEST:
+    if file.member is not None and file.size > MAX_FILE_BYTES:
         raise SourceError(file.name, "too large inside another archive", "unpack that one first")
     try:
         archive = zipfile.ZipFile(io.BytesIO(file.read()) if file.archive else file.disk)
@@ -182,7 +178,7 @@ def _open(file: File, depth: int = 0) -> Iterator[File]:
 def refuse_bomb(archive: zipfile.ZipFile, size: int, where: str) -> None:
     """Raise SourceError if an archive of `size` bytes unpacks to far more than text does."""
     unpacked = sum(info.file_size for info in archive.infolist())
-    if unpacked > max(SMALL, MOST_TIMES * size):
+    if unpacked > max(MAX_UNPACKED_BYTES, MAX_UNPACKED_TIMES * size):
         raise SourceError(
             where,
             f"unpacks to {unpacked >> 20:,} MiB, {unpacked // max(size, 1):,} times its "
@@ -192,7 +188,7 @@ def refuse_bomb(archive: zipfile.ZipFile, size: int, where: str) -> None:
 
 
 def _member_name(info: zipfile.ZipInfo) -> str:
-    """The member's name; without the UTF-8 flag, `zipfile` has read its bytes as cp437."""
+    """The member's name; without the UTF-8 flag, `zipfile` has decoded its bytes as cp437."""
     if info.flag_bits & UTF8_NAME:
         return unicodedata.normalize("NFC", info.filename)
     return legible(info.filename.encode("cp437", "backslashreplace"))

@@ -1,7 +1,7 @@
-"""Dialogues kept apart: what is removed from train, what becomes validation, what still overlaps.
+"""Train, validation and test without shared dialogues, and the overlap that is left.
 
-First utterances, and dialogues of train and test, are the same if they differ in spaces and letter
-case only (`loose`). Few dialogues share the first utterance, so only those are looked at whole.
+Two first utterances, or a dialogue of train and one of test, count as the same if their match keys
+are equal. Few dialogues share the first utterance, so only those are compared as a whole.
 """
 
 from __future__ import annotations
@@ -10,31 +10,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import arrays
+from . import columns
 from .chat import ROLES, Dialogues
-from .losses import Findings, places
-from .texts import loose
+from .losses import Notes
 
 
-def remove_leaks(
-    train: Dialogues, test: Dialogues | None, file: str, findings: Findings
-) -> Dialogues:
-    """Train without the dialogues that are in test, and without its own exact duplicates."""
-    lines = arrays.numbers(train.table["line"])
+def remove_leaks(train: Dialogues, test: Dialogues | None, notes: Notes) -> Dialogues:
+    """Train without the dialogues of test and without its own exact duplicates."""
     leaked = np.zeros(len(train), bool) if test is None else _in_other(train, test)
     duplicate = _duplicates(train)
-    findings.removed.add("in_test", file, places(lines, leaked))
-    findings.removed.add("duplicate", file, places(lines, duplicate & ~leaked))
+    notes.remove("in_test", leaked)
+    notes.remove("duplicate", duplicate & ~leaked)
     gone = leaked | duplicate
-    findings.utterances["in_removed_dialogues"] += 2 * int(train.turns[gone].sum())
+    notes.count(in_removed_dialogues=2 * int(train.turns[gone].sum()))
     return train.pick(~gone)
 
 
 def carve(train: Dialogues, fraction: float, seed: int) -> tuple[Dialogues, Dialogues | None]:
-    """Train and validation: about `fraction` of the dialogues, in whole groups.
+    """Train, and about `fraction` of it as validation, None if no group is small enough.
 
-    The same persona, or the same first utterance, is one group. Groups are taken in a seeded
-    order while they fit; None if none does.
+    Dialogues with the same persona or first utterance are one group and stay together. Groups are
+    drawn in a seeded order, and each that still fits becomes validation.
     """
     wanted = round(fraction * len(train))
     group = groups(train)
@@ -54,7 +50,7 @@ def carve(train: Dialogues, fraction: float, seed: int) -> tuple[Dialogues, Dial
 
 
 def groups(dialogues: Dialogues) -> np.ndarray:
-    """A number for each dialogue, the same for those that a persona or a first utterance ties."""
+    """The group number of each dialogue: a shared persona or first utterance makes a group."""
     first = _codes(dialogues.table["first"])
     persona = dialogues.table["persona"].combine_chunks()
     if persona.null_count == len(persona):
@@ -75,41 +71,43 @@ def groups(dialogues: Dialogues) -> np.ndarray:
 
 
 def overlaps(splits: dict[str, Dialogues]) -> dict[str, dict[str, dict[str, int]]]:
-    """For test and validation: how many of their distinct utterances stand just so in train."""
+    """For validation and test: their distinct utterances, and how many train has exactly so."""
     found: dict[str, dict[str, dict[str, int]]] = {}
     for split in ("validation", "test"):
         if split not in splits:
             continue
         found[split] = {}
         for role in ROLES:
-            turns = [cells.take(arrays.integers(at)) for cells, at in splits[split].columns(role)]
+            turns = [
+                cells.take(columns.integers(rows)) for cells, rows in splits[split].turns_of(role)
+            ]
             own = pa.chunked_array(turns).unique()
             met = np.zeros(len(own), bool)
-            for cells, at in splits["train"].columns(role):
-                place = pc.index_in(cells, value_set=own).take(arrays.integers(at))
-                met[arrays.numbers(place.drop_null())] = True
+            for cells, rows in splits["train"].turns_of(role):
+                found_at = pc.index_in(cells, value_set=own).take(columns.integers(rows))
+                met[columns.numbers(found_at.drop_null())] = True
             found[split][role] = {"distinct": len(own), "in_train": int(met.sum())}
     return found
 
 
 def repeated(dialogues: Dialogues) -> int:
-    """How many dialogues are exact repetitions of an earlier one among them."""
+    """The number of dialogues that repeat an earlier one of them exactly."""
     return int(_duplicates(dialogues).sum())
 
 
 def _in_other(dialogues: Dialogues, other: Dialogues) -> np.ndarray:
-    """Which dialogues stand in `other` too."""
+    """A mask of the dialogues that are in `other` too."""
     first = dialogues.table["first"].combine_chunks()
-    found = arrays.mask(pc.is_in(first, value_set=other.table["first"].unique()))
+    found = columns.mask(pc.is_in(first, value_set=other.table["first"].unique()))
     if found.any():
-        candidates = loose(_joined(dialogues.pick(found)))
-        there = loose(_joined(other)).unique()
-        found[found] = arrays.mask(pc.is_in(candidates, value_set=there))
+        candidates = columns.match_key(_joined(dialogues.pick(found)))
+        there = columns.match_key(_joined(other)).unique()
+        found[found] = columns.mask(pc.is_in(candidates, value_set=there))
     return found
 
 
 def _duplicates(dialogues: Dialogues) -> np.ndarray:
-    """Which dialogues are exact repetitions of an earlier one."""
+    """A mask of the dialogues that repeat an earlier one exactly."""
     first = _codes(dialogues.table["first"])
     found = np.bincount(first)[first] > 1
     if found.any():
@@ -124,11 +122,11 @@ def _joined(dialogues: Dialogues) -> pa.Array:
     """Each dialogue as one text."""
     messages = dialogues.messages()
     contents = pa.ListArray.from_arrays(messages.offsets, messages.values.field("content"))
-    return pc.binary_join(contents, arrays.text("\x1f"))
+    return pc.binary_join(contents, columns.text("\x1f"))
 
 
 def _codes(texts: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """A number for each text, the same for the same text."""
+    """A number for each text; equal texts have equal numbers."""
     if isinstance(texts, pa.ChunkedArray):
         texts = texts.combine_chunks()
-    return arrays.numbers(texts.dictionary_encode().indices)
+    return columns.numbers(texts.dictionary_encode().indices)

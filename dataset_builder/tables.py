@@ -1,6 +1,6 @@
 """Delimited text, workbooks and JSON lists as columns of text, each row with its line.
 
-Nothing here knows what a column means. All text comes out composed (NFC) and otherwise as written.
+This module does not know what a column means. All text comes out composed (NFC), else as written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from . import arrays
+from . import columns
+from .limits import MAX_ROW_LENGTH, MAX_ROWS
 from .sources import SourceError
 
 HANGUL, NOT_ASCII = re.compile("[가-힣]"), re.compile(r"[^\x00-\x7f]")
@@ -26,13 +27,10 @@ UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 SAMPLE = 10_000
 FIRST_LINE = re.compile(rb"[^\r\n]*")
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-# Large blocks are given back to the system after use, and asked for again at some cost.
+# Larger blocks go back to the system after use, and are allocated again at some cost.
 BLOCK_BYTES = 1 << 22
 TOO_MANY_CELLS = "too_many_cells"
-# The largest edition has 75,000 rows of a few hundred characters; what goes far beyond is no
-# corpus, and would take many times its size in memory.
-MOST_ROWS, LONGEST_ROW = 500_000, 1 << 20
-# As much of the end of a cut text may be half of something: `\\ud83`, `fals`.
+# The longest token, in characters, that the cut at the end of a window can halve: \ud83d\ude00.
 ESCAPE = 12
 LINE = re.compile(r"[^\r\n]*(?:\r\n|[\r\n])|[^\r\n]+")
 
@@ -41,7 +39,7 @@ LINE = re.compile(r"[^\r\n]*(?:\r\n|[\r\n])|[^\r\n]+")
 class Rows:
     """Columns in the header's order; `lines[i]` is where row i starts in its file, from 1.
 
-    `faults` are rows that could not be taken: (reason, line).
+    `faults` are rows that cannot be read: (reason, line).
     """
 
     columns: list[pa.Array] | list[pa.ChunkedArray]
@@ -50,7 +48,7 @@ class Rows:
 
 
 def decode(data: bytes, where: str) -> tuple[str, str]:
-    """The text, composed, and its codec; raises SourceError with the line and byte that fail."""
+    """The text, composed, and its codec; raises SourceError naming the line and byte at fault."""
     if data.startswith(UTF16_MARKS):
         raise SourceError(f"{where}, line 1, byte 0", "UTF-16", "save it as UTF-8 and build again")
     try:
@@ -71,11 +69,11 @@ def decode(data: bytes, where: str) -> tuple[str, str]:
 def refuse_endless(data: bytes, where: str) -> None:
     """Raise SourceError if delimited text has a line, or a number of lines, that no corpus has."""
     lines = max(data.count(b"\n"), data.count(b"\r"))
-    if lines > MOST_ROWS:
+    if lines > MAX_ROWS:
         raise SourceError(where, f"{lines:,} lines", _endless("line"))
     start = 0
-    while start + LONGEST_ROW < len(data):
-        end = start + LONGEST_ROW
+    while start + MAX_ROW_LENGTH < len(data):
+        end = start + MAX_ROW_LENGTH
         line_end = max(data.rfind(b"\n", start, end), data.rfind(b"\r", start, end))
         if line_end < 0:
             line = data.count(b"\n", 0, start) + 1
@@ -89,7 +87,7 @@ def nfc(text: str) -> str:
 
 
 def first_lines(data: bytes, where: str) -> list[str]:
-    """The first line, in each codec it may be in; raises SourceError if it is in none."""
+    """The first line, decoded by each codec that can; raises SourceError if none can."""
     if data.startswith(UTF16_MARKS):
         decode(data, where)
     line = FIRST_LINE.match(data)[0]  # type: ignore[index]
@@ -101,7 +99,7 @@ def first_lines(data: bytes, where: str) -> list[str]:
 
 
 def cells(line: str, delimiter: str) -> list[str]:
-    """The cells of one line, stripped; [] if it is not a row of cells."""
+    """The cells of one line, without blanks around them; [] if its quotes are malformed."""
     try:
         return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
     except csv.Error:
@@ -112,18 +110,18 @@ def read_text(text: str, delimiter: str, width: int, where: str) -> Rows:
     """The rows below the first line of delimited text.
 
     Raises:
-        SourceError: quoting that would make one row swallow others.
+        SourceError: a stray quote that would make one cell of several rows.
     """
     data = text.encode()
     if _plain(data, delimiter):
-        columns = _read_plain(data, delimiter, width)
-        if columns is not None:
-            return Rows(columns, np.arange(2, len(columns[0]) + 2))
+        plain = _read_plain(data, delimiter, width)
+        if plain is not None:
+            return Rows(plain, np.arange(2, len(plain[0]) + 2))
     return _read_quoted(text, delimiter, width, where)
 
 
 def cell_text(value: Any) -> str:
-    """A workbook's or JSON's value as text: 3.0 as `3`, nothing as the empty text."""
+    """A value of a workbook or of JSON as text: 3.0 as `3`, None as the empty text."""
     if isinstance(value, str):
         return nfc(value)
     if value is None:
@@ -148,9 +146,9 @@ def json_records(text: str, where: str) -> Iterator[tuple[int, Any]]:
             if text[position : position + 1] != separator:
                 raise _not_json(text, position, where, "expected a comma or the list's end")
             position = _skip(text, position + 1)
-        # A record is looked for in a window of the text, so that none can be of any size.
-        if not window or position - begin > LONGEST_ROW // 2:
-            window, begin = text[position : position + LONGEST_ROW], position
+        # A record is decoded from a window of the text, which limits its length.
+        if not window or position - begin > MAX_ROW_LENGTH // 2:
+            window, begin = text[position : position + MAX_ROW_LENGTH], position
         try:
             value, end = decoder.raw_decode(window, position - begin)
         except json.JSONDecodeError as error:
@@ -162,7 +160,7 @@ def json_records(text: str, where: str) -> Iterator[tuple[int, Any]]:
             raise _not_json(text, position, where, str(error)) from None
         line += text.count("\n", counted, position)
         counted, row = position, row + 1
-        if row > MOST_ROWS:
+        if row > MAX_ROWS:
             raise _not_json(text, position, where, _endless("record"))
         yield line, value
         end += begin
@@ -172,13 +170,13 @@ def json_records(text: str, where: str) -> Iterator[tuple[int, Any]]:
         raise _not_json(text, rest, where, "something follows the list")
 
 
-def encodable(text: str) -> bool:
-    """Whether the text can be stored: JSON may hold half of a character, or a NUL, escaped."""
+def storable(text: str) -> bool:
+    """Whether the text has no NUL and no half of a surrogate pair, which JSON can escape."""
     return UNSTORABLE.search(text) is None
 
 
 def _decode_cp949(data: bytes, utf8: UnicodeDecodeError, where: str) -> str:
-    """The text if it is cp949; UTF-8 with a damaged byte must not pass for it."""
+    """The text if it is cp949, and not UTF-8 with a damaged byte; else raises SourceError."""
     at, codec = utf8.start, "UTF-8"
     try:
         text = data.decode("cp949")
@@ -217,7 +215,7 @@ def _plain(data: bytes, delimiter: str) -> bool:
 
 
 def _read_plain(data: bytes, delimiter: str, width: int) -> list[pa.ChunkedArray] | None:
-    """Columns of text in which each line is one row of `width` cells, None if some line is not."""
+    """The columns if each line is one row of `width` cells, else None."""
     lines = data.count(b"\n") + (not data.endswith(b"\n")) - 1
     names = [str(i) for i in range(width)]
     if not lines or data.count(b"\r") != data.count(b"\r\n"):
@@ -239,8 +237,8 @@ def _read_plain(data: bytes, delimiter: str, width: int) -> list[pa.ChunkedArray
 
 
 def _read_quoted(text: str, delimiter: str, width: int, where: str) -> Rows:
-    """Like `_read_plain`, row by row: for cells of several lines, and rows of other widths."""
-    # A StringIO would take four bytes a character.
+    """The rows, read one by one: cells may have several lines, and rows other widths."""
+    # No StringIO: it takes four bytes a character.
     lines_of_text = (line[0] for line in LINE.finditer(text))
     reader = csv.reader(lines_of_text, delimiter=delimiter, strict=True)
     rows: list[list[str]] = []
@@ -262,7 +260,7 @@ def _read_quoted(text: str, delimiter: str, width: int, where: str) -> Rows:
             rows.append(cells + [""] * (width - len(cells)))
             lines.append(line)
     except csv.Error as error:
-        # Before a row is whole, `start` is still where it began.
+        # While a row is being read, `start` is still its first line.
         at = start if reader.line_num >= start else line
         raise SourceError(
             f"{where}, line {at}",
@@ -275,11 +273,11 @@ def _read_quoted(text: str, delimiter: str, width: int, where: str) -> Rows:
 def as_columns(rows: Iterable[list[str]], width: int) -> list[pa.Array]:
     """Columns from rows of `width` cells."""
     rows = list(rows)
-    return [arrays.texts(row[i] for row in rows) for i in range(width)]
+    return [columns.texts(row[i] for row in rows) for i in range(width)]
 
 
 def _swallowed(cells: list[str], delimiter: str, width: int) -> bool:
-    """Whether a row of several lines is really several rows behind a stray quote."""
+    """Whether a row of several lines is in fact several rows after a stray quote."""
     return len(cells) != width or any(cell.count(delimiter) >= width - 1 for cell in cells)
 
 
@@ -291,9 +289,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _endless(what: str) -> str:
-    """Why a file with that many rows, or such a long one, is not read on."""
+    """The refusal of a file with more rows than any corpus, or with a longer one."""
     return (
-        f"a {what} of the corpus has a few hundred characters and a file at most {MOST_ROWS:,} "
+        f"a {what} of the corpus has a few hundred characters and a file at most {MAX_ROWS:,} "
         "of them, so this is no corpus; move it out of SOURCE"
     )
 

@@ -28,7 +28,7 @@ _MINORS = {
     "E6": "감사하는|신뢰하는|편안한|만족스러운|흥분|느긋|안도|신이 난|자신하는",
 }
 
-# Code -> (major, minor). Two minor names stand under two majors each, so the pair is the key.
+# Code -> (major, minor). Two minor names belong to two majors each, so the pair is the key.
 EMOTIONS: dict[str, tuple[str, str]] = {
     f"{prefix}{number}": (major, minor)
     for prefix, major in MAJORS.items()
@@ -54,7 +54,7 @@ DISEASES = {"D01": "만성질환 유", "D02": "만성질환 무"}
 AGES = {"A01": "청소년", "A02": "청년", "A03": "중년", "A04": "노년"}
 GENDERS = {"G01": "남성", "G02": "여성"}
 
-# Spellings seen in the editions; those that differ in spaces only need no line here.
+# Spellings of some editions; those that differ in spaces only need no line here.
 VARIANTS = {
     "minor": {"실망함": "실망한", "사랑하는": "신뢰하는"},
     "disease": {"해당없음": "만성질환 무"},
@@ -92,7 +92,7 @@ def emotion_code(major: str, minor: str) -> str | None:
 
 
 def names(code: str) -> tuple[str, ...] | None:
-    """What a code of the JSON edition stands for: a pair for emotions, else one name."""
+    """The names of a code of the JSON edition: major and minor for an emotion, else one name."""
     if code in EMOTIONS:
         return EMOTIONS[code]
     for table in (SITUATIONS, DISEASES, AGES, GENDERS):

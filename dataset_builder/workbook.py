@@ -1,8 +1,8 @@
-"""The cells of a workbook, unless opening it would take far more memory than it has bytes.
+"""The sheets of a workbook, unless reading it would take far more memory than it has bytes.
 
 The reader (calamine) makes a dense table of a sheet, however far apart two cells are, and a copy
-of a shared text for each cell that shows it; and when memory runs out it ends the process. So what
-it would need is counted first, and it is handed what was counted.
+of a shared text for each cell that shows it; and when memory runs out it ends the process. So the
+memory that it would need is counted first, in the very bytes that it then reads.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .sources import DAMAGE, LARGEST, SourceError, refuse_bomb
+from .limits import MAX_CELLS, MAX_FILE_BYTES
+from .sources import DAMAGE, SourceError, refuse_bomb
 
-# A hundred times the largest edition's; a cell takes some thirty bytes even if it is empty.
-MOST_CELLS = 10_000_000
+if TYPE_CHECKING:
+    from python_calamine import CalamineSheet
+
 PARTS = re.compile(r"/?(_rels/|xl/|\[Content_Types\]).*(xml|rels)", re.IGNORECASE)
 SHARED, SHEETS = "sharedstrings.xml", "/worksheets/"
 PLACE = re.compile(rb"""\br\s*=\s*["']([A-Za-z]{1,3})[0-9]""")
@@ -27,8 +30,8 @@ CELL, ITEM = re.compile(rb"<(?:\w+:)?c\b"), re.compile(rb"<(?:\w+:)?si\b")
 VALUE = re.compile(rb"<(?:\w+:)?v\b[^>]*>\s*([0-9]{1,9})")
 
 
-def read_sheets(data: bytes, where: str) -> Iterator[tuple[str, int, list[list[Any]]]]:
-    """Name, number of the first row, and cells of each sheet of a workbook that holds any.
+def read_sheets(data: bytes, where: str) -> Iterator[CalamineSheet]:
+    """Each sheet of a workbook that holds any cells, parsed.
 
     Raises:
         SourceError: not a whole workbook, or one that would fill the memory.
@@ -37,13 +40,30 @@ def read_sheets(data: bytes, where: str) -> Iterator[tuple[str, int, list[list[A
         from python_calamine import CalamineWorkbook
     except ImportError:
         raise SourceError(where, "reading xlsx needs: pip install python-calamine") from None
-    try:
-        book = CalamineWorkbook.from_filelike(_counted(data, where))
+    with _as_source_error(where):
+        book = CalamineWorkbook.from_filelike(_unpacked(data, where))
         for name in book.sheet_names:
             sheet = book.get_sheet_by_name(name)
-            cells = sheet.to_python(skip_empty_area=True)
-            if cells and sheet.start is not None:
-                yield name, sheet.start[0] + 1, cells
+            if sheet.start is not None:
+                yield sheet
+
+
+def rows(sheet: CalamineSheet, where: str, most: int | None = None) -> list[list[Any]]:
+    """The cells of a sheet, from its first row and column that hold any; `most` rows at most."""
+    with _as_source_error(where):
+        return sheet.to_python(skip_empty_area=True, nrows=most)
+
+
+def first_line(sheet: CalamineSheet) -> int:
+    """The number, from 1, of the row that comes first in `rows`."""
+    row, _ = sheet.start or (0, 0)
+    return row + 1
+
+
+@contextmanager
+def _as_source_error(where: str) -> Iterator[None]:
+    try:
+        yield
     except SourceError:
         raise
     except Exception as error:  # calamine's errors share no base class but this one
@@ -52,14 +72,14 @@ def read_sheets(data: bytes, where: str) -> Iterator[tuple[str, int, list[list[A
         ) from None
 
 
-def _counted(data: bytes, where: str) -> io.BytesIO:
-    """The workbook's parts, unpacked, none of which asks for more memory than there should be."""
+def _unpacked(data: bytes, where: str) -> io.BytesIO:
+    """The workbook with its parts unpacked; raises SourceError if one asks for too much memory."""
     plain = io.BytesIO()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as packed, zipfile.ZipFile(plain, "w") as out:
             refuse_bomb(packed, len(data), where)
-            if sum(info.file_size for info in packed.infolist()) > LARGEST:
-                raise SourceError(where, f"more than {LARGEST >> 20} MiB of XML", _NO_CORPUS)
+            if sum(info.file_size for info in packed.infolist()) > MAX_FILE_BYTES:
+                raise SourceError(where, f"more than {MAX_FILE_BYTES >> 20} MiB of XML", _NO_CORPUS)
             parts = {n: packed.read(n) for n in packed.namelist() if PARTS.fullmatch(n)}
             texts = [part for name, part in parts.items() if name.lower().endswith(SHARED)]
             lengths = _lengths(texts[0]) if texts else np.zeros(0, np.int64)
@@ -79,7 +99,7 @@ _NO_CORPUS = "no corpus needs that; move it out of SOURCE, or save its rows as c
 
 
 def _lengths(shared: bytes) -> np.ndarray:
-    """About how many bytes each of the shared texts has."""
+    """The length of each shared text in bytes, markup included."""
     starts = [found.start() for found in ITEM.finditer(shared)]
     return np.diff([*starts, len(shared)])
 
@@ -89,12 +109,12 @@ def _refuse_large(sheet: bytes, lengths: np.ndarray, where: str) -> None:
     columns = max(map(_column, {found[1] for found in PLACE.finditer(sheet)}), default=1)
     cells = sum(1 for _ in CELL.finditer(sheet))
     rows = max((int(found[1]) for found in ROW.finditer(sheet)), default=1)
-    if max(cells, rows * columns) > MOST_CELLS:
+    if max(cells, rows * columns) > MAX_CELLS:
         raise SourceError(where, f"{rows:,} rows of {columns:,} columns", _NO_CORPUS)
     if len(lengths):
         shown = np.array([int(found[1]) for found in VALUE.finditer(sheet)], np.int64)
         total = int(lengths[shown[shown < len(lengths)]].sum())
-        if total > LARGEST:
+        if total > MAX_FILE_BYTES:
             raise SourceError(where, f"shows {total >> 20:,} MiB of text", _NO_CORPUS)
 
 

@@ -48,11 +48,10 @@ for split in ("train", "test"):
 """
 OURS = """
 import sys, time
-from pathlib import Path
 began = time.perf_counter()
-from dataset_builder.build import build
+from dataset_builder import BuildOptions, build
 imported, used = time.perf_counter(), time.process_time()
-build(Path(sys.argv[1]), Path(sys.argv[2]), overwrite=True)
+build(BuildOptions(source=sys.argv[1], out=sys.argv[2], overwrite=True))
 """
 MEASURE = """
 import json, resource

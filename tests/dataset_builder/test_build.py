@@ -12,7 +12,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from dataset_builder import BuildOptions
+from dataset_builder import build as build_from_python
 from dataset_builder.cli import main
+from model_card.publishing.errors import KoSentError
 from tests.dataset_builder.corpora import TEST, TRAIN, records, rows, text, tree
 
 FILES = {
@@ -139,6 +142,37 @@ def test_json_is_the_report(tmp_path: Path, source: Path, capsys) -> None:
     out = tmp_path / "out"
     assert main(["build", str(source), str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((out / "report.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "flags, options",
+    [
+        ([], {}),
+        (
+            ["--seed", "7", "--as-is", "--system-prompt", ""],
+            {"seed": 7, "as_is": True, "system_prompt": ""},
+        ),
+    ],
+)
+def test_from_python(build, source: Path, tmp_path: Path, capsys, flags, options) -> None:
+    built = build(source, *flags)
+    capsys.readouterr()
+    out = tmp_path / "python"
+    told: list[str] = []
+    report = build_from_python(
+        BuildOptions(source=source, out=out, **options), progress=told.append
+    )
+    assert contents(out) == contents(built.out)
+    assert report == built.report
+    assert told == [f"Reading {source}", f"Writing {out}"]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_from_python_an_error_is_raised(tmp_path: Path) -> None:
+    with pytest.raises(KoSentError) as error:
+        build_from_python(BuildOptions(source="nowhere", out=tmp_path / "out"))
+    assert error.value.where == "nowhere"
+    assert error.value.remedy == "give the folder of AI Hub's download"
 
 
 def test_strict(refused, build, source: Path) -> None:
@@ -296,10 +330,10 @@ def test_personas_of_the_json_edition_are_no_column(build, tmp_path: Path) -> No
 PROBE = """
 import sys
 import dataset_builder, dataset_builder.cli
+from dataset_builder import BuildOptions
 assert not {"torch", "datasets", "pyarrow", "pandas"} & set(sys.modules)
-from dataset_builder.build import build
-from pathlib import Path
-build(Path(sys.argv[1]), Path(sys.argv[2]))
+from dataset_builder import build
+build(BuildOptions(source=sys.argv[1], out=sys.argv[2]))
 print(sorted({"torch", "datasets", "pandas", "transformers"} & set(sys.modules)))
 """
 

@@ -319,7 +319,11 @@ def test_utf8_with_a_damaged_byte_does_not_pass_for_cp949(refused, tmp_path: Pat
     "change, message",
     [
         ({"사람문장3": "사람문장9"}, "its turns are no known edition's"),
-        ({"시스템문장3": "시스템응답3"}, "its turns are no known edition's"),
+        (
+            {"시스템문장3": "시스템응답3"},
+            "its turns are no known edition's (시스템문장1 to 3, or 시스템응답1 to 3 or 4, each "
+            "beside its 사람문장); name the columns as AI Hub does",
+        ),
         ({"감정_소분류": "감정"}, "column 감정_소분류 is missing or there twice"),
         ({"성별": "연령"}, "column 연령 is missing or there twice"),
     ],

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dataset_builder import push
 from dataset_builder.cli import main
-from dataset_builder.push import push
 from model_card.publishing.errors import KoSentError
 from tests.dataset_builder.corpora import TEST, TRAIN, records, rows, text, tree
 from tests.support import ROOT
@@ -213,6 +213,14 @@ def test_public_needs_the_rights(hub, run, folder: Path) -> None:
     assert not hub.exists(REPO, "dataset")
     done = run([*command, "--i-hold-redistribution-rights", "--json"], env=hub.env("alice"))
     assert json.loads(done.stdout)["url"].startswith(f"{hub.endpoint}/datasets/{REPO}/commit/")
+    assert not hub.is_private(REPO, "dataset")
+
+
+def test_public_from_python_needs_the_rights_too(hub, folder: Path) -> None:
+    with pytest.raises(KoSentError, match="must not reach unapproved third parties"):
+        put(hub, folder, public=True)
+    assert not hub.exists(REPO, "dataset")
+    put(hub, folder, public=True, i_hold_redistribution_rights=True)
     assert not hub.is_private(REPO, "dataset")
 
 

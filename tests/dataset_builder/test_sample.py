@@ -1,18 +1,18 @@
-"""The embedded sample corpus: what its files hold, and that its parts still give them."""
+"""The sample corpus of the package: what its files hold, and that its parts still give them."""
 
 import csv
 import io
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-from dataset_builder.sample import generate, parts
 from model_card.publishing.errors import KoSentError
+from tests.support import ROOT
+from tests.tools.sample import generate, parts
 
-SAMPLE = Path(generate.__file__).parent
+SAMPLE = generate.FOLDER
 EMOTIONS = {
     "분노": {
         *("툴툴대는", "좌절한", "짜증내는", "방어적인", "악의적인"),
@@ -69,8 +69,8 @@ def sentences(text: str) -> list[str]:
 
 
 def test_the_parts_give_the_committed_bytes():
-    command = [sys.executable, "-m", "dataset_builder.sample.generate", "--check"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-m", "tests.tools.sample.generate", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout) == (
         0,
         "Training/sample_Training.csv: 1200 dialogues, as the parts give them\n"

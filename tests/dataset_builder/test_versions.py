@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
+from dataset_builder import push
 from dataset_builder.cli import main
-from dataset_builder.push import push
 from tests.dataset_builder.corpora import TEST, TRAIN, records, tree
 from tests.support import ROOT
 
@@ -174,6 +175,25 @@ def test_both_doors_give_what_the_command_builds(
     assert found["prompt"] == built(
         source, tmp_path / "prompt", "--system-prompt", "친구처럼 말해요."
     )
+
+
+ALONE = """
+import sys
+from importlib import import_module
+import_module("copied.kosent_dialogues")
+assert not {"dataset_builder", "model_card"} & set(sys.modules)
+"""
+
+
+def test_the_script_names_every_file_that_it_needs(hub, tmp_path: Path) -> None:
+    text = SCRIPT.read_text("utf-8")
+    names = re.findall(r"^from \.(\w+) import [^#\n]*$", text, re.MULTILINE)
+    for name in ("kosent_dialogues", *names):
+        tree(tmp_path / "copied", {f"{name}.py": SCRIPT.with_name(f"{name}.py").read_bytes()})
+    command = [sys.executable, "-P", "-c", ALONE]
+    env = hub.env(None) | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 CACHE = """

@@ -49,7 +49,7 @@ LIGHT = ("dataset_builder.cli", "model_card.cli")
 MODULES = (*SCRIPTS.values(), "kosent_hub.push", "kosent_hub.train")
 # What a server imports besides: for the commands without torch, and for all.
 FOR_LIGHT = (
-    *("dataset_builder.build", "dataset_builder.push", "matplotlib.figure"),
+    *("dataset_builder.builder", "dataset_builder.publish", "matplotlib.figure"),
     *("model_card.check.checks", "model_card.run_folder", "model_card.publish"),
 )
 FOR_ALL = (

@@ -15,6 +15,7 @@ import pytest
 from tests.support import ROOT
 
 BIN = Path(sys.executable).parent
+ROOMS = ("dataset_builder", "kosent_hub", "model_card")
 COMMANDS = ["kosent-data", "kosent-plan", "kosent-eval", "kosent-card", "kosent-demo"]
 
 
@@ -59,8 +60,14 @@ def test_help_answers_without_heavy_imports(command: str):
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
+    # A copy, because pip would leave a `build` here whose files, stale ones too, get into the next.
+    source = folder / "source"
+    for room in ROOMS:
+        shutil.copytree(ROOT / room, source / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("LICENSE", "README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, source)
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, ROOT],
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, source],
         check=True,
     )
     (path,) = folder.glob("*.whl")
@@ -69,10 +76,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_holds_templates_recipes_and_sample(wheel: Path):
     held = set(zipfile.ZipFile(wheel).namelist())
-    for room in ("dataset_builder", "kosent_hub", "model_card"):
+    for room in ROOMS:
         for path in sorted((ROOT / room).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 assert str(path.relative_to(ROOT)) in held
+    sample = "dataset_builder/sample/"
+    assert {name.removeprefix(sample) for name in held if name.startswith(sample)} == {
+        "README.md",
+        "Training/sample_Training.csv",
+        "Validation/sample_Validation.csv",
+    }
 
 
 def test_wheel_alone_builds_its_sample_and_renders_a_saved_run(wheel: Path, tmp_path: Path):

@@ -1,10 +1,9 @@
-"""`kosent-data build`: SOURCE -> a dataset folder."""
+"""`build`: AI Hub's files -> a dataset folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,47 +12,43 @@ from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import exclusive
 
 from . import card, folder, provenance, splits
-from .corpus import Corpus, Options, read_corpus
+from .corpus import Corpus, read_corpus
 from .counts import count
 from .losses import SCHEMA_VERSION
+from .options import BuildOptions, CorpusOptions
 from .sources import SourceError
 
 
 def build(
-    source: Path,
-    out: Path,
-    options: Options | None = None,
-    *,
-    strict: bool = False,
-    overwrite: bool = False,
-    progress: Callable[[str], None] = lambda _: None,
+    options: BuildOptions, *, progress: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """The report of a dataset folder that now stands at `out`.
+    """Build the dataset folder `options.out`; returns its report.json.
 
     Raises:
-        KoSentError: nothing to read, something damaged, `out` taken or being written, no room, or
-            with `strict` anything that had to be dropped or trimmed. Then `out` is as it was.
+        KoSentError: nothing to read, something damaged, `out` taken or being written, a full disk,
+            or with `strict` anything that had to be dropped or trimmed. Then `out` is as it was.
     """
-    options = options or Options()
+    source, out = Path(options.source), Path(options.out)
     with exclusive(out, "kosent-data build"):
         folder.recover(out)
-        folder.check_free(out, overwrite)
+        folder.check_free(out, options.overwrite)
         progress(f"Reading {source}")
         try:
             corpus = read_corpus(source, options, leave_out=out.resolve())
         except SourceError as error:
             raise KoSentError(error.where, error.what, error.remedy) from None
-        if strict:
+        if options.strict:
             _refuse_losses(corpus)
         progress(f"Writing {out}")
         with folder.replacing(out) as new:
-            return _write(corpus, provenance.of(source), options, new, out)
+            return _write(corpus, provenance.origin_of(source), options, new, out)
 
 
 def _write(
-    corpus: Corpus, come_from: provenance.Origin, options: Options, new: Path, out: Path
+    corpus: Corpus, origin: provenance.Origin, options: CorpusOptions, new: Path, out: Path
 ) -> dict[str, Any]:
-    rows = {split: part.rows() for split, part in corpus.splits.items()}
+    """Write the dataset to the folder `new`; `out` is the one that it will replace."""
+    rows = {split: part.to_table() for split, part in corpus.splits.items()}
     with ThreadPoolExecutor() as pool:
         writing = [
             pool.submit(folder.write_split, table, new / folder.data_path(split))
@@ -62,10 +57,10 @@ def _write(
         report: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "kosent_hub": version("kosent-hub"),
-            "corpus": come_from.corpus,
-            "license": come_from.license,
-            "pretty_name": come_from.pretty_name,
-            "options": {**asdict(options), "validation_fraction": options.fraction},
+            "corpus": origin.corpus,
+            "license": origin.license,
+            "pretty_name": origin.pretty_name,
+            "options": options.as_json(),
             **count(rows),
             **corpus.findings.as_json(),
             "repeated": {

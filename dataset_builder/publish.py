@@ -1,4 +1,4 @@
-"""`kosent-data push`: a dataset folder -> a dataset repo, in one commit."""
+"""`push`: a dataset folder -> a dataset repo, in one commit."""
 
 from __future__ import annotations
 
@@ -11,34 +11,43 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from model_card.publishing.commit import Head, Operation, commit
 from model_card.publishing.errors import KoSentError
 
-from . import card, folder, plots
+from . import card, folder
 from .sources import sha256
 
 MESSAGE = "Upload dataset with kosent-data"
 
 
 def push(
-    dataset: Path,
+    dataset: str | Path,
     repo_id: str,
     *,
     public: bool = False,
+    i_hold_redistribution_rights: bool = False,
     create_pr: bool = False,
     api: HfApi | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> str:
-    """URL of the commit, or of the pull request, that holds the dataset.
+    """Push a dataset folder; returns the URL of the commit, or of the pull request.
 
-    The repo is made private, and one that is there must be private, unless `public`. Parts of
-    splits that are not in the folder go; the repo's card keeps what people wrote.
+    A new repo is private, and an existing one must be, unless `public`. Files of splits that the
+    folder does not have are deleted from the repo; its card keeps what people wrote.
 
     Raises:
-        KoSentError: a folder that is not as it was built, or a repo that may not be written.
+        KoSentError: `public` without the rights, a folder that is not as it was built, or a repo
+            that may not be written.
     """
+    if public and not i_hold_redistribution_rights:
+        raise KoSentError(
+            "--public",
+            "AI Hub's data, edited or not, must not reach unapproved third parties",
+            "leave --public out, or add --i-hold-redistribution-rights if you do",
+        )
+    dataset = Path(dataset)
     report = folder.read_report(dataset)
     files = _checked(dataset, report)
     local = dataset / folder.README
     edited = sha256(local) != files.pop(folder.README)
-    plot = plots.emotions(report)
+    plot = card.emotions_plot(report)
 
     def build(head: Head) -> list[Operation]:
         there = head.read(folder.README)
@@ -74,7 +83,7 @@ def push(
 
 
 def _checked(dataset: Path, report: dict[str, Any]) -> dict[str, str]:
-    """File -> SHA-256 as built; raises KoSentError unless the data is still that."""
+    """File -> SHA-256 as built; raises KoSentError if a file was changed, added or removed."""
     files = {one["file"]: one["sha256"] for one in report["outputs"]}
     there = {path.relative_to(dataset).as_posix() for path in dataset.glob(f"{folder.DATA}/*")}
     for file in sorted(there | (files.keys() - {folder.README})):

@@ -1,4 +1,4 @@
-"""The sample corpus from its written parts: `python -m dataset_builder.sample.generate`."""
+"""The sample corpus from its written parts: `python -m tests.tools.sample.generate`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from dataset_builder.sample.parts import Emotion, Story, load_replies, load_stories
 from model_card.publishing.errors import KoSentError, run_command
+from tests.support import ROOT
+from tests.tools.sample.parts import Emotion, Story, load_replies, load_stories
 
-FOLDER = Path(__file__).parent
+FOLDER = ROOT / "dataset_builder" / "sample"
 SEED = 86
 DIALOGUES = {"train": 1200, "test": 240}
 FILES = {"train": "Training/sample_Training.csv", "test": "Validation/sample_Validation.csv"}
@@ -165,7 +166,7 @@ def render(split: str) -> bytes:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the two csv files, or compare them with what the parts give now."""
-    parser = argparse.ArgumentParser(prog="python -m dataset_builder.sample.generate")
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.sample.generate")
     parser.add_argument("--check", action="store_true", help="compare only; write nothing")
     args = parser.parse_args(argv)
     return run_command(parser.prog, lambda: check(FOLDER) if args.check else write(FOLDER))
@@ -187,7 +188,7 @@ def check(folder: Path) -> None:
         path = folder / name
         if not path.exists() or path.read_bytes() != render(split):
             raise KoSentError(
-                name, "not what the parts give", "run `python -m dataset_builder.sample.generate`"
+                name, "not what the parts give", "run `python -m tests.tools.sample.generate`"
             )
         print(f"{name}: {DIALOGUES[split]} dialogues, as the parts give them")
 
