@@ -43,15 +43,6 @@ Every other field of TRL's ScriptArguments, SFTConfig and ModelConfig is a flag 
 --help` lists them. A flag overrides the recipe, the recipe overrides TRL's default.
 What a recipe needs: kosent-plan RECIPE --gpu NAME"""
 
-# Settings that may change when an interrupted run goes on: they do not touch what is learned.
-# Base and dataset are told apart by their revisions and the samples' digest.
-FREE = frozenset({
-    "dataset_name", "disable_tqdm", "eval_on_start", "eval_steps", "eval_strategy", "hub_model_id",
-    "hub_private_repo", "hub_strategy", "hub_token", "inspect", "logging_steps",
-    "model_name_or_path", "model_revision", "output_dir", "push_merged", "push_to_hub",
-    "report_to", "run_name", "save_steps", "save_strategy", "save_total_limit",
-})  # fmt: skip
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status of `python -m kosent_hub.train`."""
@@ -69,6 +60,8 @@ def train(argv: Sequence[str]) -> None:
         return
     _quiet()
     settings = recipe.parse(argv)
+    if settings.token:
+        os.environ["HF_TOKEN"] = settings.token
     looks = settings.extra.inspect  # and writes nothing
     with nullcontext() if looks else distributed.holding(settings.folder, "kosent_hub.train"):
         _train(settings, argv)
@@ -87,6 +80,7 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
     from kosent_hub.models.tokenizer import load_tokenizer
     from kosent_hub.training import preflight, run_folder
     from kosent_hub.training.checkpoints import PushCheckpoints
+    from kosent_hub.training.recipe import MAY_CHANGE_ON_RESUME
     from kosent_hub.training.run_record import record
     from kosent_hub.training.trainer import AssistantTrainer
     from model_card import records
@@ -127,7 +121,10 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
 
     # The run folder: new, or taken up again.
     facts = run_folder.Facts(
-        base, source, encoding.digest(samples["train"]), settings.told(settings.asked - FREE)
+        base,
+        source,
+        encoding.digest(samples["train"]),
+        settings.values(settings.asked - MAY_CHANGE_ON_RESUME),
     )
     with process.main_process_first():
         if process.is_main_process:

@@ -34,7 +34,7 @@ def check_memory(settings: Settings, counts: Counts) -> None:
     from kosent_hub.training import planning
     from kosent_hub.training.memory import DEFAULTS
 
-    values = DEFAULTS | settings.told(DEFAULTS)
+    values = DEFAULTS | settings.values(DEFAULTS)
     try:
         base = planning.load_base(settings.model_id)
         needed = planning.plan(
@@ -110,7 +110,7 @@ def _disk(settings: Settings) -> Iterator[str]:
 
     try:
         base = planning.load_base(settings.model_id)
-        parameters = adapter(base, DEFAULTS | settings.told(DEFAULTS)).parameters
+        parameters = adapter(base, DEFAULTS | settings.values(DEFAULTS)).parameters
     except KoSentError:
         return  # a base of another build
     kept = (settings.training.save_total_limit or 10) + 1
