@@ -17,7 +17,7 @@ from model_card.publishing.errors import HubUnavailable, KoSentError, explain
 
 if TYPE_CHECKING:
     from kosent_hub.models.encoding import Counts
-    from kosent_hub.training.planning import Card
+    from kosent_hub.training.planning import Gpu
     from kosent_hub.training.recipe import Settings
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
@@ -37,17 +37,16 @@ def check_memory(settings: Settings, counts: Counts) -> None:
     values = DEFAULTS | settings.values(DEFAULTS)
     try:
         base = planning.load_base(settings.model_id)
-        needed = planning.plan(
-            base, values, planning.from_counts(counts, ""), _this_device(settings)
-        )
+        data = planning.from_counts(counts, "")
+        needed = planning.plan_job(planning.Job(base, values, data, _this_device(settings)))
     except KoSentError as unknown:
         print(f"memory not checked: {unknown}", file=sys.stderr)
         return
-    if not needed["fits"]:
-        remedies = " or ".join(needed["suggestions"])
+    if not needed.fits:
+        remedies = " or ".join(needed.suggestions)
         raise KoSentError(
             None,
-            f"this needs {needed['peak_gib']:.1f} GiB and there are {needed['available_gib']:.1f}",
+            f"this needs {needed.peak_gib:.1f} GiB and there are {needed.available_gib:.1f}",
             f"add {remedies}",
         )
 
@@ -207,14 +206,14 @@ def _writable(repo_id: str) -> None:
         )
 
 
-def _this_device(settings: Settings) -> Card:
-    """The device this run is on, as a plan knows it."""
+def _this_device(settings: Settings) -> Gpu:
+    """The device of this run as a plan takes it."""
     import torch
 
-    from kosent_hub.training.planning import Card, this_cpu
+    from kosent_hub.training.planning import Gpu, this_cpu
 
     if settings.training.use_cpu:
         return this_cpu()
     memory = torch.cuda.get_device_properties(0).total_memory / GIB
     major, minor = torch.cuda.get_device_capability()
-    return Card(torch.cuda.get_device_name(), round(memory, 1), 1.0, major + minor / 10)
+    return Gpu(torch.cuda.get_device_name(), round(memory, 1), 1.0, major + minor / 10)
