@@ -48,7 +48,7 @@ def evaluate(args: argparse.Namespace, settings: dict[str, Any]) -> None:
     folder = args.output or place.with_name(place.name + records.suffix(settings))
     with distributed.holding(folder, "kosent-eval"):
         before = _results_in(folder)
-        distributed.begin()
+        distributed.join()
         # Other settings may have had the same replies made, as with another embedder.
         others = [] if args.fresh or args.output else place.parent.glob(f"{escape(place.name)}*")
         beside = [other for other in others if other != folder]

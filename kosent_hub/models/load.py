@@ -5,19 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from kosent_hub.models import device, prompts, untrusted
+from kosent_hub.models import device, prompts
 from kosent_hub.models.locate import Located, ModelRef, locate
 from kosent_hub.models.packing import pack
 from kosent_hub.models.untrusted import check_size, explained
 from model_card.publishing.errors import KoSentError
-
-if TYPE_CHECKING:
-    from transformers import BitsAndBytesConfig, PreTrainedModel
 
 # Of the adapter's effect, what rounding the merged weights may undo or add.
 ROUNDING = 0.5
@@ -45,7 +42,14 @@ def load_model(ref: ModelRef) -> Loaded:
     check_size(located.base_id, located.config, each, device.memory())
 
     def load_base() -> PreTrainedModel:
-        return _load_base(located, dtype, ref.trust_remote_code)
+        return load_causal_model(
+            located.base_id,
+            located.base.revision,
+            dtype,
+            config=located.config,
+            trust_remote_code=ref.trust_remote_code,
+            device_map="cuda" if torch.cuda.is_available() else "cpu",
+        )
 
     model = _with_adapter(load_base, located) if located.adapter else load_base()
     method = quantization(model)
@@ -69,16 +73,26 @@ def _is_emulated(model: PreTrainedModel) -> bool:
     )
 
 
-def _load_base(located: Located, dtype: str, trust_remote_code: bool) -> PreTrainedModel:
-    with explained(located.base_id):
+def load_causal_model(
+    model_id: str,
+    revision: str | None,
+    dtype: str,
+    *,
+    trust_remote_code: bool = False,
+    **options: Any,
+) -> PreTrainedModel:
+    """A base or whole model from safetensors; `options` are those of `from_pretrained`.
+
+    Raises KoSentError, one line, for whatever transformers cannot load.
+    """
+    with explained(model_id):
         return AutoModelForCausalLM.from_pretrained(
-            located.base_id,
-            revision=located.base.revision,
-            config=located.config,
+            model_id,
+            revision=revision,
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
-            device_map="cuda" if torch.cuda.is_available() else "cpu",
+            **options,
         )
 
 
@@ -140,31 +154,3 @@ def quantization(model: Any) -> str | None:
         return None
     method = getattr(config, "quant_method", None)
     return str(getattr(method, "value", method))
-
-
-def load_base(
-    model_id: str,
-    revision: str | None,
-    *,
-    dtype: str,
-    attention: str,
-    quantization: BitsAndBytesConfig | None = None,
-) -> PreTrainedModel:
-    """The base model in `dtype`, its linear layers quantised if asked, on this process's device."""
-    import torch
-    from accelerate import PartialState
-    from transformers import AutoModelForCausalLM
-
-    device = PartialState().device
-    with untrusted.explained(model_id):
-        return AutoModelForCausalLM.from_pretrained(
-            model_id,
-            revision=revision,
-            dtype=getattr(torch, dtype),
-            attn_implementation=attention,
-            quantization_config=quantization,
-            use_safetensors=True,
-            trust_remote_code=False,
-            # A quantised model cannot be moved afterwards; DeepSpeed and FSDP place the others.
-            device_map={"": device} if quantization else None,
-        )

@@ -232,6 +232,25 @@ def _take_push(training: SFTConfig, extra: ExtraArguments, checkpoints: bool) ->
     return Push(repo_id, training.hub_private_repo is not False, extra.push_merged, checkpoints)
 
 
+def as_flags(fields: Mapping[str, Any]) -> list[str]:
+    """TRL's fields as flags: `{"lora_r": 16, "bf16": True}` is `--lora_r 16 --bf16 true`."""
+    flags = []
+    for name, value in fields.items():
+        if value is None:
+            raise KoSentError(
+                f"{name}=None", "no flag says that", f"write `{name}: null` into a recipe"
+            )
+        flags.append(f"--{name}")
+        flags += [_as_flag(one) for one in (value if isinstance(value, list | tuple) else [value])]
+    return flags
+
+
+def _as_flag(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value) if isinstance(value, dict) else str(_text(value))
+
+
 def _split_config(argv: Sequence[str]) -> tuple[str, list[str]]:
     """The recipe's name and the other flags."""
     flags = [part for flag in argv for part in _split_equals(flag)]

@@ -30,7 +30,7 @@ from transformers import (
 from trl import SFTTrainer
 
 from kosent_hub.models.encoding import IGNORED
-from kosent_hub.training.run_folder import COMPLETE, complete
+from kosent_hub.training.run_folder import SEAL, seal_checkpoint
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -79,7 +79,7 @@ class AssistantTrainer(SFTTrainer):
 
     def resume(self, checkpoint: Path) -> None:
         """Take up the counts of a complete checkpoint."""
-        counts = json.loads((checkpoint / COMPLETE).read_text())
+        counts = json.loads((checkpoint / SEAL).read_text())
         self._total_train_tokens = counts["tokens"]
         self.learned_tokens = counts["learned_tokens"]
         self.started = time.monotonic() - counts["seconds"]
@@ -137,7 +137,7 @@ class AssistantTrainer(SFTTrainer):
                 "learned_tokens": self.learned_tokens,
                 "seconds": round(self.seconds, 1),
             }
-            complete(folder, counts, limit, self.state.best_model_checkpoint)
+            seal_checkpoint(folder, counts, limit, self.state.best_model_checkpoint)
 
 
 class LengthGrouped(Sampler[int]):
