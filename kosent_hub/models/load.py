@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from kosent_hub.models import device, prompts
 from kosent_hub.models.locate import Located, ModelRef, locate
 from kosent_hub.models.packing import pack
+from kosent_hub.models.tokenizer import render
 from kosent_hub.models.untrusted import check_size, explained
 from model_card.publishing.errors import KoSentError
 
@@ -138,7 +139,7 @@ def _with_adapter(load_base: Callable[[], PreTrainedModel], located: Located) ->
 
 def _probe(located: Located) -> torch.Tensor:
     """Token ids of a prompt such as the model will see, (1, length)."""
-    text = prompts.render(located.tokenizer, prompts.EXAMPLE)
+    text = render(located.tokenizer, prompts.EXAMPLE, reply=True)
     return located.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
 
 

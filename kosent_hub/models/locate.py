@@ -11,8 +11,8 @@ from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import cached_file
 
-from kosent_hub.models import prompts
 from kosent_hub.models.repo import resolve
+from kosent_hub.models.tokenizer import load_tokenizer
 from kosent_hub.models.untrusted import base_of, explained, read_settings
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel, Repo
@@ -98,10 +98,16 @@ def locate(ref: ModelRef) -> Located:
     _refuse_other_kinds(base_id, config)
     own = cached(ref.model_id, "tokenizer_config.json", repo.revision) is not None
     at = (ref.model_id, repo.revision) if own else (base_id, base.revision)
-    with explained(at[0]):
-        tokenizer = prompts.open_tokenizer(
-            *at, ref.chat_template, trust_remote_code=ref.trust_remote_code
+    try:
+        tokenizer = load_tokenizer(
+            *at, chat_template=ref.chat_template, trust_remote_code=ref.trust_remote_code
         )
+    except KoSentError as error:
+        if ref.chat_template is not None:
+            raise
+        raise KoSentError(
+            None, f"{error}, or give it a template with --chat-template FILE"
+        ) from None
     return Located(ref.model_id, repo, base_id, base, settings is not None, config, tokenizer)
 
 

@@ -129,7 +129,7 @@ def _hub(settings: Settings) -> Iterator[str]:
     if model:
         yield from _said(partial(_reachable, model, "model"), model)
     if dataset:
-        yield from _said(partial(_columns, dataset, settings), dataset)
+        yield from _said(partial(_chats, dataset, settings), dataset)
     if push:
         if "llama" in model.lower() and not push.repo_id.split("/")[-1].startswith("Llama"):
             print(
@@ -163,33 +163,19 @@ def _reachable(repo_id: str, repo_type: str) -> None:
         HfApi().auth_check(repo_id, repo_type=repo_type)
 
 
-def _columns(dataset: str, settings: Settings) -> None:
+def _chats(dataset: str, settings: Settings) -> None:
     """Raise KoSentError unless the training split is there and has chat messages."""
-    from datasets import load_dataset, load_dataset_builder
+    from kosent_hub.models.chat_dataset import read_splits
 
     _reachable(dataset, "dataset")
-    config, split = settings.script.dataset_config, settings.script.dataset_train_split
-    try:
-        splits = load_dataset_builder(dataset, config).info.splits or {split: None}
-        # A card may not name the columns; the first row does.
-        found = (
-            load_dataset(dataset, config, split=split, streaming=True) if split in splits else []
-        )
-        columns = list(next(iter(found), {}))
-    except (FileNotFoundError, ValueError) as error:
-        raise KoSentError(dataset, f"not a dataset ({error})", "see kosent-data build") from None
-    if split not in splits:
-        raise KoSentError(
-            dataset,
-            f"no split {split!r} (found {', '.join(splits)})",
-            "name one with --dataset_train_split",
-        )
-    if "messages" not in columns:
-        raise KoSentError(
-            dataset,
-            f"no column `messages` (found {', '.join(columns)})",
-            "build the dataset with kosent-data build",
-        )
+    script = settings.script
+    read_splits(
+        dataset,
+        script.dataset_train_split,
+        "--dataset_train_split",
+        config=script.dataset_config,
+        streaming=True,
+    )
 
 
 def _writable(repo_id: str) -> None:
