@@ -1,4 +1,4 @@
-"""A model on this machine: base, quantised or adapter, from safetensors only."""
+"""Loading a causal language model: base, quantised, or base and adapter; from safetensors only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kosent_hub.models.tokenizer import render
 from kosent_hub.models.untrusted import check_size, explained
 from model_card.publishing.errors import KoSentError
 
-# Of the adapter's effect, what rounding the merged weights may undo or add.
+# Largest change of the logits by rounding the merged weights, as a share of the adapter's effect.
 ROUNDING = 0.5
 
 
@@ -54,14 +54,14 @@ def load_model(ref: ModelRef) -> Loaded:
 
     model = _with_adapter(load_base, located) if located.adapter else load_base()
     method = quantization(model)
-    told = f"{dtype}, {method}" if method else dtype
+    format_name = f"{dtype}, {method}" if method else dtype
     if _is_emulated(model) and 8 * model.num_parameters() < device.free_memory():
-        # The weights stay as they were rounded; PyTorch's stand-in for the missing instructions
+        # The weights keep their rounded values. PyTorch emulates the missing instructions, which
         # takes many times as long as float32.
-        model, told = model.float(), f"{told}, computed in float32"
+        model, format_name = model.float(), f"{format_name}, computed in float32"
     if model.device.type == "cpu" and method is None:
         pack(model)
-    return Loaded(model.eval(), located, told)
+    return Loaded(model.eval(), located, format_name)
 
 
 def _is_emulated(model: PreTrainedModel) -> bool:
@@ -98,9 +98,9 @@ def load_causal_model(
 
 
 def _with_adapter(load_base: Callable[[], PreTrainedModel], located: Located) -> PreTrainedModel:
-    """The base with the adapter in it, shown to change what the model says.
+    """The base with the adapter, merged unless the base is quantised or rounding would undo it.
 
-    Merged, which is faster, unless the base is quantised or rounding would undo the adapter.
+    Raises KoSentError for an adapter that does not change the logits.
     """
     from peft import PeftModel
 
@@ -130,7 +130,8 @@ def _with_adapter(load_base: Callable[[], PreTrainedModel], located: Located) ->
     if (_logits(merged, probe) - active).norm() < ROUNDING * (bare - active).norm():
         return merged
     print(
-        f"{adapter_id}: kept apart from its base, whose number format would round it away",
+        f"{adapter_id}: adapter not merged: in {str(merged.dtype).removeprefix('torch.')}, merging "
+        "would round its weights away",
         file=sys.stderr,
     )
     del adapted, merged
@@ -138,7 +139,7 @@ def _with_adapter(load_base: Callable[[], PreTrainedModel], located: Located) ->
 
 
 def _probe(located: Located) -> torch.Tensor:
-    """Token ids of a prompt such as the model will see, (1, length)."""
+    """Token ids of an example prompt, shape (1, length)."""
     text = render(located.tokenizer, prompts.EXAMPLE, reply=True)
     return located.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
 
@@ -149,7 +150,7 @@ def _logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
 
 
 def quantization(model: Any) -> str | None:
-    """How the model's weights are quantised, None if they are not."""
+    """The quantisation method of the model's weights, None if they are not quantised."""
     config = getattr(model.config, "quantization_config", None)
     if config is None:
         return None

@@ -1,9 +1,8 @@
-"""All that would fail after an hour, found in the first seconds and said at once."""
+"""Checks in the first seconds for what would fail after an hour; all problems in one go."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -14,13 +13,12 @@ from kosent_hub.models.repo import resolve
 from kosent_hub.training.memory import GIB
 from model_card.publishing.commit import writer
 from model_card.publishing.errors import HubUnavailable, KoSentError, explain
+from model_card.publishing.markdown import HUB_ID
 
 if TYPE_CHECKING:
     from kosent_hub.models.encoding import Counts
     from kosent_hub.training.planning import Gpu
     from kosent_hub.training.recipe import Settings
-
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
 
 
 def check(settings: Settings) -> None:
@@ -57,12 +55,12 @@ def refuse(problems: list[str]) -> None:
         for number, problem in enumerate(problems, start=1):
             print(f"{number}. {problem}", file=sys.stderr)
     if problems:
-        several = f"{len(problems)} problems (above), nothing was started; mend them and run again"
+        several = f"{len(problems)} problems (above), nothing was started; fix them and run again"
         raise KoSentError(None, problems[0] if len(problems) == 1 else several)
 
 
 def _asked(settings: Settings) -> Iterator[str]:
-    """What the settings themselves leave out or contradict."""
+    """Problems of the settings: what is missing or not supported."""
     if not settings.dataset_id:
         yield "no dataset: add --dataset_name with a folder that kosent-data built, or a Hub id"
     if not settings.model_id:
@@ -79,7 +77,7 @@ def _asked(settings: Settings) -> Iterator[str]:
 
 
 def _device(settings: Settings) -> Iterator[str]:
-    """What the device cannot do."""
+    """Problems of the device: no GPU, no bfloat16, several GPUs for one process."""
     import torch
 
     args = settings.training
@@ -103,7 +101,7 @@ def _device(settings: Settings) -> Iterator[str]:
 
 
 def _disk(settings: Settings) -> Iterator[str]:
-    """Whether checkpoints and adapter fit on the disk: an adapter and its moments, float32."""
+    """Problems of the disk: no room for the checkpoints (adapter and AdamW's moments, float32)."""
     from kosent_hub.training import planning
     from kosent_hub.training.memory import DEFAULTS, adapter
 
@@ -124,12 +122,12 @@ def _disk(settings: Settings) -> Iterator[str]:
 
 
 def _hub(settings: Settings) -> Iterator[str]:
-    """What the Hub will refuse: the base, the dataset, the push."""
+    """Problems with the Hub: base or dataset cannot be read, the repo cannot be written."""
     model, dataset, push = settings.model_id, settings.dataset_id, settings.push
     if model:
-        yield from _said(partial(_reachable, model, "model"), model)
+        yield from _problem(partial(_reachable, model, "model"), model)
     if dataset:
-        yield from _said(partial(_chats, dataset, settings), dataset)
+        yield from _problem(partial(_chats, dataset, settings), dataset)
     if push:
         if "llama" in model.lower() and not push.repo_id.split("/")[-1].startswith("Llama"):
             print(
@@ -137,15 +135,15 @@ def _hub(settings: Settings) -> Iterator[str]:
                 '"Llama"; --hub_model_id ORG/Llama-... would comply',
                 file=sys.stderr,
             )
-        yield from _said(partial(_writable, push.repo_id), push.repo_id)
+        yield from _problem(partial(_writable, push.repo_id), push.repo_id)
 
 
-def _said(check: Callable[[], None], where: str) -> Iterator[str]:
-    """The line for what `check` raises, if it is something the user can mend."""
+def _problem(check: Callable[[], None], where: str) -> Iterator[str]:
+    """The line for an error of `check` that the user can fix; other errors are raised."""
     try:
         check()
     except HubUnavailable:
-        raise  # the other checks would say the same
+        raise  # the other checks would fail in the same way
     except Exception as error:
         line = explain(error)
         if line is None:
@@ -154,7 +152,7 @@ def _said(check: Callable[[], None], where: str) -> Iterator[str]:
 
 
 def _reachable(repo_id: str, repo_type: str) -> None:
-    """Raise the Hub's own error unless the files can be read: gated, private, missing, offline."""
+    """Raise the Hub's own error for a repo that is gated, private, missing or out of reach."""
     from huggingface_hub import HfApi
     from huggingface_hub.constants import is_offline_mode
 
@@ -179,7 +177,7 @@ def _chats(dataset: str, settings: Settings) -> None:
 
 
 def _writable(repo_id: str) -> None:
-    """Raise KoSentError when the token may not write there, as far as the Hub tells beforehand."""
+    """Raise KoSentError when the token's role does not allow writing to that repo."""
     if not HUB_ID.fullmatch(repo_id):
         raise KoSentError(repo_id, "not a repo name", "write --hub_model_id ORG/NAME")
     user, owner = writer(repo_id), repo_id.split("/")[0]

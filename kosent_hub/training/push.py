@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from model_card.publishing.errors import KoSentError
+from model_card.publishing.markdown import HUB_ID
 
 
 def push(run: Path, repo_id: str, *, private: bool = True, create_pr: bool = False) -> str:
@@ -56,7 +57,7 @@ def _base(run: Path) -> tuple[str, str | None]:
     """The Hub id and commit of the base that a run's adapter is for."""
     config = json.loads((run / "adapter_config.json").read_text(encoding="utf-8"))
     base = str(config.get("base_model_name_or_path"))
-    if base.count("/") != 1 or base.startswith((".", "/")):
+    if not HUB_ID.fullmatch(base):
         raise KoSentError(
             run,
             f"its adapter names the base model {base!r}, a folder of this machine",
