@@ -172,7 +172,7 @@ def _rank(value: Any) -> bool:
 
 
 def _quick(patterns: Any) -> bool:
-    """Whether these regular expressions cannot take exponential time to match a name."""
+    """Whether these are regular expressions that are matched quickly, whatever the name."""
     if not isinstance(patterns, Iterable):
         return False
     return all(
