@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from kosent_hub.models import distributed
 from kosent_hub.models.repo import resolve
 from kosent_hub.training.memory import GIB
 from model_card.publishing.commit import writer
@@ -51,7 +52,7 @@ def check_memory(settings: Settings, counts: Counts) -> None:
 
 def refuse(problems: list[str]) -> None:
     """Raise KoSentError if there is a problem; several are listed on stderr first."""
-    if len(problems) > 1 and os.environ.get("RANK", "0") == "0":
+    if len(problems) > 1 and distributed.rank() == 0:
         for number, problem in enumerate(problems, start=1):
             print(f"{number}. {problem}", file=sys.stderr)
     if problems:
@@ -125,9 +126,9 @@ def _hub(settings: Settings) -> Iterator[str]:
     """Problems with the Hub: base or dataset cannot be read, the repo cannot be written."""
     model, dataset, push = settings.model_id, settings.dataset_id, settings.push
     if model:
-        yield from _problem(partial(_reachable, model, "model"), model)
+        yield from _problem(partial(_check_readable, model, "model"), model)
     if dataset:
-        yield from _problem(partial(_chats, dataset, settings), dataset)
+        yield from _problem(partial(_check_chat_dataset, dataset, settings), dataset)
     if push:
         if "llama" in model.lower() and not push.repo_id.split("/")[-1].startswith("Llama"):
             print(
@@ -135,7 +136,7 @@ def _hub(settings: Settings) -> Iterator[str]:
                 '"Llama"; --hub_model_id ORG/Llama-... would comply',
                 file=sys.stderr,
             )
-        yield from _problem(partial(_writable, push.repo_id), push.repo_id)
+        yield from _problem(partial(_check_writable, push.repo_id), push.repo_id)
 
 
 def _problem(check: Callable[[], None], where: str) -> Iterator[str]:
@@ -151,7 +152,7 @@ def _problem(check: Callable[[], None], where: str) -> Iterator[str]:
         yield line if where in line else f"{where}: {line}"
 
 
-def _reachable(repo_id: str, repo_type: str) -> None:
+def _check_readable(repo_id: str, repo_type: str) -> None:
     """Raise the Hub's own error for a repo that is gated, private, missing or out of reach."""
     from huggingface_hub import HfApi
     from huggingface_hub.constants import is_offline_mode
@@ -161,11 +162,11 @@ def _reachable(repo_id: str, repo_type: str) -> None:
         HfApi().auth_check(repo_id, repo_type=repo_type)
 
 
-def _chats(dataset: str, settings: Settings) -> None:
+def _check_chat_dataset(dataset: str, settings: Settings) -> None:
     """Raise KoSentError unless the training split is there and has chat messages."""
     from kosent_hub.models.chat_dataset import read_splits
 
-    _reachable(dataset, "dataset")
+    _check_readable(dataset, "dataset")
     script = settings.script
     read_splits(
         dataset,
@@ -176,7 +177,7 @@ def _chats(dataset: str, settings: Settings) -> None:
     )
 
 
-def _writable(repo_id: str) -> None:
+def _check_writable(repo_id: str) -> None:
     """Raise KoSentError when the token's role does not allow writing to that repo."""
     if not HUB_ID.fullmatch(repo_id):
         raise KoSentError(repo_id, "not a repo name", "write --hub_model_id ORG/NAME")

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 RECIPES = Path(str(resources.files("kosent_hub") / "recipes"))
 
-# The fate of a setting. One in none of these sets is recorded where the recipe or a flag sets it,
-# and keeps its value for the whole run.
+# The fate of each setting. A setting in none of these three sets is recorded if the recipe or a
+# flag sets it, and must not change when an interrupted run is resumed.
 
 # Written into run.json even at TRL's default: a reader needs them to repeat the run.
 ALWAYS_RECORDED = frozenset({

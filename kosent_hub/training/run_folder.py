@@ -141,7 +141,7 @@ def _step(checkpoint: Path) -> int:
 
 
 def write_records(folder: Path, run: records.Run, log_history: list[dict[str, Any]]) -> None:
-    """Write log history and run record beside the adapter; the record last, so all is there."""
+    """Write log history and run record beside the adapter, the record last: then it is trained."""
     # Trainer's last entry is about the process that ended the run, not about the run.
     curve = [entry for entry in log_history if "train_runtime" not in entry]
     lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in curve]
