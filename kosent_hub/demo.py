@@ -1,7 +1,7 @@
-"""`kosent-demo`: the whole way on the embedded sample corpus and a small model, on a CPU, offline.
+"""`kosent-demo`: all steps on the packaged sample corpus and a small model, on a CPU, offline.
 
-Each step is the command a user would type, run in the output folder. The base model lies there
-in a folder named like its Hub id, so that the very same commands work online without it.
+Each step is the command a user would type, run in the output folder. The base model's folder there
+is named like its Hub id, so that the same commands work online without it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _demo(argv: Sequence[str] | None) -> None:
 
 
 def _output_folder(asked: Path | None) -> Path:
-    """A folder that holds nothing yet."""
+    """The folder `asked`, or the next free name; raises KoSentError unless it is new or empty."""
     if asked is not None:
         if asked.exists() and (not asked.is_dir() or any(asked.iterdir())):
             raise KoSentError(asked, "already holds something", "name a new folder with --output")
@@ -78,7 +78,7 @@ def _output_folder(asked: Path | None) -> Path:
 
 
 def _lay_out(output: Path) -> None:
-    """The sample corpus and the base model, as if downloaded by hand."""
+    """Write the sample corpus and the base model into the output folder."""
     from kosent_hub.demo_model import write_smollm2
 
     output.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def _lay_out(output: Path) -> None:
 
 
 def _run(command: str, folder: Path) -> None:
-    """Run one command as the user would; its own output and errors are shown as they come."""
+    """Run one command in the folder; raises KoSentError with its status if it fails."""
     env = os.environ | {
         # The commands beside this Python, whether or not its environment is activated.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",

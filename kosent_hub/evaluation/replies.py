@@ -137,7 +137,7 @@ class _Part:
         return [
             i
             for i, sample in enumerate(self.samples)
-            if numbers[sample.dialogue_id] % distributed.count() == distributed.rank()
+            if numbers[sample.dialogue_id] % distributed.world_size() == distributed.rank()
         ]
 
 

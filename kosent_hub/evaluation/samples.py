@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from kosent_hub.models.chat_dataset import read_splits
 from kosent_hub.models.repo import resolve
 from kosent_hub.models.tokenizer import Messages
-from model_card.publishing.errors import KoSentError, user_error
+from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedDataset
 
 
@@ -38,9 +37,10 @@ def load_samples(
     counted from 1. Raises KoSentError when the split or the messages are missing.
     """
     repo = resolve(dataset, revision, "dataset")
+    rows = read_splits(dataset, split, "--split", revision=repo.revision)[split]
     samples: list[Sample] = []
     dialogues = 0
-    for number, row in enumerate(_rows(dataset, repo.revision, split)):
+    for number, row in enumerate(rows):
         if limit is not None and len(samples) >= limit:
             break
         dialogues += 1
@@ -52,35 +52,6 @@ def load_samples(
         repo.id, split, dialogues, len(samples), revision=repo.revision, local=repo.local
     )
     return samples, record
-
-
-def system_prompt(samples: Sequence[Sample]) -> str | None:
-    """The system message that all samples begin with, None if they differ or have none."""
-    firsts = [sample.messages[0] for sample in samples]
-    prompts = {first["content"] if first["role"] == "system" else None for first in firsts}
-    return prompts.pop() if len(prompts) == 1 else None
-
-
-def _rows(dataset: str, revision: str | None, split: str) -> Any:
-    """The split's rows, read as they are needed."""
-    from datasets import get_dataset_split_names, load_dataset
-
-    # A folder that reads like `name` must not be taken for a dataset script or Hub id.
-    where = str(Path(dataset).resolve()) if Path(dataset).is_dir() else dataset
-    try:
-        splits = get_dataset_split_names(where, revision=revision)
-        if split not in splits:
-            raise KoSentError(
-                dataset, f"no split {split!r}", f"it has {', '.join(splits)}: name one with --split"
-            )
-        rows = load_dataset(where, split=split, revision=revision)
-    except (FileNotFoundError, ValueError) as error:  # datasets' own, with what is wrong in words
-        raise user_error(error) or KoSentError(dataset, str(error)) from None
-    if "messages" not in rows.column_names:
-        raise KoSentError(
-            dataset, "no column `messages`", "make the dataset with kosent-data build"
-        )
-    return rows
 
 
 def _of_dialogue(row: dict[str, Any], where: str, number: str) -> list[Sample]:

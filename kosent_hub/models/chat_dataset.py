@@ -1,47 +1,82 @@
-"""A dataset of chats: one split with a column of messages, and what is said of it."""
+"""Chat datasets: splits with a column `messages`, and the facts that records keep of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kosent_hub.models import untrusted
-from model_card.publishing.errors import KoSentError
+from kosent_hub.models.tokenizer import Messages
+from model_card.publishing.errors import KoSentError, explain
 
 if TYPE_CHECKING:
     from trl import ScriptArguments
-from kosent_hub.models.tokenizer import Messages
+
+
+def read_splits(
+    dataset: str,
+    split: str,
+    flag: str,
+    *,
+    optional: Iterable[str] = (),
+    config: str | None = None,
+    revision: str | None = None,
+    streaming: bool = False,
+) -> dict[str, Any]:
+    """The rows of `split` and of the `optional` splits that the dataset has, by split.
+
+    `dataset` is a dataset folder or a Hub id; `streaming` reads only the rows that are asked for.
+    Raises KoSentError for what is no dataset, has no column `messages`, or has no `split`; `flag`
+    is the one that names another split.
+    """
+    from datasets import load_dataset
+
+    # A folder that reads like a Hub id must not be taken for one.
+    where = str(Path(dataset).resolve()) if Path(dataset).is_dir() else dataset
+    try:
+        found = load_dataset(where, config, revision=revision, streaming=streaming)
+        if split not in found:
+            raise KoSentError(
+                dataset, f"no split {split!r}", f"it has {', '.join(found)}: name one with {flag}"
+            )
+        rows = {name: found[name] for name in (split, *optional) if name in found}
+        # A card may not name the columns of what is streamed; the first row does.
+        columns = {name: r.column_names or list(next(iter(r), {})) for name, r in rows.items()}
+    except (FileNotFoundError, ValueError) as error:
+        if line := explain(error):
+            raise KoSentError(None, line) from None
+        raise KoSentError(dataset, f"not a dataset ({error})", "see kosent-data build") from None
+    for names in columns.values():
+        if "messages" not in names:
+            raise KoSentError(
+                dataset,
+                f"no column `messages` (found {', '.join(names)})",
+                "build the dataset with kosent-data build",
+            )
+    return rows
 
 
 def load(
     script: ScriptArguments, revision: str | None, validation: bool
 ) -> dict[str, list[Messages]]:
-    """The dialogues to train on and, if wanted and there, those of the validation split.
+    """The dialogues of the training split and, if `validation` and there, of that split.
 
-    Never the test split: who looks at it while training has none left.
+    Never the test split: after a look at it during training, its scores mean nothing.
     """
-    from datasets import load_dataset
-
-    name = str(script.dataset_name)
-    rows = load_dataset(name, script.dataset_config, revision=revision)
-    if script.dataset_train_split not in rows:
-        raise KoSentError(
-            name,
-            f"no split {script.dataset_train_split!r} (found {', '.join(rows)})",
-            "name one with --dataset_train_split",
-        )
-    wanted = {"train": script.dataset_train_split}
+    train = script.dataset_train_split
+    rows = read_splits(
+        str(script.dataset_name),
+        train,
+        "--dataset_train_split",
+        optional=["validation"] if validation else [],
+        config=script.dataset_config,
+        revision=revision,
+    )
+    found = {"train": list(rows[train]["messages"])}
     if validation and "validation" in rows:
-        wanted["validation"] = "validation"
-    for split in wanted.values():
-        if "messages" not in rows[split].column_names:
-            raise KoSentError(
-                name,
-                f"no column `messages` (found {', '.join(rows[split].column_names)})",
-                "build the dataset with kosent-data build",
-            )
-    return {role: list(rows[split]["messages"]) for role, split in wanted.items()}
+        found["validation"] = list(rows["validation"]["messages"])
+    return found
 
 
 def system_prompt(dialogues: Sequence[Messages]) -> str | None:

@@ -1,4 +1,4 @@
-"""What this machine can do: number formats, attention kernels, cores, and what they are called."""
+"""This machine: its fast number format, attention kernel, cores, memory and name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 def compute_dtype(use_cpu: bool) -> str:
     """The 16-bit format this device multiplies fast, else `float32`.
 
-    NVIDIA cards have bfloat16 from capability 8.0; older ones emulate it slowly, though PyTorch
+    NVIDIA GPUs have bfloat16 from capability 8.0; older ones emulate it slowly, though PyTorch
     counts it as supported, and get float16. Of CPUs, those with AVX512-BF16 or AMX do.
     """
     import torch
@@ -27,7 +27,7 @@ def compute_dtype(use_cpu: bool) -> str:
 
 
 def attention() -> str:
-    """`flash_attention_2` where it is installed and the card has it (8.0 and up), else `sdpa`."""
+    """`flash_attention_2` where it is installed and the GPU has it (8.0 and up), else `sdpa`."""
     import torch
     from transformers.utils import is_flash_attn_2_available
 
@@ -47,7 +47,7 @@ def use_all_cores() -> None:
 
 
 def name(use_cpu: bool) -> str:
-    """What the device is called: `NVIDIA A100-SXM4-80GB`, `AMD EPYC (2 cores)`."""
+    """The device's name: `NVIDIA A100-SXM4-80GB`, `AMD EPYC (2 cores)`."""
     import torch
 
     if not use_cpu and torch.cuda.is_available():
@@ -59,23 +59,23 @@ def name(use_cpu: bool) -> str:
 
 
 def free_memory() -> int:
-    """Bytes of this machine's memory that a new program could have."""
+    """Bytes of this machine's memory that are free for a new program."""
     import psutil
 
     return psutil.virtual_memory().available
 
 
 def memory() -> float:
-    """All the memory there is, main and the cards', in bytes."""
+    """Main memory and that of all GPUs together, in bytes."""
     import torch
 
-    cards = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    gpus = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
     main = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return main + sum(torch.cuda.get_device_properties(card).total_memory for card in cards)
+    return main + sum(torch.cuda.get_device_properties(gpu).total_memory for gpu in gpus)
 
 
 def peak_memory_gib(use_cpu: bool) -> float:
-    """The most memory held so far, in GiB: on a card by PyTorch, else by this process."""
+    """Peak memory so far, in GiB: PyTorch's on a GPU, else this process's."""
     import torch
 
     if not use_cpu and torch.cuda.is_available():
@@ -84,10 +84,9 @@ def peak_memory_gib(use_cpu: bool) -> float:
 
 
 def peak_rss() -> int:
-    """The most main memory that this process has held, in bytes.
+    """Peak main memory of this process, in bytes.
 
-    On Linux the kernel is asked for this process's own: getrusage may say what the process that
-    started it held.
+    On Linux from /proc: getrusage may give the peak of the process that started this one.
     """
     status = Path("/proc/self/status")
     found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text() if status.exists() else "", re.M)

@@ -1,4 +1,4 @@
-"""This process among those that `accelerate launch` or `torchrun` started."""
+"""The process group that `accelerate launch` or `torchrun` started, as this process sees it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from model_card.publishing.files import exclusive
 
 
 def rank() -> int:
-    """This process's number, 0 for the one that scores and writes."""
+    """The rank of this process; the process of rank 0 scores and writes."""
     return int(os.environ.get("RANK", "0"))
 
 
-def count() -> int:
-    """How many processes share the work."""
+def world_size() -> int:
+    """The number of processes in the group, 1 without a group."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def holding(folder: Path, command: str) -> AbstractContextManager[None]:
-    """The folder held against other commands, by the first process for all of them."""
+    """A lock on the folder against other commands, taken by rank 0 for the whole group."""
     return exclusive(folder, command) if rank() == 0 else nullcontext()
 
 
-def begin() -> None:
-    """Find the other processes, and this one's GPU; a process alone has nothing to find."""
+def join() -> None:
+    """Join the process group, if there is one."""
     from kosent_hub.models.device import use_all_cores
 
     use_all_cores()
@@ -33,8 +33,8 @@ def begin() -> None:
 
 
 def wait() -> None:
-    """Return once all processes have come here."""
-    if count() > 1:
+    """Return once all processes of the group have called it."""
+    if world_size() > 1:
         import torch
         from accelerate import PartialState
 

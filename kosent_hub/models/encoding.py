@@ -1,8 +1,8 @@
-"""Dialogues -> token ids and labels: learned are the assistant's replies and what ends them.
+"""Dialogues -> token ids and labels: the loss is on the assistant's replies and their end tokens.
 
-The text is always the model's own chat template's. What in it is learned comes from `generation`
-marks (the model's, or those of a variant in chat_templates/ that renders the same text), or, for
-a template nobody marked, from where the replies stand in it.
+The text is always written by the model's own chat template. The learned spans come from
+`generation` marks (the model's, or those of a variant in chat_templates/ that writes the same
+text) or, for a template without marks, from the positions of the replies in the text.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _PROBES: list[Messages] = [
 
 @dataclass(frozen=True)
 class Counts:
-    """What a split comes to: dialogues, tokens, tokens with a loss, and what `max_length` cost."""
+    """Counts of a split: dialogues, tokens, tokens with a loss, and what `max_length` cut off."""
 
     samples: int
     tokens: int
@@ -69,9 +69,10 @@ class Encoder:
     def fit(
         self, dialogues: Iterable[Messages], max_length: int | None
     ) -> tuple[list[Sample], Counts]:
-        """The dialogues' samples, cut to `max_length` tokens after a whole reply, and the counts.
+        """The dialogues' samples, cut after the last reply within `max_length`, and the counts.
 
-        A dialogue whose first reply does not fit is dropped: half a reply teaches to break off.
+        A dialogue whose first reply does not fit is dropped: half a reply would teach the model to
+        break off.
         """
         end_id = self.tokenizer.convert_tokens_to_ids(self.end)
         kept, shortened, dropped, longest = [], 0, 0, 0
@@ -114,7 +115,7 @@ class Encoder:
             yield {"input_ids": ids, "labels": labels}
 
     def render(self, messages: Messages, number: int = 1) -> tuple[str, list[Span]]:
-        """The text of a dialogue and, for each reply, where it and its end of turn stand in it."""
+        """The text of a dialogue, and the span (begin, stop) of each reply with its end of turn."""
         text = render(self.tokenizer, messages)
         if self.marked is None:
             spans = self._look_for_replies(text, messages, number)
@@ -136,7 +137,7 @@ class Encoder:
         return text, spans
 
     def _look_for_replies(self, text: str, messages: Messages, number: int) -> list[Span]:
-        """Where the replies stand: the text around them is what stays when they are replaced."""
+        """The spans of the replies, found by rendering the dialogue with stand-ins for them."""
         replies = [m["content"] for m in messages if m["role"] == "assistant"]
         stand_ins = [_STAND_IN.format(i) for i in range(len(replies))]
         names = iter(stand_ins)
@@ -192,7 +193,7 @@ def _same_text(tokenizer: PreTrainedTokenizerBase, template: str, end: str) -> b
         try:
             text = render(tokenizer, probe)
         except KoSentError:
-            continue  # a template without a system role; the dialogues themselves will tell
+            continue  # a template without a system role; the dialogues may need none
         marked, spans = _marked_text(tokenizer, template, probe)
         if marked != text or not spans:
             return False
@@ -224,7 +225,7 @@ def _marked_text(
 
 
 def show(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> str:
-    """The sample's text with what is learned between `[[` and `]]`."""
+    """The sample's text, its learned spans between `[[` and `]]`."""
     parts: list[tuple[bool, list[int]]] = []
     for token, label in zip(sample["input_ids"], sample["labels"], strict=True):
         learned = label != IGNORED
@@ -236,7 +237,7 @@ def show(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> str:
 
 
 def digest(samples: Iterable[Sample]) -> str:
-    """Hex SHA-256 of the samples' ids and labels: the same data, or not."""
+    """Hex SHA-256 of the samples' ids and labels, for comparing data."""
     seen = hashlib.sha256()
     for sample in samples:
         seen.update(str((sample["input_ids"], sample["labels"])).encode())

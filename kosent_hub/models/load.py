@@ -1,25 +1,23 @@
-"""A model on this machine: base, quantised or adapter, from safetensors only."""
+"""Loading a causal language model: base, quantised, or base and adapter; from safetensors only."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from kosent_hub.models import device, prompts, untrusted
+from kosent_hub.models import device, prompts
 from kosent_hub.models.locate import Located, ModelRef, locate
 from kosent_hub.models.packing import pack
+from kosent_hub.models.tokenizer import render
 from kosent_hub.models.untrusted import check_size, explained
 from model_card.publishing.errors import KoSentError
 
-if TYPE_CHECKING:
-    from transformers import BitsAndBytesConfig, PreTrainedModel
-
-# Of the adapter's effect, what rounding the merged weights may undo or add.
+# Largest change of the logits by rounding the merged weights, as a share of the adapter's effect.
 ROUNDING = 0.5
 
 
@@ -45,18 +43,25 @@ def load_model(ref: ModelRef) -> Loaded:
     check_size(located.base_id, located.config, each, device.memory())
 
     def load_base() -> PreTrainedModel:
-        return _load_base(located, dtype, ref.trust_remote_code)
+        return load_causal_model(
+            located.base_id,
+            located.base.revision,
+            dtype,
+            config=located.config,
+            trust_remote_code=ref.trust_remote_code,
+            device_map="cuda" if torch.cuda.is_available() else "cpu",
+        )
 
     model = _with_adapter(load_base, located) if located.adapter else load_base()
     method = quantization(model)
-    told = f"{dtype}, {method}" if method else dtype
+    format_name = f"{dtype}, {method}" if method else dtype
     if _is_emulated(model) and 8 * model.num_parameters() < device.free_memory():
-        # The weights stay as they were rounded; PyTorch's stand-in for the missing instructions
+        # The weights keep their rounded values. PyTorch emulates the missing instructions, which
         # takes many times as long as float32.
-        model, told = model.float(), f"{told}, computed in float32"
+        model, format_name = model.float(), f"{format_name}, computed in float32"
     if model.device.type == "cpu" and method is None:
         pack(model)
-    return Loaded(model.eval(), located, told)
+    return Loaded(model.eval(), located, format_name)
 
 
 def _is_emulated(model: PreTrainedModel) -> bool:
@@ -69,23 +74,33 @@ def _is_emulated(model: PreTrainedModel) -> bool:
     )
 
 
-def _load_base(located: Located, dtype: str, trust_remote_code: bool) -> PreTrainedModel:
-    with explained(located.base_id):
+def load_causal_model(
+    model_id: str,
+    revision: str | None,
+    dtype: str,
+    *,
+    trust_remote_code: bool = False,
+    **options: Any,
+) -> PreTrainedModel:
+    """A base or whole model from safetensors; `options` are those of `from_pretrained`.
+
+    Raises KoSentError, one line, for whatever transformers cannot load.
+    """
+    with explained(model_id):
         return AutoModelForCausalLM.from_pretrained(
-            located.base_id,
-            revision=located.base.revision,
-            config=located.config,
+            model_id,
+            revision=revision,
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
-            device_map="cuda" if torch.cuda.is_available() else "cpu",
+            **options,
         )
 
 
 def _with_adapter(load_base: Callable[[], PreTrainedModel], located: Located) -> PreTrainedModel:
-    """The base with the adapter in it, shown to change what the model says.
+    """The base with the adapter, merged unless the base is quantised or rounding would undo it.
 
-    Merged, which is faster, unless the base is quantised or rounding would undo the adapter.
+    Raises KoSentError for an adapter that does not change the logits.
     """
     from peft import PeftModel
 
@@ -115,7 +130,8 @@ def _with_adapter(load_base: Callable[[], PreTrainedModel], located: Located) ->
     if (_logits(merged, probe) - active).norm() < ROUNDING * (bare - active).norm():
         return merged
     print(
-        f"{adapter_id}: kept apart from its base, whose number format would round it away",
+        f"{adapter_id}: adapter not merged: in {str(merged.dtype).removeprefix('torch.')}, merging "
+        "would round its weights away",
         file=sys.stderr,
     )
     del adapted, merged
@@ -123,8 +139,8 @@ def _with_adapter(load_base: Callable[[], PreTrainedModel], located: Located) ->
 
 
 def _probe(located: Located) -> torch.Tensor:
-    """Token ids of a prompt such as the model will see, (1, length)."""
-    text = prompts.render(located.tokenizer, prompts.EXAMPLE)
+    """Token ids of an example prompt, shape (1, length)."""
+    text = render(located.tokenizer, prompts.EXAMPLE, reply=True)
     return located.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
 
 
@@ -134,37 +150,9 @@ def _logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
 
 
 def quantization(model: Any) -> str | None:
-    """How the model's weights are quantised, None if they are not."""
+    """The quantisation method of the model's weights, None if they are not quantised."""
     config = getattr(model.config, "quantization_config", None)
     if config is None:
         return None
     method = getattr(config, "quant_method", None)
     return str(getattr(method, "value", method))
-
-
-def load_base(
-    model_id: str,
-    revision: str | None,
-    *,
-    dtype: str,
-    attention: str,
-    quantization: BitsAndBytesConfig | None = None,
-) -> PreTrainedModel:
-    """The base model in `dtype`, its linear layers quantised if asked, on this process's device."""
-    import torch
-    from accelerate import PartialState
-    from transformers import AutoModelForCausalLM
-
-    device = PartialState().device
-    with untrusted.explained(model_id):
-        return AutoModelForCausalLM.from_pretrained(
-            model_id,
-            revision=revision,
-            dtype=getattr(torch, dtype),
-            attn_implementation=attention,
-            quantization_config=quantization,
-            use_safetensors=True,
-            trust_remote_code=False,
-            # A quantised model cannot be moved afterwards; DeepSpeed and FSDP place the others.
-            device_map={"": device} if quantization else None,
-        )

@@ -1,4 +1,4 @@
-"""Where a model's parts lie: base or adapter, its config, its tokenizer; and what is refused."""
+"""The parts of a model, found and checked: adapter and base at their commits, config, tokenizer."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import cached_file
 
-from kosent_hub.models import prompts
 from kosent_hub.models.repo import resolve
+from kosent_hub.models.tokenizer import load_tokenizer
 from kosent_hub.models.untrusted import base_of, explained, read_settings
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel, Repo
@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-# The kinds of files that make a model what it is.
-WEIGHTY = (".safetensors", ".json", ".jinja")
+# The suffixes of the files that decide what a model replies.
+DECIDING = (".safetensors", ".json", ".jinja")
 
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A model by its Hub id or folder, and how to load it: None is the model's or device's own."""
+    """A model by its Hub id or folder, and how to load it.
+
+    None is the default branch, the device's dtype, the model's own chat template.
+    """
 
     model_id: str
     revision: str | None = None
@@ -49,7 +52,7 @@ class Located:
     tokenizer: PreTrainedTokenizerBase
 
     def record(self, dtype: str) -> EvaluatedModel:
-        """What is evaluated, for the results."""
+        """The model as results.json names it."""
         return EvaluatedModel(
             id=self.repo.id,
             revision=self.repo.revision,
@@ -62,10 +65,10 @@ class Located:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells these files apart from others of the same name.
+        """A fingerprint of the model's files, by name: equal for equal replies.
 
-        On the Hub, that is what the files hold: a commit that only writes a card, as the scores'
-        own push does, makes no other model.
+        On the Hub it is the files' hashes: a commit that only changes the card, as a push of scores
+        does, leaves the model the same.
         """
         at = {self.base_id: self.base.revision, self.model_id: self.repo.revision}
         return {name: _stamps(name) or _blobs(name, at[name]) for name in sorted(at)}
@@ -98,10 +101,16 @@ def locate(ref: ModelRef) -> Located:
     _refuse_other_kinds(base_id, config)
     own = cached(ref.model_id, "tokenizer_config.json", repo.revision) is not None
     at = (ref.model_id, repo.revision) if own else (base_id, base.revision)
-    with explained(at[0]):
-        tokenizer = prompts.open_tokenizer(
-            *at, ref.chat_template, trust_remote_code=ref.trust_remote_code
+    try:
+        tokenizer = load_tokenizer(
+            *at, chat_template=ref.chat_template, trust_remote_code=ref.trust_remote_code
         )
+    except KoSentError as error:
+        if ref.chat_template is not None:
+            raise
+        raise KoSentError(
+            None, f"{error}, or give it a template with --chat-template FILE"
+        ) from None
     return Located(ref.model_id, repo, base_id, base, settings is not None, config, tokenizer)
 
 
@@ -124,7 +133,7 @@ def _refuse_other_kinds(model_id: str, config: Any) -> None:
 
 
 def cached(model_id: str, name: str, revision: str | None) -> Path | None:
-    """The file's place on this machine, fetched if need be; None if the repo has none."""
+    """The file's path on this machine, downloaded if need be; None if the repo has none."""
     found = cached_file(
         model_id,
         name,
@@ -139,17 +148,17 @@ def cached(model_id: str, name: str, revision: str | None) -> Path | None:
 def _blobs(model_id: str, revision: str | None) -> dict[str, str] | str | None:
     """The hashes of a loaded model's files by their names, or its commit if the cache has none."""
     config = cached(model_id, ADAPTER_CONFIG, revision) or cached(model_id, "config.json", revision)
-    files = [] if config is None else [p for p in config.parent.iterdir() if p.suffix in WEIGHTY]
-    # The cache names what it holds by its hash and links to it, where the file system has links.
+    files = [] if config is None else [p for p in config.parent.iterdir() if p.suffix in DECIDING]
+    # The cache's files are links to blobs named by their hash, where the file system has links.
     blobs = {path.name: path.readlink().name for path in files if path.is_symlink()}
-    whole = len(blobs) == len(files) and any(name.endswith(".safetensors") for name in blobs)
-    return blobs if whole else revision
+    complete = len(blobs) == len(files) and any(name.endswith(".safetensors") for name in blobs)
+    return blobs if complete else revision
 
 
 def _stamps(model_id: str) -> list[tuple[str, int, int]] | None:
-    """Names, sizes and times of a local folder's files: a retrained model is another one."""
+    """Names, sizes and times of a local folder's files, which a new training changes; else None."""
     folder = Path(model_id)
     if not folder.is_dir():
         return None
-    files = [p for p in folder.iterdir() if p.suffix in WEIGHTY]
+    files = [p for p in folder.iterdir() if p.suffix in DECIDING]
     return sorted((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files)

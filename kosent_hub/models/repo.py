@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kosent_hub.models import untrusted
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.hub_ids import is_hub_id
 from model_card.records import Repo
 
-if TYPE_CHECKING:
-    pass
-
 
 def resolve(repo_id_or_path: str, revision: str | None = None, repo_type: str = "model") -> Repo:
-    """The repo and the commit it stands at now, or the local folder's name and no revision.
+    """The repo and its commit now, or the local folder's name and no revision.
 
     A relative folder that reads like a Hub id (`ORG/NAME`) keeps that id; no absolute path ever
     gets into a record. Raises KoSentError when it is neither a folder nor a possible Hub id, or
-    holds what `strangers.check_files` refuses, and huggingface_hub's errors when the Hub refuses.
+    holds what `untrusted.check_files` refuses, and huggingface_hub's errors when the Hub refuses.
     """
     path = Path(repo_id_or_path)
     if path.is_dir():

@@ -1,7 +1,7 @@
-"""A bound on what a chat template may take while it writes a dialogue.
+"""Limits on the time, memory and output of a chat template.
 
-transformers runs templates in Jinja's sandbox: they reach no file and no Python object. But the
-sandbox lets them run for ever and write without end.
+transformers runs templates in Jinja's sandbox, where they reach no file and no Python object. The
+sandbox does not limit how long they run and how much they write.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from types import FrameType
 
 from model_card.publishing.errors import KoSentError
 
-SECONDS, MEMORY, LONGEST = 10, 1 << 30, 1 << 22
-# With larger numbers, or powers, one step takes for ever, and no signal ends it: `10 ** 10 ** 8`.
-LARGEST_NUMBER, LARGEST_TEMPLATE = 1_000_000, 1 << 20
+MAX_SECONDS, MAX_MEMORY, MAX_TEXT = 10, 1 << 30, 1 << 22
+# With larger numbers, or powers, a single operation may not end, and no signal interrupts it:
+# `10 ** 10 ** 8`.
+MAX_NUMBER, MAX_TEMPLATE = 1_000_000, 1 << 20
 
 
 def check_template(template: str, where: str) -> None:
-    """Raise KoSentError for a template that no dialogue needs: huge, or with huge numbers."""
+    """Raise KoSentError for a template that is huge, has huge numbers or does not parse."""
     from jinja2 import Environment, TemplateSyntaxError
 
-    if len(template) > LARGEST_TEMPLATE:
+    if len(template) > MAX_TEMPLATE:
         raise _refused(where, f"is {len(template):,} characters long")
     try:
         for _, kind, value in Environment().lex(template):
             if kind == "operator" and value == "**":
                 raise _refused(where, "raises numbers to powers")
-            if kind == "integer" and int(value.replace("_", ""), 0) > LARGEST_NUMBER:
+            if kind == "integer" and int(value.replace("_", ""), 0) > MAX_NUMBER:
                 raise _refused(where, f"has the number {value[:20]}")
     except TemplateSyntaxError as error:
         raise _refused(where, f"is no template ({error})") from None
@@ -40,22 +41,21 @@ def check_template(template: str, where: str) -> None:
 
 @contextmanager
 def bounded(where: str) -> Iterator[None]:
-    """Let a template of the model `where` run, for `SECONDS` and within `MEMORY` more bytes.
+    """Limit a rendering, within the block, to MAX_SECONDS and to MAX_MEMORY more bytes.
 
-    Raises KoSentError where it does not end, or fails in another way than a template's own
-    (jinja2.TemplateError). Only a main thread can be interrupted, and only Linux says how much
-    memory there is already; elsewhere a template runs as it likes.
+    Raises KoSentError, naming the model `where`, for a template that exceeds them or fails in any
+    way but by a jinja2.TemplateError. The limits need the main thread (time) and Linux (memory).
     """
     from jinja2 import TemplateError
 
     def too_long(_number: int, _frame: FrameType | None) -> None:
-        raise _refused(where, f"writes for more than {SECONDS} seconds")
+        raise _refused(where, f"writes for more than {MAX_SECONDS} seconds")
 
     interruptible = threading.current_thread() is threading.main_thread()
     before = _limit_memory() if interruptible and sys.platform == "linux" else None
     if interruptible:
         handler = signal.signal(signal.SIGALRM, too_long)
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, MAX_SECONDS)
     try:
         yield
     except (MemoryError, RecursionError) as error:
@@ -75,21 +75,21 @@ def bounded(where: str) -> Iterator[None]:
 
 
 def check_text(text: str, where: str) -> str:
-    """The text; raises KoSentError if there is none, or more than any dialogue has."""
+    """The text; raises KoSentError if it is empty or longer than MAX_TEXT characters."""
     if not text:
         raise _refused(where, "writes nothing")
-    if len(text) > LONGEST:
+    if len(text) > MAX_TEXT:
         raise _refused(where, f"writes {len(text):,} characters for one dialogue")
     return text
 
 
 def _limit_memory() -> tuple[int, int]:
-    """The limit as it was, after one of `MEMORY` above what this process has."""
+    """Limit this process to MAX_MEMORY above its size now; the limit there was before."""
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(os.pread(_sizes(os.getpid()), 64, 0).split()[0])
-    wanted = pages * resource.getpagesize() + MEMORY
+    wanted = pages * resource.getpagesize() + MAX_MEMORY
     # RLIM_INFINITY is -1.
     limits = [limit for limit in (*before, wanted) if limit != resource.RLIM_INFINITY]
     resource.setrlimit(resource.RLIMIT_AS, (min(limits), before[1]))
@@ -98,7 +98,7 @@ def _limit_memory() -> tuple[int, int]:
 
 @cache
 def _sizes(process: int) -> int:
-    """The file in which the kernel tells a process's size, kept open: this is asked often."""
+    """The kernel's file with a process's size, kept open because it is read for every rendering."""
     return os.open(f"/proc/{process}/statm", os.O_RDONLY | os.O_CLOEXEC)
 
 

@@ -1,4 +1,4 @@
-"""What training and evaluation must agree on: which commit, which tokenizer, which template."""
+"""The tokenizer and its chat template, the same for training and evaluation."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ DATE = "26 Jul 2024"
 
 Messages = Sequence[dict[str, Any]]
 
-# Padding tokens that models reserve without declaring them, in the order they are looked for.
+# Padding tokens that models reserve without declaring them, the preferred one first.
 _RESERVED_PADS = ("<|finetune_right_pad_id|>", "<|reserved_special_token_0|>", "<pad>", "[PAD]")
 
 
 def load_tokenizer(
-    model_id: str, revision: str | None = None, *, trust_remote_code: bool = False
+    model_id: str,
+    revision: str | None = None,
+    *,
+    chat_template: str | None = None,
+    trust_remote_code: bool = False,
 ) -> PreTrainedTokenizerBase:
-    """The model's own tokenizer with its chat template untouched and a padding token of its own.
+    """The model's tokenizer; the text `chat_template`, if given, replaces its own template.
 
     The padding token is never the end-of-turn token unless the model has no other: a padded
-    end-of-turn would be hidden from the loss, and the model would never learn to stop.
+    end-of-turn would be hidden from the loss, and the model would never learn to stop. Raises
+    KoSentError without a template, or for one that `template_limits` refuses.
     """
     from transformers import AutoTokenizer
 
@@ -36,14 +41,16 @@ def load_tokenizer(
         tokenizer = AutoTokenizer.from_pretrained(
             model_id, revision=revision, trust_remote_code=trust_remote_code
         )
-    if not tokenizer.chat_template:
-        raise KoSentError(
-            model_id,
-            "its tokenizer has no chat template",
-            "use the Instruct (or chat) version of this model",
-        )
-    template_limits.check_template(template_text(tokenizer), model_id)
-    tokenizer.pad_token = _pad_token(tokenizer)
+        if chat_template is not None:
+            tokenizer.chat_template = chat_template
+        if not tokenizer.chat_template:
+            raise KoSentError(
+                model_id,
+                "its tokenizer has no chat template",
+                "use the Instruct (or chat) version of this model",
+            )
+        template_limits.check_template(template_text(tokenizer), model_id)
+        tokenizer.pad_token = _pad_token(tokenizer)
     return tokenizer
 
 
@@ -68,10 +75,11 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> str | None:
     return max(ends, key=len, default=None)
 
 
-def render(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> str:
-    """The dialogue as the model's own chat template writes it, dates and the like pinned.
+def render(tokenizer: PreTrainedTokenizerBase, messages: Messages, *, reply: bool = False) -> str:
+    """The dialogue's text by the chat template, with the arguments of `render_kwargs`.
 
-    Raises KoSentError when the template refuses it, as some refuse a system message.
+    With `reply`, the text is a prompt: it ends where the assistant's next reply begins. Raises
+    KoSentError when the template refuses the dialogue, as some refuse a system message.
     """
     from jinja2 import TemplateError
 
@@ -79,15 +87,21 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> str:
     try:
         with template_limits.bounded(where):
             text = tokenizer.apply_chat_template(
-                list(messages), tokenize=False, **render_kwargs(tokenizer)
+                list(messages),
+                add_generation_prompt=reply,
+                tokenize=False,
+                **render_kwargs(tokenizer),
             )
         return template_limits.check_text(str(text), where)
     except TemplateError as error:
         roles = ", ".join(str(message.get("role")) for message in messages)
+        remedy = (
+            "give it another with --chat-template FILE"
+            if reply
+            else "use another model, or build the dataset without what it refuses"
+        )
         raise KoSentError(
-            where,
-            f"its chat template refuses turns by {roles} ({error})",
-            "use another model, or build the dataset without what it refuses",
+            where, f"its chat template refuses turns by {roles} ({error})", remedy
         ) from None
 
 
@@ -102,7 +116,7 @@ def template_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def render_kwargs(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """What every rendering passes to the template, so that training and evaluation agree."""
+    """The arguments that every rendering passes to the template, in training and evaluation."""
     template = template_text(tokenizer)
     pinned: dict[str, Any] = {}
     if "date_string" in template:

@@ -1,8 +1,16 @@
-"""What somebody else's model repo may be before a library reads it: sizes, names, settings.
+"""Checks on a model repo before any library parses it: file sizes, paths, adapter settings.
 
-Libraries parse a repo's JSON, follow the names in it and build what its settings say. All of that
-is its author's. So it is looked at first, from the Hub's list of files and from the settings
-themselves, and what no model needs is refused in a line.
+A repo's author writes its JSON, its templates and its weights, and may do so to harm whoever loads
+them. Defended against, each with a refusal in one line:
+
+- code: Python of the repo's own and pickled weights (`explained`, and `use_safetensors` and
+  `trust_remote_code` where load.py and tokenizer.py load), adapter settings that import modules or
+  read files (`base_of`);
+- paths out of the repo, and a base model that is a folder of this machine (`check_files`,
+  `base_of`);
+- files, models and ranks too large for the memory, and patterns that take for ever to match
+  (`check_files`, `check_size`, `base_of`);
+- chat templates that do not end or write without end (template_limits.py).
 """
 
 from __future__ import annotations
@@ -18,19 +26,19 @@ from model_card.publishing.errors import KoSentError
 from model_card.publishing.hub_ids import is_hub_id
 
 MIB = 1 << 20
-# The files that are parsed, by name, and how large any that is in use may be. The largest
-# tokenizers have some 40 MiB, the largest configs one.
+# The files that are parsed, and the largest size of each kind in bytes. The largest tokenizers in
+# use have some 40 MiB, the largest configs one.
 SETTINGS = re.compile(
     r"((adapter_|generation_|tokenizer_|processor_|preprocessor_)?config|chat_template"
     r"|special_tokens_map|added_tokens|modules|.*\.safetensors\.index)\.json|README\.md"
 )
 VOCABULARY = re.compile(r"tokenizer\.(json|model)|vocab\.(json|txt)|merges\.txt")
 TEMPLATE = re.compile(r"(additional_chat_templates/)?[^/]*\.jinja")
-LARGEST = {SETTINGS: 16 * MIB, VOCABULARY: 128 * MIB, TEMPLATE: MIB}
+MAX_SIZES = {SETTINGS: 16 * MIB, VOCABULARY: 128 * MIB, TEMPLATE: MIB}
 
-MOST_LAYERS, HIGHEST_RANK = 1000, 4096
-# What a LoRA adapter's config may set: how large the matrices are and where they go. Whatever else
-# peft knows (covariances from a file, modules to import, layers to copy, ...) stays at its default.
+MAX_LAYERS, MAX_RANK = 1000, 4096
+# What a LoRA adapter's config may set: sizes and places of the matrices. Every other setting of
+# peft (covariances from a file, modules to import, layers to copy, ...) must be at its default.
 ADAPTER_SETTINGS = frozenset({
     "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "ensure_weight_tying",
     "exclude_modules", "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern",
@@ -43,7 +51,7 @@ INITIALISED = (None, True, False, "gaussian", "orthogonal", "olora", "pissa")
 
 @contextmanager
 def explained(model_id: str) -> Iterator[None]:
-    """Raise whatever a library makes of a repo as one line that the user can act on."""
+    """Raise a library's error about a repo as a KoSentError; the Hub's own errors pass."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
@@ -53,19 +61,19 @@ def explained(model_id: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error.__cause__, KoSentError | HfHubHTTPError):
             raise error.__cause__ from None
-        said = " ".join(str(error).split()) or type(error).__name__
-        if "trust_remote_code" in said:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if "trust_remote_code" in reason:
             why = (
                 "needs Python code of its own to load; "
                 "read that code, then allow it with --trust-remote-code"
             )
-        elif "safetensors" in said:
+        elif "safetensors" in reason:
             why = (
                 "has no safetensors weights, and pickled ones can run anything; "
                 "ask its author for safetensors, or convert it"
             )
         else:
-            why = f"cannot be loaded ({said[:300]})"
+            why = f"cannot be loaded ({reason[:300]})"
         raise KoSentError(model_id, why) from error
 
 
@@ -79,7 +87,7 @@ def check_files(repo: str, sizes: Mapping[str, int | None]) -> None:
             raise KoSentError(
                 repo, f"lists the file {path!r}, outside of the repo", "do not use it"
             )
-        for kind, largest in LARGEST.items():
+        for kind, largest in MAX_SIZES.items():
             if kind.fullmatch(path) and size is not None and size > largest:
                 raise KoSentError(
                     f"{repo}/{path}",
@@ -89,7 +97,7 @@ def check_files(repo: str, sizes: Mapping[str, int | None]) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """The same for a model folder on this machine."""
+    """Raise KoSentError as `check_files` does, for a model folder on this machine."""
     files = [path for path in folder.iterdir() if path.is_file()]
     check_files(str(folder), {path.name: path.stat().st_size for path in files})
 
@@ -108,15 +116,15 @@ def read_settings(path: Path, where: str) -> dict[str, Any]:
 def base_of(adapter: str, settings: Mapping[str, Any], *, local: bool) -> tuple[str, str | None]:
     """The base that an adapter's config names, and its revision.
 
-    Raises KoSentError for a config that peft would do more with than put LoRA matrices beside
-    layers, and for one from the Hub (not `local`) that names a folder.
+    Raises KoSentError for settings beyond those of a LoRA adapter, and for a repo on the Hub (not
+    `local`) that names a folder as its base.
     """
     where = f"{adapter}/adapter_config.json"
     base, revision = settings.get("base_model_name_or_path"), settings.get("revision")
     if not isinstance(base, str) or not base:
         raise KoSentError(where, "names no base model", "set base_model_name_or_path")
     if not isinstance(revision, str | None):
-        raise KoSentError(where, f"revision is {revision!r}, no commit", "mend it")
+        raise KoSentError(where, f"revision is {revision!r}, no commit", "fix it")
     if not local and not is_hub_id(base, owner_optional=True):
         raise KoSentError(
             where,
@@ -134,7 +142,7 @@ def base_of(adapter: str, settings: Mapping[str, Any], *, local: bool) -> tuple[
 
 
 def _harmless(name: str, value: Any) -> bool:
-    """Whether peft, given this setting, does no more than it must."""
+    """Whether the setting makes peft do no more than add LoRA matrices."""
     from peft import LoraConfig
 
     if name == "peft_type":
@@ -154,17 +162,17 @@ def _harmless(name: str, value: Any) -> bool:
         return _quick([value] if isinstance(value, str) else value or [])
     if name in ADAPTER_SETTINGS:
         return True
-    # A setting that this peft does not know is one that it passes over.
+    # peft ignores a setting that it does not know.
     defaults = LoraConfig().to_dict()
     return name not in defaults or not value or value == defaults[name]
 
 
 def _rank(value: Any) -> bool:
-    return isinstance(value, int | float) and 0 < value <= HIGHEST_RANK
+    return isinstance(value, int | float) and 0 < value <= MAX_RANK
 
 
 def _quick(patterns: Any) -> bool:
-    """Whether names can be matched with these regular expressions in bearable time."""
+    """Whether these are regular expressions that are matched quickly, whatever the name."""
     if not isinstance(patterns, Iterable):
         return False
     return all(
@@ -178,10 +186,10 @@ def _quick(patterns: Any) -> bool:
 
 
 def check_size(model: str, config: Any, bytes_each: float, memory: float) -> None:
-    """Raise KoSentError for a model that this machine cannot hold, whatever its files have.
+    """Raise KoSentError for a config whose model is larger than this machine's memory.
 
-    Libraries make what the config asks for before they see that the weights are not there.
-    `memory` is in bytes, main and the cards' together.
+    Libraries allocate what the config asks for before they read the weights. `bytes_each` is a
+    weight's size, `memory` that of main memory and GPUs together, in bytes.
     """
     text = config.get_text_config()
     layers, hidden, words = (
@@ -190,9 +198,9 @@ def check_size(model: str, config: Any, bytes_each: float, memory: float) -> Non
     if not all(isinstance(value, int | None) for value in (layers, hidden, words)):
         raise KoSentError(model, "cannot be loaded (its config.json has no sizes)", "do not use it")
     layers, hidden, words = layers or 0, hidden or 0, words or 0
-    # The least that a decoder has: its embeddings, and in a layer more than this.
+    # A lower bound: the embeddings, and one square matrix a layer.
     least = (words * hidden + layers * hidden * hidden) * bytes_each
-    if layers > MOST_LAYERS or least > memory:
+    if layers > MAX_LAYERS or least > memory:
         raise KoSentError(
             model,
             f"a model of {layers:,} layers, at least {least / 2**30:,.0f} GiB, and here "

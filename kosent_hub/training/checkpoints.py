@@ -1,4 +1,4 @@
-"""Checkpoints on a branch of the run's repo while it trains, for trying the model meanwhile."""
+"""Checkpoints pushed during training, to the branch `checkpoints` of the run's repo."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub import CommitOperationAdd
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from kosent_hub.training.run_folder import ADAPTER, TOKENIZER, config_naming
+from kosent_hub.training.run_folder import ADAPTER, TOKENIZER, adapter_config
 from model_card.publishing.commit import commit
 from model_card.publishing.errors import explain
 
@@ -22,10 +22,10 @@ BRANCH = "checkpoints"
 
 
 class PushCheckpoints(TrainerCallback):
-    """Pushes the adapter and tokenizer of each checkpoint beside the training, one at a time.
+    """Pushes adapter and tokenizer of each checkpoint, one at a time, in a thread.
 
-    One that is saved while another is on its way is left out. What goes wrong is said and stops
-    nothing: the run is on the disk, and is pushed at its end.
+    A checkpoint that is saved while another is being pushed is skipped. A failed push prints a
+    line and training goes on: the run is on the disk, and is pushed at its end.
     """
 
     def __init__(self, push: Push, base: str, revision: str | None) -> None:
@@ -36,17 +36,17 @@ class PushCheckpoints(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Send what was just saved; read here, since an old checkpoint may go at any time."""
+        """Push the new checkpoint, read at once: its folder may be removed meanwhile."""
         if not state.is_world_process_zero or (self._sending and not self._sending.done()):
             return
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         names = [name for name in (*ADAPTER, *TOKENIZER) if (folder / name).is_file()]
         files = {name: (folder / name).read_bytes() for name in names}
-        files["adapter_config.json"] = config_naming(folder, self._base, self._revision)
+        files["adapter_config.json"] = adapter_config(folder, self._base, self._revision)
         self._sending = self._thread.submit(self._send, files, state.global_step)
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
-        """Wait for what is on its way."""
+        """Wait for the push that is running."""
         self._thread.shutdown()
 
     def _send(self, files: Mapping[str, bytes], step: int) -> None:

@@ -35,7 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "use_cpu": False,
 }
 
-# TRL's head on a card works on tiles of this many tokens times this much of the vocabulary.
+# TRL's head on a GPU works on tiles of this many tokens times this much of the vocabulary.
 _TILE_TOKENS, _TILE_VOCABULARY = 4096, 32768
 
 
@@ -164,7 +164,7 @@ def peak(
 
     moments = 2 if "8bit" in settings["optim"] else 8
     block = _saved_by_block(base, settings, lora, wide, cpu) * tokens
-    # What the widest layer's backward holds for a moment.
+    # Temporary tensors in the backward of the widest layer.
     passing = (10 * base.hidden + 6 * base.inner) * tokens
     if settings["load_in_4bit"]:
         passing += size * base.hidden * base.inner
@@ -209,13 +209,13 @@ def _saved_by_block(
     if wide:
         return 24 * h + 8 * k + 16 * i + rank
     inputs = (6 * h + i) * share
-    # A dropout's mask is a byte an input on a card, a float on a CPU.
+    # A dropout's mask is a byte an input on a GPU, a float on a CPU.
     mask = (4 if cpu else 1) * inputs if settings["lora_dropout"] else 0
     return 12 * h + 4 * k + 6 * i + 2 * inputs + mask + rank
 
 
 def _logits(base: Base, tokens: int, learned: float, size: int, cpu: bool) -> float:
-    """Bytes the head holds: on a CPU the learned tokens' logits three times, on a card a tile."""
+    """Bytes of the head: on a CPU the learned tokens' logits three times, on a GPU one tile."""
     scored = tokens * learned
     if cpu:
         return 12 * scored * base.vocabulary

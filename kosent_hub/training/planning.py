@@ -1,11 +1,11 @@
-"""What a recipe takes: peak memory, steps, time, and what would make it fit."""
+"""What a recipe takes: peak memory, steps, hours, and the change that makes it fit a GPU."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,20 @@ import yaml
 
 from kosent_hub.models.untrusted import read_settings
 from kosent_hub.training import recipe
-from kosent_hub.training.memory import GIB, Base, base_from_config, peak
+from kosent_hub.training.memory import DEFAULTS, GIB, Base, base_from_config, peak
 from model_card.publishing.errors import KoSentError
 
 # AI Hub's corpus where no dataset is given: the 2022 edition's dialogues, and a guess at their
 # length in tokens (system message, 2.7 turns) that errs on the long side.
 CORPUS_DIALOGUES, CORPUS_TOKENS = 51_630, 230
 
-
-# Of the arithmetic a device can do, what training gets: published runs lie between these.
+# The share of a GPU's TFLOP/s that training reaches: published runs are between these.
 USED_AT_WORST, USED_AT_BEST = 0.12, 0.45
 
 
 @dataclass(frozen=True)
-class Card:
-    """A GPU: memory in GiB as PyTorch sees it, dense 16-bit TFLOP/s, compute capability."""
+class Gpu:
+    """A GPU: memory in GiB as PyTorch has it, dense 16-bit TFLOP/s, compute capability."""
 
     name: str
     gib: float
@@ -35,21 +34,52 @@ class Card:
     capability: float
 
 
-CARDS = (
-    Card("RTX 3060 Ti", 7.8, 32, 8.6),
-    Card("T4", 14.6, 65, 7.5),
-    Card("L4", 22.0, 121, 8.9),
-    Card("RTX 3090", 23.6, 71, 8.6),
-    Card("RTX 4090", 23.5, 165, 8.9),
-    Card("A100 40GB", 39.4, 312, 8.0),
-    Card("A100 80GB", 79.1, 312, 8.0),
-    Card("H100", 79.1, 989, 9.0),
+GPUS = (
+    Gpu("RTX 3060 Ti", 7.8, 32, 8.6),
+    Gpu("T4", 14.6, 65, 7.5),
+    Gpu("L4", 22.0, 121, 8.9),
+    Gpu("RTX 3090", 23.6, 71, 8.6),
+    Gpu("RTX 4090", 23.5, 165, 8.9),
+    Gpu("A100 40GB", 39.4, 312, 8.0),
+    Gpu("A100 80GB", 79.1, 312, 8.0),
+    Gpu("H100", 79.1, 989, 9.0),
 )
 
 
 @dataclass(frozen=True)
+class PlanOptions:
+    """The options of a plan: `gpu` by name or `vram_gb` of memory; `dataset` None is AI Hub's."""
+
+    recipe: str
+    gpu: str | None = None
+    vram_gb: float | None = None
+    dataset: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe takes: GiB at the peak and by part, optimizer steps, tokens, hours.
+
+    `fits`, `available_gib` and `hours` (from, to) are None without a GPU. `suggestions` are flags
+    that make it fit.
+    """
+
+    fits: bool | None
+    peak_gib: float
+    available_gib: float | None
+    parts: dict[str, float]
+    steps: int
+    tokens: int
+    hours: tuple[float, float] | None
+    suggestions: list[str]
+
+
+@dataclass(frozen=True)
 class Data:
-    """What is trained on: dialogues, all their tokens, the longest one's; guesses say so."""
+    """The training data in tokens: of all dialogues, of the longest; `learned` is a share of them.
+
+    `longest` is None where it is not known. `note` says where the numbers come from.
+    """
 
     dialogues: int
     tokens: int
@@ -58,38 +88,66 @@ class Data:
     note: str
 
 
-def plan(base: Base, settings: Mapping[str, Any], data: Data, card: Card | None) -> dict[str, Any]:
-    """The plan as `--json` prints it; `fits` and `available_gib` are null without a card."""
-    parts = _parts(base, settings, data)
+@dataclass(frozen=True)
+class Job:
+    """A training to plan: the base's sizes, the recipe's settings, the data, and the GPU if any."""
+
+    base: Base
+    settings: Mapping[str, Any]
+    data: Data
+    gpu: Gpu | None
+
+
+def plan(options: PlanOptions) -> Plan:
+    """The plan for a recipe; raises KoSentError for a recipe, GPU or base that is not known."""
+    return plan_job(load_job(options))
+
+
+def load_job(options: PlanOptions) -> Job:
+    """The job that a recipe describes, its dataset counted if one is given."""
+    from model_card.publishing import session
+
+    session.install()
+    settings = DEFAULTS | recipe.load(options.recipe)
+    gpu = find_gpu(options.gpu, options.vram_gb, use_cpu=settings["use_cpu"])
+    base = load_base(str(settings["model_name_or_path"]))
+    data = count(options.dataset, settings) if options.dataset else aihub_corpus()
+    return Job(base, settings, data, gpu)
+
+
+def plan_job(job: Job) -> Plan:
+    """The plan for a job."""
+    parts, gpu = _parts(job), job.gpu
     total = sum(parts.values())
-    steps, samples = _steps(settings, data)
-    tokens = round(data.tokens / data.dialogues * samples)
-    problem = _problem(settings, card)
-    fits = None if card is None else total <= card.gib and problem is None
+    steps, samples = _steps(job)
+    tokens = round(job.data.tokens / job.data.dialogues * samples)
+    problem = None if gpu is None else _problem(job.settings, gpu)
     suggestions = [problem] if problem else []
-    if card is not None and total > card.gib:
-        suggestions += suggest(base, settings, data, card)
-    return {
-        "fits": fits,
-        "peak_gib": round(total, 2),
-        "available_gib": card.gib if card else None,
-        "parts": {name: round(value, 3) for name, value in parts.items()},
-        "steps": steps,
-        "tokens": tokens,
-        "hours": _hours(base, settings, tokens, card) if card else None,
-        "suggestions": suggestions,
-    }
+    if gpu is not None and total > gpu.gib:
+        suggestions += suggest(job, gpu)
+    return Plan(
+        fits=None if gpu is None else total <= gpu.gib and problem is None,
+        peak_gib=round(total, 2),
+        available_gib=gpu.gib if gpu else None,
+        parts={name: round(value, 3) for name, value in parts.items()},
+        steps=steps,
+        tokens=tokens,
+        hours=_hours(job, tokens, gpu) if gpu else None,
+        suggestions=suggestions,
+    )
 
 
-def _parts(base: Base, settings: Mapping[str, Any], data: Data) -> dict[str, float]:
-    """GiB by part, for a step of the longest samples there are."""
-    limit = settings["max_length"] or data.longest or base.hidden
-    length = min(limit, data.longest) if data.longest else limit
-    return peak(base, settings, length=length, learned=data.learned)
+def _parts(job: Job) -> dict[str, float]:
+    """GiB by part, for a step with the longest samples of the data."""
+    longest = job.data.longest
+    limit = job.settings["max_length"] or longest or job.base.hidden
+    length = min(limit, longest) if longest else limit
+    return peak(job.base, job.settings, length=length, learned=job.data.learned)
 
 
-def suggest(base: Base, settings: Mapping[str, Any], data: Data, card: Card) -> list[str]:
-    """The smallest change, or the shortest chain of changes, with which the peak fits the card."""
+def suggest(job: Job, gpu: Gpu) -> list[str]:
+    """The smallest change, or the shortest chain of changes, with which the peak fits the GPU."""
+    settings = job.settings
     batch = settings["per_device_train_batch_size"]
     effective = batch * settings["gradient_accumulation_steps"]
     changes: list[dict[str, Any]] = [{"gradient_checkpointing": True}]
@@ -110,7 +168,8 @@ def suggest(base: Base, settings: Mapping[str, Any], data: Data, card: Card) -> 
     changes = [c for c in changes if any(settings[k] != v for k, v in c.items())]
 
     def fits(change: Mapping[str, Any]) -> bool:
-        return sum(_parts(base, {**settings, **change}, data).values()) <= card.gib
+        changed = replace(job, settings={**settings, **change})
+        return sum(_parts(changed).values()) <= gpu.gib
 
     for change in changes:
         if fits(change):
@@ -121,7 +180,7 @@ def suggest(base: Base, settings: Mapping[str, Any], data: Data, card: Card) -> 
         if fits(together):
             needed = {k: v for k, v in together.items() if not fits({**together, k: settings[k]})}
             return [_line(needed if fits(needed) else together)]
-    return [f"nothing makes this base fit {card.name}; choose a smaller one, or a larger card"]
+    return [f"nothing makes this base fit {gpu.name}; choose a smaller one, or a larger GPU"]
 
 
 def _line(change: Mapping[str, Any]) -> str:
@@ -129,37 +188,38 @@ def _line(change: Mapping[str, Any]) -> str:
     return " ".join(f"--{name} {str(value).lower()}" for name, value in change.items())
 
 
-def _problem(settings: Mapping[str, Any], card: Card | None) -> str | None:
-    """What makes a recipe impossible on a card whatever its memory."""
+def _problem(settings: Mapping[str, Any], gpu: Gpu) -> str | None:
+    """The reason why a recipe cannot run on a GPU, whatever its memory."""
     wants = settings.get("bf16") is True or settings["dtype"] == "bfloat16"
-    if card is not None and wants and card.capability < 8.0:
-        return f"{card.name} has no bfloat16: --dtype float16 --bf16 false --fp16 true"
+    if wants and gpu.capability < 8.0:
+        return f"{gpu.name} has no bfloat16: --dtype float16 --bf16 false --fp16 true"
     return None
 
 
-def _steps(settings: Mapping[str, Any], data: Data) -> tuple[int, int]:
+def _steps(job: Job) -> tuple[int, int]:
     """Optimizer steps and samples seen, on one device."""
+    settings, dialogues = job.settings, job.data.dialogues
     batch = settings["per_device_train_batch_size"] * settings["gradient_accumulation_steps"]
     if settings["max_steps"] > 0:
         return settings["max_steps"], settings["max_steps"] * batch
     epochs = settings["num_train_epochs"]
-    return math.ceil(data.dialogues / batch * epochs), round(data.dialogues * epochs)
+    return math.ceil(dialogues / batch * epochs), round(dialogues * epochs)
 
 
-def _hours(base: Base, settings: Mapping[str, Any], tokens: int, card: Card) -> list[float]:
-    """The shortest and longest time to expect.
+def _hours(job: Job, tokens: int, gpu: Gpu) -> tuple[float, float]:
+    """The shortest and longest time to expect, in hours.
 
     A frozen base costs 2 operations a parameter and token forward and 2 backward, and 2 more
     where checkpointing does the forward again.
     """
-    parameters = base.linear_parameters + base.vocabulary * base.hidden
-    work = (6 if settings["gradient_checkpointing"] else 4) * parameters * tokens
-    rate = card.tflops * 1e12 * 3600
-    return [round(work / (rate * used), 3) for used in (USED_AT_BEST, USED_AT_WORST)]
+    parameters = job.base.linear_parameters + job.base.vocabulary * job.base.hidden
+    work = (6 if job.settings["gradient_checkpointing"] else 4) * parameters * tokens
+    rate = gpu.tflops * 1e12 * 3600
+    return round(work / (rate * USED_AT_BEST), 3), round(work / (rate * USED_AT_WORST), 3)
 
 
 def aihub_corpus() -> Data:
-    """AI Hub's corpus, as far as it is known without having it."""
+    """AI Hub's corpus, as far as it is known without the files."""
     return Data(
         dialogues=CORPUS_DIALOGUES,
         tokens=CORPUS_DIALOGUES * CORPUS_TOKENS,
@@ -186,7 +246,7 @@ def count(dataset: str, settings: Mapping[str, Any]) -> Data:
 
 
 def from_counts(counts: Any, note: str) -> Data:
-    """A split's counts as a plan takes them."""
+    """The counts of a split (encoding.Counts) as the data of a plan."""
     return Data(counts.samples, counts.tokens, counts.longest, counts.learned / counts.tokens, note)
 
 
@@ -203,31 +263,29 @@ def load_base(model_id: str) -> Base:
     return base_from_config(read_settings(path, f"{model_id}/config.json"), model_id)
 
 
-def find_card(
-    name: str | None, gigabytes: float | None, settings: Mapping[str, Any]
-) -> Card | None:
-    """The card that was named, this machine for a CPU recipe, None if neither."""
+def find_gpu(name: str | None, gigabytes: float | None, *, use_cpu: bool) -> Gpu | None:
+    """The GPU of that name, or of that memory; without either this CPU if `use_cpu`, or None."""
     if gigabytes is not None:
-        return Card(f"a card of {gigabytes:g} GB", gigabytes * 1e9 / GIB * 0.98, 100, 8.0)
+        return Gpu(f"a GPU of {gigabytes:g} GB", gigabytes * 1e9 / GIB * 0.98, 100, 8.0)
     if name is None:
-        return this_cpu() if settings["use_cpu"] else None
+        return this_cpu() if use_cpu else None
     wanted = _plain(name)
-    near = [card for card in CARDS if wanted in _plain(card.name) or _plain(card.name) in wanted]
+    near = [gpu for gpu in GPUS if wanted in _plain(gpu.name) or _plain(gpu.name) in wanted]
     if not near:
         raise KoSentError(
             f"--gpu {name}",
-            f"not in the table ({', '.join(card.name for card in CARDS)})",
+            f"not in the table ({', '.join(gpu.name for gpu in GPUS)})",
             "give its memory with --vram-gb",
         )
     return near[0]
 
 
 def _plain(name: str) -> str:
-    """A card's name as people write it: no maker, no spaces, no case."""
+    """A GPU's name in lower case, without its maker and spaces."""
     return name.lower().replace("nvidia", "").replace("geforce", "").replace(" ", "")
 
 
-def this_cpu() -> Card:
-    """This machine's memory and cores as a card: 0.3 TFLOP/s a core with 16-bit instructions."""
+def this_cpu() -> Gpu:
+    """This machine's CPU as a plan takes it: 0.3 TFLOP/s a core with 16-bit instructions."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
-    return Card("this machine's CPU", round(memory, 1), 0.3 * (os.cpu_count() or 1), 9.0)
+    return Gpu("this machine's CPU", round(memory, 1), 0.3 * (os.cpu_count() or 1), 9.0)

@@ -1,4 +1,4 @@
-"""All that would fail after an hour, found in the first seconds and said at once."""
+"""Checks in the first seconds for what would fail after an hour; all problems in one go."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from kosent_hub.models import distributed
 from kosent_hub.models.repo import resolve
 from kosent_hub.training.memory import GIB
 from model_card.publishing.commit import writer
@@ -17,7 +18,7 @@ from model_card.publishing.hub_ids import is_hub_id
 
 if TYPE_CHECKING:
     from kosent_hub.models.encoding import Counts
-    from kosent_hub.training.planning import Card
+    from kosent_hub.training.planning import Gpu
     from kosent_hub.training.recipe import Settings
 
 
@@ -32,36 +33,35 @@ def check_memory(settings: Settings, counts: Counts) -> None:
     from kosent_hub.training import planning
     from kosent_hub.training.memory import DEFAULTS
 
-    values = DEFAULTS | settings.told(DEFAULTS)
+    values = DEFAULTS | settings.values(DEFAULTS)
     try:
         base = planning.load_base(settings.model_id)
-        needed = planning.plan(
-            base, values, planning.from_counts(counts, ""), _this_device(settings)
-        )
+        data = planning.from_counts(counts, "")
+        needed = planning.plan_job(planning.Job(base, values, data, _this_device(settings)))
     except KoSentError as unknown:
         print(f"memory not checked: {unknown}", file=sys.stderr)
         return
-    if not needed["fits"]:
-        remedies = " or ".join(needed["suggestions"])
+    if not needed.fits:
+        remedies = " or ".join(needed.suggestions)
         raise KoSentError(
             None,
-            f"this needs {needed['peak_gib']:.1f} GiB and there are {needed['available_gib']:.1f}",
+            f"this needs {needed.peak_gib:.1f} GiB and there are {needed.available_gib:.1f}",
             f"add {remedies}",
         )
 
 
 def refuse(problems: list[str]) -> None:
     """Raise KoSentError if there is a problem; several are listed on stderr first."""
-    if len(problems) > 1 and os.environ.get("RANK", "0") == "0":
+    if len(problems) > 1 and distributed.rank() == 0:
         for number, problem in enumerate(problems, start=1):
             print(f"{number}. {problem}", file=sys.stderr)
     if problems:
-        several = f"{len(problems)} problems (above), nothing was started; mend them and run again"
+        several = f"{len(problems)} problems (above), nothing was started; fix them and run again"
         raise KoSentError(None, problems[0] if len(problems) == 1 else several)
 
 
 def _asked(settings: Settings) -> Iterator[str]:
-    """What the settings themselves leave out or contradict."""
+    """Problems of the settings: what is missing or not supported."""
     if not settings.dataset_id:
         yield "no dataset: add --dataset_name with a folder that kosent-data built, or a Hub id"
     if not settings.model_id:
@@ -78,7 +78,7 @@ def _asked(settings: Settings) -> Iterator[str]:
 
 
 def _device(settings: Settings) -> Iterator[str]:
-    """What the device cannot do."""
+    """Problems of the device: no GPU, no bfloat16, several GPUs for one process."""
     import torch
 
     args = settings.training
@@ -102,13 +102,13 @@ def _device(settings: Settings) -> Iterator[str]:
 
 
 def _disk(settings: Settings) -> Iterator[str]:
-    """Whether checkpoints and adapter fit on the disk: an adapter and its moments, float32."""
+    """Problems of the disk: no room for the checkpoints (adapter and AdamW's moments, float32)."""
     from kosent_hub.training import planning
     from kosent_hub.training.memory import DEFAULTS, adapter
 
     try:
         base = planning.load_base(settings.model_id)
-        parameters = adapter(base, DEFAULTS | settings.told(DEFAULTS)).parameters
+        parameters = adapter(base, DEFAULTS | settings.values(DEFAULTS)).parameters
     except KoSentError:
         return  # a base of another build
     kept = (settings.training.save_total_limit or 10) + 1
@@ -123,12 +123,12 @@ def _disk(settings: Settings) -> Iterator[str]:
 
 
 def _hub(settings: Settings) -> Iterator[str]:
-    """What the Hub will refuse: the base, the dataset, the push."""
+    """Problems with the Hub: base or dataset cannot be read, the repo cannot be written."""
     model, dataset, push = settings.model_id, settings.dataset_id, settings.push
     if model:
-        yield from _said(partial(_reachable, model, "model"), model)
+        yield from _problem(partial(_check_readable, model, "model"), model)
     if dataset:
-        yield from _said(partial(_columns, dataset, settings), dataset)
+        yield from _problem(partial(_check_chat_dataset, dataset, settings), dataset)
     if push:
         if "llama" in model.lower() and not push.repo_id.split("/")[-1].startswith("Llama"):
             print(
@@ -136,15 +136,15 @@ def _hub(settings: Settings) -> Iterator[str]:
                 '"Llama"; --hub_model_id ORG/Llama-... would comply',
                 file=sys.stderr,
             )
-        yield from _said(partial(_writable, push.repo_id), push.repo_id)
+        yield from _problem(partial(_check_writable, push.repo_id), push.repo_id)
 
 
-def _said(check: Callable[[], None], where: str) -> Iterator[str]:
-    """The line for what `check` raises, if it is something the user can mend."""
+def _problem(check: Callable[[], None], where: str) -> Iterator[str]:
+    """The line for an error of `check` that the user can fix; other errors are raised."""
     try:
         check()
     except HubUnavailable:
-        raise  # the other checks would say the same
+        raise  # the other checks would fail in the same way
     except Exception as error:
         line = explain(error)
         if line is None:
@@ -152,8 +152,8 @@ def _said(check: Callable[[], None], where: str) -> Iterator[str]:
         yield line if where in line else f"{where}: {line}"
 
 
-def _reachable(repo_id: str, repo_type: str) -> None:
-    """Raise the Hub's own error unless the files can be read: gated, private, missing, offline."""
+def _check_readable(repo_id: str, repo_type: str) -> None:
+    """Raise the Hub's own error for a repo that is gated, private, missing or out of reach."""
     from huggingface_hub import HfApi
     from huggingface_hub.constants import is_offline_mode
 
@@ -162,37 +162,23 @@ def _reachable(repo_id: str, repo_type: str) -> None:
         HfApi().auth_check(repo_id, repo_type=repo_type)
 
 
-def _columns(dataset: str, settings: Settings) -> None:
+def _check_chat_dataset(dataset: str, settings: Settings) -> None:
     """Raise KoSentError unless the training split is there and has chat messages."""
-    from datasets import load_dataset, load_dataset_builder
+    from kosent_hub.models.chat_dataset import read_splits
 
-    _reachable(dataset, "dataset")
-    config, split = settings.script.dataset_config, settings.script.dataset_train_split
-    try:
-        splits = load_dataset_builder(dataset, config).info.splits or {split: None}
-        # A card may not name the columns; the first row does.
-        found = (
-            load_dataset(dataset, config, split=split, streaming=True) if split in splits else []
-        )
-        columns = list(next(iter(found), {}))
-    except (FileNotFoundError, ValueError) as error:
-        raise KoSentError(dataset, f"not a dataset ({error})", "see kosent-data build") from None
-    if split not in splits:
-        raise KoSentError(
-            dataset,
-            f"no split {split!r} (found {', '.join(splits)})",
-            "name one with --dataset_train_split",
-        )
-    if "messages" not in columns:
-        raise KoSentError(
-            dataset,
-            f"no column `messages` (found {', '.join(columns)})",
-            "build the dataset with kosent-data build",
-        )
+    _check_readable(dataset, "dataset")
+    script = settings.script
+    read_splits(
+        dataset,
+        script.dataset_train_split,
+        "--dataset_train_split",
+        config=script.dataset_config,
+        streaming=True,
+    )
 
 
-def _writable(repo_id: str) -> None:
-    """Raise KoSentError when the token may not write there, as far as the Hub tells beforehand."""
+def _check_writable(repo_id: str) -> None:
+    """Raise KoSentError when the token's role does not allow writing to that repo."""
     if not is_hub_id(repo_id):
         raise KoSentError(repo_id, "not a repo name", "write --hub_model_id ORG/NAME")
     user, owner = writer(repo_id), repo_id.split("/")[0]
@@ -205,14 +191,14 @@ def _writable(repo_id: str) -> None:
         )
 
 
-def _this_device(settings: Settings) -> Card:
-    """The device this run is on, as a plan knows it."""
+def _this_device(settings: Settings) -> Gpu:
+    """The device of this run as a plan takes it."""
     import torch
 
-    from kosent_hub.training.planning import Card, this_cpu
+    from kosent_hub.training.planning import Gpu, this_cpu
 
     if settings.training.use_cpu:
         return this_cpu()
     memory = torch.cuda.get_device_properties(0).total_memory / GIB
     major, minor = torch.cuda.get_device_capability()
-    return Card(torch.cuda.get_device_name(), round(memory, 1), 1.0, major + minor / 10)
+    return Gpu(torch.cuda.get_device_name(), round(memory, 1), 1.0, major + minor / 10)

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -20,6 +20,32 @@ if TYPE_CHECKING:
     from trl import ModelConfig, ScriptArguments, SFTConfig
 
 RECIPES = Path(str(resources.files("kosent_hub") / "recipes"))
+
+# The fate of each setting. A setting in none of these three sets is recorded if the recipe or a
+# flag sets it, and must not change when an interrupted run is resumed.
+
+# Written into run.json even at TRL's default: a reader needs them to repeat the run.
+ALWAYS_RECORDED = frozenset({
+    "bf16", "dtype", "fp16", "gradient_accumulation_steps", "gradient_checkpointing",
+    "learning_rate", "load_in_4bit", "load_in_8bit", "lora_alpha", "lora_dropout", "lora_r",
+    "lora_target_modules", "lr_scheduler_type", "max_grad_norm", "max_length", "max_steps",
+    "num_train_epochs", "optim", "packing", "per_device_train_batch_size",
+    "train_sampling_strategy", "use_rslora", "warmup_steps", "weight_decay",
+})  # fmt: skip
+# Never in run.json's `config`: secrets, paths of one machine, what other fields of run.json hold.
+NEVER_RECORDED = frozenset({
+    "dataset_name", "hub_model_id", "hub_private_repo", "hub_strategy", "hub_token", "inspect",
+    "logging_dir", "model_name_or_path", "model_revision", "output_dir", "push_merged",
+    "push_to_hub", "resume_from_checkpoint", "run_name", "seed",
+})  # fmt: skip
+# An interrupted run may be resumed with another value: the weights do not depend on it. Base and
+# dataset are compared by their commits and by the samples' digest instead.
+MAY_CHANGE_ON_RESUME = frozenset({
+    "dataset_name", "disable_tqdm", "eval_on_start", "eval_steps", "eval_strategy", "hub_model_id",
+    "hub_private_repo", "hub_strategy", "hub_token", "inspect", "logging_steps",
+    "model_name_or_path", "model_revision", "output_dir", "push_merged", "push_to_hub",
+    "report_to", "run_name", "save_steps", "save_strategy", "save_total_limit",
+})  # fmt: skip
 
 
 @dataclass
@@ -37,7 +63,7 @@ class ExtraArguments:
 
 @dataclass(frozen=True)
 class Push:
-    """Where the finished run goes. Privately, unless the user said otherwise."""
+    """Where the finished run is pushed to, and what: `checkpoints` are pushed during training."""
 
     repo_id: str
     private: bool
@@ -47,10 +73,10 @@ class Push:
 
 @dataclass(frozen=True)
 class Settings:
-    """One training run as asked for: TRL's dataclasses and where their values came from.
+    """The settings of one training run: TRL's dataclasses, and what is not left to TRL.
 
-    `asked` are the names set by the recipe or a flag. The Trainer's own pushing is off in
-    `training`: it would push while it trains; `push` is what was asked of it.
+    `asked` are the names that the recipe or a flag sets. `push` and `token` replace what
+    `training` says of the Hub: its own push would begin during the training.
     """
 
     recipe: str
@@ -60,6 +86,7 @@ class Settings:
     extra: ExtraArguments
     asked: frozenset[str]
     push: Push | None
+    token: str | None = field(repr=False)
 
     @property
     def model_id(self) -> str:
@@ -76,15 +103,10 @@ class Settings:
         """The run folder."""
         return Path(str(self.training.output_dir))
 
-    def told(self, names: Iterable[str]) -> dict[str, Any]:
-        """The values of these settings as JSON keeps them, whichever dataclass holds them."""
-        holders = (self.script, self.training, self.model, self.extra)
-        found = {
-            name: getattr(holder, name)
-            for name in sorted(names)
-            for holder in holders
-            if hasattr(holder, name)
-        }
+    def values(self, names: Iterable[str]) -> dict[str, Any]:
+        """The values of these settings by name, as JSON has them; a resumed run compares them."""
+        known = vars(self.script) | vars(self.training) | vars(self.model) | vars(self.extra)
+        found = {name: known[name] for name in sorted(names) if name in known}
         return json.loads(json.dumps(found, default=_text))
 
 
@@ -108,7 +130,7 @@ def find(name: str) -> Path:
 
 
 def title(name: str) -> str:
-    """How records name a recipe: the packaged name, or the file's name without its folder."""
+    """A recipe's name in records: the packaged name, or the file's name without its folder."""
     return name if name in packaged() else Path(name).name
 
 
@@ -118,14 +140,14 @@ def load(name: str) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise KoSentError(path, f"not YAML ({error})", "mend it") from None
+        raise KoSentError(path, f"not YAML ({error})", "fix it") from None
     if not isinstance(values, dict):
-        raise KoSentError(path, "a recipe is a list of `key: value` lines", "mend it")
+        raise KoSentError(path, "a recipe is a list of `key: value` lines", "fix it")
     return values
 
 
 def parse(argv: Sequence[str]) -> Settings:
-    """The settings that `--config RECIPE [--any_field value ...]` stands for.
+    """The settings of the command line `--config RECIPE [--any_field value ...]`.
 
     Raises KoSentError naming the key or flag that is unknown or has a value of another type.
     """
@@ -139,40 +161,52 @@ def parse(argv: Sequence[str]) -> Settings:
     types = (ScriptArguments, SFTConfig, ModelConfig, ExtraArguments)
     parser = Parser(list[Any](types), prog="kosent_hub.train", allow_abbrev=False)
     known = {f.name: f for kind in types for f in dataclasses.fields(kind) if f.init}
-    values = load(name)
+    path, values = find(name), load(name)
+    env = values.pop("env", {})
+    if not isinstance(env, dict):
+        raise KoSentError(path, f"env is {env!r}, expected `NAME: value` lines")
     for key, value in values.items():
-        if key != "env":
-            _check(key, value, known, where=str(find(name)))
-    for flag in flags:
-        if flag.startswith("--"):
-            key = flag[2:].split("=")[0].replace("-", "_")
-            if key not in known and key.removeprefix("no_") not in known:
-                raise KoSentError(flag, f"unknown flag{_near(key, known)}")
-    asked = {f[2:].split("=")[0].replace("-", "_") for f in flags if f.startswith("--")}
-    asked |= values.keys()
-    flags = _for_device(values, flags) + flags
+        _check(key, value, known, where=str(path))
+    named = _names(flags)
+    for key, flag in named.items():
+        if key not in known and key.removeprefix("no_") not in known:
+            raise KoSentError(flag, f"unknown flag{_near(key, known)}")
+    # As TRL's parser does: some variables are read while its dataclasses are made.
+    os.environ |= {key: str(value) for key, value in env.items()}
+    parser.set_defaults_with_config(**values)
     try:
-        parsed = parser.parse_args_and_config(["--config", str(find(name)), *flags])
+        parsed = parser.parse_args_into_dataclasses(_for_device(values, named) + flags)
     except (ValueError, TypeError) as error:
         raise KoSentError(name, f"{error}") from None
     script, training, model, extra = parsed
+    asked = values.keys() | named.keys()
+    token, training.hub_token = training.hub_token, None
     push = _take_push(training, extra, checkpoints="hub_strategy" in asked)
-    return Settings(title(name), script, training, model, extra, frozenset(asked), push)
+    return Settings(title(name), script, training, model, extra, frozenset(asked), push, token)
 
 
-def _for_device(values: dict[str, Any], flags: Sequence[str]) -> list[str]:
-    """What a recipe leaves to the device: `dtype: auto`, and where there is no card, the CPU."""
+def _names(flags: Sequence[str]) -> dict[str, str]:
+    """Each flag by the name of the setting it sets."""
+    return {
+        flag[2:].split("=")[0].replace("-", "_"): flag for flag in flags if flag.startswith("--")
+    }
+
+
+def _for_device(values: Mapping[str, Any], flags: Container[str]) -> list[str]:
+    """Flags for what a recipe leaves to the device: `dtype: auto`, and without a GPU, the CPU.
+
+    `values` are the recipe's, `flags` the names of those given beside it.
+    """
     import torch
 
     from kosent_hub.models.device import compute_dtype
 
     added = []
-    said = {flag[2:].split("=")[0].replace("-", "_") for flag in flags if flag.startswith("--")}
-    use_cpu = values.get("use_cpu", False) or "use_cpu" in said
+    use_cpu = values.get("use_cpu", False) or "use_cpu" in flags
     if not use_cpu and not torch.cuda.is_available():
         # TRL refuses this with an error of its own; preflight says it with all the rest.
         use_cpu, added = True, ["--use_cpu", "true"]
-    if values.get("dtype") == "auto" and "dtype" not in said:
+    if values.get("dtype") == "auto" and "dtype" not in flags:
         dtype = compute_dtype(use_cpu)
         added += ["--dtype", dtype]
         for key, name in (("bf16", "bfloat16"), ("fp16", "float16")):
@@ -182,15 +216,12 @@ def _for_device(values: dict[str, Any], flags: Sequence[str]) -> list[str]:
 
 
 def _take_push(training: SFTConfig, extra: ExtraArguments, checkpoints: bool) -> Push | None:
-    """The push that was asked of the Trainer, which is told nothing of it.
+    """The push that `training` asks the Trainer for, switched off in `training`.
 
-    Its `hub_strategy` counts only where somebody set it: pushing every save is transformers'
-    default, not ours.
+    `checkpoints`: whether `hub_strategy` was set; transformers' default would push every save.
     """
     wanted, repo_id = training.push_to_hub, training.hub_model_id
-    if training.hub_token:
-        os.environ["HF_TOKEN"] = training.hub_token
-    training.push_to_hub, training.hub_model_id, training.hub_token = False, None, None
+    training.push_to_hub, training.hub_model_id = False, None
     if not wanted:
         return None
     if not repo_id:
@@ -199,6 +230,25 @@ def _take_push(training: SFTConfig, extra: ExtraArguments, checkpoints: bool) ->
 
     checkpoints &= training.hub_strategy != HubStrategy.END
     return Push(repo_id, training.hub_private_repo is not False, extra.push_merged, checkpoints)
+
+
+def as_flags(fields: Mapping[str, Any]) -> list[str]:
+    """TRL's fields as flags: `{"lora_r": 16, "bf16": True}` is `--lora_r 16 --bf16 true`."""
+    flags = []
+    for name, value in fields.items():
+        if value is None:
+            raise KoSentError(
+                f"{name}=None", "no flag says that", f"write `{name}: null` into a recipe"
+            )
+        flags.append(f"--{name}")
+        flags += [_as_flag(one) for one in (value if isinstance(value, list | tuple) else [value])]
+    return flags
+
+
+def _as_flag(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value) if isinstance(value, dict) else str(_text(value))
 
 
 def _split_config(argv: Sequence[str]) -> tuple[str, list[str]]:

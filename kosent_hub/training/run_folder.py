@@ -1,4 +1,4 @@
-"""The folder a training run leaves behind: begun, taken up again, finished, pushed.
+"""The folder of a training run: claimed, resumed after an interruption, finished, pushed.
 
 adapter_model.safetensors  adapter_config.json  tokenizer files  README.md
 kosent/run.json  kosent/log_history.jsonl  kosent/plots/*.png
@@ -19,7 +19,9 @@ from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import atomic_write
 from model_card.run_folder import record_files
 
-COMPLETE = "kosent-checkpoint.json"
+# Written into a checkpoint last: one without it was cut short.
+SEAL = "kosent-checkpoint.json"
+# The facts of a run that is not finished; removed by `release`.
 UNFINISHED = "kosent/unfinished.json"
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 TOKENIZER = (
@@ -36,7 +38,10 @@ TOKENIZER = (
 
 @dataclass(frozen=True)
 class Facts:
-    """What decides a run's outcome: the commits it reads, its samples' digest, its settings."""
+    """What decides a run's outcome: the commits it reads, its samples' digest, its settings.
+
+    An interrupted run is resumed only with the same facts.
+    """
 
     base: records.Repo
     dataset: records.Repo
@@ -45,7 +50,7 @@ class Facts:
 
 
 def unfinished(folder: Path) -> Facts | None:
-    """What an interrupted run in this folder began with, None if there is none."""
+    """The facts of an interrupted run in this folder, None if there is no such run."""
     note = folder / UNFINISHED
     if not note.exists():
         return None
@@ -54,17 +59,17 @@ def unfinished(folder: Path) -> Facts | None:
     return Facts(base, dataset, **found)
 
 
-def begin(folder: Path, facts: Facts) -> None:
-    """Claim the folder for a run with these facts: a new one, or the one that was interrupted.
+def claim(folder: Path, facts: Facts) -> None:
+    """Write the note that this folder is a run's with these facts, new or interrupted before.
 
-    Raises KoSentError when it holds a finished run, a run with other facts, or other files.
+    Raises KoSentError when the folder has a finished run, a run with other facts, or other files.
     """
     before = unfinished(folder)
     if before is not None:
-        # One that saved nothing yet has nothing to go on from, and nothing to lose.
-        if trained(folder) or last_checkpoint(folder) is not None:
+        # A run that saved nothing yet has nothing to resume, and nothing to lose.
+        if has_run_record(folder) or last_checkpoint(folder) is not None:
             _refuse_other_facts(folder, before, facts)
-    elif trained(folder):
+    elif has_run_record(folder):
         raise KoSentError(
             folder,
             "already holds a finished run",
@@ -76,19 +81,19 @@ def begin(folder: Path, facts: Facts) -> None:
             folder, "exists and holds something else", "name a new folder with --output_dir"
         )
     for path in folder.glob("checkpoint-*"):
-        if not (path / COMPLETE).exists():  # cut short, so of no use to anybody
+        if not (path / SEAL).exists():
             shutil.rmtree(path)
     note = json.dumps(dataclasses.asdict(facts), ensure_ascii=False, indent=2) + "\n"
     atomic_write(folder / UNFINISHED, note.encode())
 
 
-def trained(folder: Path) -> bool:
-    """Whether all steps are done; with the note of `begin` still there, not all that follows is."""
+def has_run_record(folder: Path) -> bool:
+    """Whether all steps are done. With the note of `claim` still there, card or push are not."""
     return (folder / records.RUN_PATH).exists()
 
 
 def _refuse_other_facts(folder: Path, before: Facts, now: Facts) -> None:
-    """An interrupted run goes on only as what it was."""
+    """Raise KoSentError, naming what changed, unless an interrupted run has the facts of `now`."""
     changed = [
         f"{name} {before.settings.get(name)!r} -> {now.settings.get(name)!r}"
         for name in sorted(before.settings.keys() | now.settings.keys())
@@ -107,31 +112,36 @@ def _refuse_other_facts(folder: Path, before: Facts, now: Facts) -> None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end, None if there is none."""
-    return max(_whole_checkpoints(folder), key=_step, default=None)
+    """The newest checkpoint that is complete, None if there is none."""
+    return max(_sealed_checkpoints(folder), key=_step, default=None)
 
 
-def complete(checkpoint: Path, counts: dict[str, Any], limit: int | None, best: str | None) -> None:
-    """Declare a checkpoint whole, and then remove the oldest ones beyond `limit` but the `best`."""
-    atomic_write(checkpoint / COMPLETE, json.dumps(counts).encode() + b"\n")
+def seal_checkpoint(
+    checkpoint: Path, counts: dict[str, Any], limit: int | None, best: str | None
+) -> None:
+    """Mark a checkpoint as complete; then remove the oldest ones beyond `limit` but the `best`.
+
+    `counts` are what the trainer needs to go on counting from there.
+    """
+    atomic_write(checkpoint / SEAL, json.dumps(counts).encode() + b"\n")
     if limit:
-        for old in sorted(_whole_checkpoints(checkpoint.parent), key=_step)[:-limit]:
+        for old in sorted(_sealed_checkpoints(checkpoint.parent), key=_step)[:-limit]:
             if best is None or old.name != Path(best).name:
-                # What is left of one that is being removed must not be taken for whole.
-                (old / COMPLETE).unlink()
+                # First, so that one that is half removed does not count as complete.
+                (old / SEAL).unlink()
                 shutil.rmtree(old)
 
 
-def _whole_checkpoints(folder: Path) -> list[Path]:
-    return [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
+def _sealed_checkpoints(folder: Path) -> list[Path]:
+    return [path.parent for path in folder.glob(f"checkpoint-*/{SEAL}")]
 
 
 def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def finish(folder: Path, run: records.Run, log_history: list[dict[str, Any]]) -> None:
-    """Write the records beside the adapter; the run counts as trained from then."""
+def write_records(folder: Path, run: records.Run, log_history: list[dict[str, Any]]) -> None:
+    """Write log history and run record beside the adapter, the record last: then it is trained."""
     # Trainer's last entry is about the process that ended the run, not about the run.
     curve = [entry for entry in log_history if "train_runtime" not in entry]
     lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in curve]
@@ -142,21 +152,20 @@ def finish(folder: Path, run: records.Run, log_history: list[dict[str, Any]]) ->
     atomic_write(folder / records.RUN_PATH, records.dumps(run).encode())
 
 
-def end(folder: Path) -> None:
-    """Remove the note of `begin`: all that the command was asked for is done."""
+def release(folder: Path) -> None:
+    """Remove the note of `claim`: training, card and push are done."""
     (folder / UNFINISHED).unlink()
 
 
 def name_base(folder: Path, base: str, revision: str | None) -> None:
-    """Make the adapter's config name its base as the user did, at the commit it was trained on."""
-    atomic_write(folder / "adapter_config.json", config_naming(folder, base, revision))
+    """Write the base's name and commit into the adapter's config."""
+    atomic_write(folder / "adapter_config.json", adapter_config(folder, base, revision))
 
 
-def config_naming(folder: Path, base: str, revision: str | None) -> bytes:
+def adapter_config(folder: Path, base: str, revision: str | None) -> bytes:
     """The adapter's config with this base in it.
 
-    peft writes the names of the adapted layers in another order in every process; here they have
-    one.
+    The names of the adapted layers are sorted: peft's order differs from process to process.
     """
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     config |= {"base_model_name_or_path": base, "revision": revision}
@@ -166,7 +175,7 @@ def config_naming(folder: Path, base: str, revision: str | None) -> bytes:
 
 
 def to_push(folder: Path) -> dict[str, Path | bytes]:
-    """The files of a finished run that belong on the Hub, by their path there."""
+    """The files of a finished run that are pushed, by their path in the repo."""
     for needed in (*ADAPTER, records.RUN_PATH):
         if not (folder / needed).is_file():
             raise KoSentError(

@@ -1,10 +1,8 @@
-"""The facts of a finished training run, as `kosent/run.json` keeps them."""
+"""The record of a finished training run: what goes into `kosent/run.json`."""
 
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
-import platform
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,33 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from kosent_hub.models import device
 from kosent_hub.models.tokenizer import render_kwargs, template_sha256
+from kosent_hub.models.versions import versions
+from kosent_hub.training.recipe import ALWAYS_RECORDED, NEVER_RECORDED
 from model_card import records
 
 if TYPE_CHECKING:
     from kosent_hub.models.encoding import Counts
     from kosent_hub.training.recipe import Settings
     from kosent_hub.training.trainer import AssistantTrainer
-
-PACKAGES = (
-    "accelerate", "bitsandbytes", "datasets", "kosent-hub", "peft", "tokenizers", "torch",
-    "transformers", "trl",
-)  # fmt: skip
-
-# Told even where nobody set them: what a reader needs to do it again.
-TOLD = (
-    "bf16", "dtype", "fp16", "gradient_accumulation_steps", "gradient_checkpointing",
-    "learning_rate", "load_in_4bit", "load_in_8bit", "lora_alpha", "lora_dropout", "lora_r",
-    "lora_target_modules", "lr_scheduler_type", "max_grad_norm", "max_length", "max_steps",
-    "num_train_epochs", "optim", "packing", "per_device_train_batch_size",
-    "train_sampling_strategy", "use_rslora", "warmup_steps", "weight_decay",
-)  # fmt: skip
-
-# Where things lie on one machine, secrets, and what the record says elsewhere.
-UNTOLD = frozenset({
-    "dataset_name", "hub_model_id", "hub_private_repo", "hub_strategy", "hub_token", "inspect",
-    "logging_dir", "model_name_or_path", "model_revision", "output_dir", "push_merged",
-    "push_to_hub", "resume_from_checkpoint", "run_name", "seed",
-})  # fmt: skip
 
 FINAL = ("loss", "mean_token_accuracy", "eval_loss", "eval_mean_token_accuracy")
 
@@ -65,7 +44,7 @@ def record(
         base_model=base,
         dataset=dataset,
         recipe=settings.recipe,
-        config=settings.told({*TOLD, *settings.asked} - UNTOLD),
+        config=settings.values((ALWAYS_RECORDED | settings.asked) - NEVER_RECORDED),
         template_sha256=template_sha256(tokenizer),
         parameters={"total": int(total), "trainable": int(trainable)},
         training=records.Training(
@@ -85,7 +64,7 @@ def record(
             processes=trainer.accelerator.num_processes,
             peak_memory_gib=device.peak_memory_gib(args.use_cpu),
         ),
-        versions=_versions(),
+        versions=versions("accelerate", "bitsandbytes", "datasets", "trl"),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         command=command(argv),
         quantization=_quantization(settings),
@@ -95,18 +74,18 @@ def record(
 
 
 def command(argv: Sequence[str]) -> str:
-    """The command as typed, without a token's value and without this machine's folders."""
-    told, hidden = [], False
+    """The command line as typed, with `...` for a token and absolute paths cut to their names."""
+    shown, hidden = [], False
     for part in argv:
         name, equals, value = part.partition("=")
         if hidden or name.replace("-", "_") == "__hub_token":
-            told.append("..." if hidden else f"{name}=..." if equals else part)
+            shown.append("..." if hidden else f"{name}=..." if equals else part)
             hidden = not hidden and not equals
         elif Path(value if equals else part).is_absolute():
-            told.append(name + equals + Path(value).name if equals else Path(part).name)
+            shown.append(name + equals + Path(value).name if equals else Path(part).name)
         else:
-            told.append(part)
-    return f"accelerate launch -m kosent_hub.train {shlex.join(told)}"
+            shown.append(part)
+    return f"accelerate launch -m kosent_hub.train {shlex.join(shown)}"
 
 
 def _final(log_history: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -119,9 +98,3 @@ def _quantization(settings: Settings) -> str | None:
     if settings.model.load_in_4bit:
         return settings.model.bnb_4bit_quant_type
     return "int8" if settings.model.load_in_8bit else None
-
-
-def _versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide the outcome."""
-    found = {"python": platform.python_version()}
-    return found | {name: importlib.metadata.version(name) for name in PACKAGES}

@@ -1,6 +1,6 @@
-"""TRL's SFTTrainer with what this project adds: checkpoints that are whole, counts, a CPU's head.
+"""TRL's SFTTrainer with sealed checkpoints, token counts, and a faster head on a CPU.
 
-Everything that decides what is learned is TRL's own; see data.py for the labels.
+The loss and the optimizer are TRL's own; the labels come from models/encoding.py.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from transformers import (
 from trl import SFTTrainer
 
 from kosent_hub.models.encoding import IGNORED
-from kosent_hub.training.run_folder import COMPLETE, complete
+from kosent_hub.training.run_folder import SEAL, seal_checkpoint
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -78,21 +78,21 @@ class AssistantTrainer(SFTTrainer):
         return time.monotonic() - self.started
 
     def resume(self, checkpoint: Path) -> None:
-        """Take up the counts of a complete checkpoint."""
-        counts = json.loads((checkpoint / COMPLETE).read_text())
+        """Continue the counts from those of a sealed checkpoint."""
+        counts = json.loads((checkpoint / SEAL).read_text())
         self._total_train_tokens = counts["tokens"]
         self.learned_tokens = counts["learned_tokens"]
         self.started = time.monotonic() - counts["seconds"]
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """TRL's, the bar ended however the training ends: what is said of that has its own line."""
+        """TRL's training; on an error, the progress bar is closed first."""
         try:
             return super().train(*args, **kwargs)
         finally:
             self.progress.end()
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        # Trainer looks whether it is done after a step: one resumed after its last takes another.
+        # Trainer checks for the end only after a step: a run resumed after its last would do one.
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
         else:
@@ -106,7 +106,7 @@ class AssistantTrainer(SFTTrainer):
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """TRL's numbers without the entropy, which is not computed on a CPU and shown nowhere."""
+        """TRL's metrics without the entropy, which is not computed on a CPU and shown nowhere."""
         self._metrics["train"].pop("entropy", None)
         self._metrics["eval"].pop("entropy", None)
         super().log(logs, start_time)
@@ -125,7 +125,7 @@ class AssistantTrainer(SFTTrainer):
         return LengthGrouped(lengths, step, self.args.seed, lambda: int(self.state.epoch or 0))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        # Trainer removes older checkpoints before we know that this one is whole, so it may not.
+        # Trainer would remove older checkpoints before this one is known to be complete.
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         super()._save_checkpoint(model, trial)
         self.args.save_total_limit = limit
@@ -137,7 +137,7 @@ class AssistantTrainer(SFTTrainer):
                 "learned_tokens": self.learned_tokens,
                 "seconds": round(self.seconds, 1),
             }
-            complete(folder, counts, limit, self.state.best_model_checkpoint)
+            seal_checkpoint(folder, counts, limit, self.state.best_model_checkpoint)
 
 
 class LengthGrouped(Sampler[int]):
@@ -174,12 +174,12 @@ class LengthGrouped(Sampler[int]):
 
 
 def project_learned_only(model: Any) -> None:
-    """Make TRL's loss do on a CPU only what is needed: less than half of the work there.
+    """Replace the model's forward by one that computes less than half as much on a CPU.
 
-    TRL's head projects only the positions that have a label, but on cards with Triton; elsewhere
-    it projects all of them to the whole vocabulary and back, in float32. And its collator pads on
-    the right, where a causal model's real tokens never look, so that the padding mask, which
-    keeps attention from skipping what is masked anyway, can go.
+    TRL's head projects only the positions that have a label where Triton runs (GPUs); elsewhere it
+    projects all positions to the whole vocabulary and back, in float32. The padding mask is left
+    out: TRL's collator pads on the right, which causal attention of the real tokens never sees,
+    and with a mask attention cannot skip what is causal anyway.
     """
     from trl.trainer.utils import FusedCausalLMOutput
 
@@ -188,11 +188,11 @@ def project_learned_only(model: Any) -> None:
     scaled = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier")
     if any(getattr(config, name, None) is not None for name in scaled):
         return  # TRL knows how these models scale their logits
-    whole = base.forward
+    original = base.forward
 
     def forward(*args: Any, fused_lm_head: bool = False, labels: Any = None, **kwargs: Any) -> Any:
         if not fused_lm_head:
-            return whole(*args, labels=labels, **kwargs)
+            return original(*args, labels=labels, **kwargs)
         kwargs |= {"use_cache": False, "attention_mask": None}
         hidden = base.base_model(*args, **kwargs).last_hidden_state[:, :-1]
         labels = labels[:, 1:]
@@ -219,7 +219,7 @@ class Stop(TrainerCallback):
         self._previous = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
-        """Listen from the first step on."""
+        """Handle signals from the first step on."""
         for name in self._previous:
             signal.signal(name, self._ask)
 
@@ -236,7 +236,7 @@ class Stop(TrainerCallback):
         control.should_log |= control.should_save
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
-        """Leave signals as they were."""
+        """Restore the signal handlers."""
         for name, handler in self._previous.items():
             signal.signal(name, handler)
 
@@ -248,7 +248,7 @@ class Stop(TrainerCallback):
 
 
 class Progress(TrainerCallback):
-    """A bar on stderr: loss, token accuracy, tokens per second, time left."""
+    """Progress bar on stderr: loss, token accuracy, tokens per second, time left."""
 
     def __init__(self, tokens: Callable[[], int]) -> None:
         self._tokens = tokens
@@ -257,7 +257,7 @@ class Progress(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Draw it, beginning where a resumed run begins."""
+        """Draw the bar, from the step at which the run is resumed."""
         if state.is_world_process_zero:
             # A log file gets a line now and then, a terminal a moving bar.
             pause = 0.1 if sys.stderr.isatty() else 15.0
@@ -269,7 +269,7 @@ class Progress(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """One step further."""
+        """Advance the bar."""
         if self._bar is not None:
             self._bar.update(state.global_step - self._bar.n)
 
@@ -291,7 +291,7 @@ class Progress(TrainerCallback):
             )
 
     def end(self) -> None:
-        """Leave the last state on the screen."""
+        """Close the bar; its last state stays on the screen."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

@@ -13,7 +13,6 @@ from model_card.publishing.markdown import Markdown, fenced
 from model_card.records import Run
 
 GREETING = "오늘 면접에서 떨어졌어요. 열심히 준비했는데 너무 속상해요."
-# vLLM takes an adapter's rank only in these steps.
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 
@@ -57,6 +56,13 @@ def snippet(relation: str, model_id: str, run: Run, system_prompt: str | None) -
     return fenced("\n".join(lines), "python")
 
 
+def vllm_rank(rank: object) -> int | None:
+    """The smallest `max_lora_rank` of vLLM that an adapter of this rank fits; None without one."""
+    if not isinstance(rank, int):
+        return None
+    return next((step for step in VLLM_RANKS if step >= rank), None)
+
+
 def vllm(relation: str, repo_id: str | None, run: Run) -> Markdown | None:
     """The command that serves the model with vLLM; None if that needs ids which are not known."""
     base = run.base_model.id
@@ -64,13 +70,12 @@ def vllm(relation: str, repo_id: str | None, run: Run) -> Markdown | None:
         return None
     if relation != ADAPTER:
         return fenced(f"vllm serve {repo_id}", "bash")
-    rank = run.config.get("lora_r")
-    fitting = [step for step in VLLM_RANKS if isinstance(rank, int) and step >= rank]
-    if not fitting:
+    rank = vllm_rank(run.config.get("lora_r"))
+    if rank is None:
         return None
     name = repo_id.split("/")[-1]
     return fenced(
-        f"vllm serve {base} --enable-lora --max-lora-rank {fitting[0]} \\\n"
+        f"vllm serve {base} --enable-lora --max-lora-rank {rank} \\\n"
         f"  --lora-modules {name}={repo_id}",
         "bash",
     )

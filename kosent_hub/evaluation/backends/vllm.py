@@ -17,8 +17,9 @@ from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models import device, prompts
 from kosent_hub.models.encoding import encoder
 from kosent_hub.models.locate import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Located, cached, locate
-from kosent_hub.models.tokenizer import template_sha256
+from kosent_hub.models.tokenizer import render, template_sha256
 from model_card.publishing.errors import KoSentError
+from model_card.render.snippets import vllm_rank
 
 WAITING = 2048  # requests handed over at a time; more only cost memory
 # Seconds the engine has to end by itself. Killed, as vLLM does after five, it leaves shared memory,
@@ -49,7 +50,7 @@ class VllmBackend:
         self.tokenizer = located.tokenizer
         self.model = located.record(dtype)
         self.template_sha256 = template_sha256(self.tokenizer)
-        self.template_example: str | None = prompts.render(self.tokenizer, prompts.EXAMPLE)
+        self.template_example: str | None = render(self.tokenizer, prompts.EXAMPLE, reply=True)
         self.identity = located.identity
         self.stop = prompts.stop_ids(self.tokenizer, _generation_config(located))
         self.generation: dict[str, Any] = {
@@ -237,9 +238,7 @@ def _lora_settings(located: Located) -> dict[str, Any]:
     path = cached(located.model_id, ADAPTER_CONFIG, located.repo.revision)
     assert path is not None
     rank = json.loads(path.read_text(encoding="utf-8")).get("r", 8)
-    # vLLM takes ranks in steps.
-    fitting = next((r for r in (8, 16, 32, 64, 128, 256, 320, 512) if r >= rank), rank)
-    return {"enable_lora": True, "max_lora_rank": fitting, "max_loras": 1}
+    return {"enable_lora": True, "max_lora_rank": vllm_rank(rank) or rank, "max_loras": 1}
 
 
 def _lora(located: Located) -> Any:

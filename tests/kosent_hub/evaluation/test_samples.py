@@ -2,7 +2,8 @@
 
 import pytest
 
-from kosent_hub.evaluation.samples import load_samples, system_prompt
+from kosent_hub.evaluation.samples import load_samples
+from kosent_hub.models.chat_dataset import system_prompt
 from model_card.publishing.errors import KoSentError
 from tests.kosent_hub.dialogues import SYSTEM, write_dataset
 
@@ -16,7 +17,7 @@ def test_every_reply_is_a_sample_with_the_true_history_before_it(tmp_path):
     assert (second.user, second.target, second.emotion) == ("말 1.1", "답 1.1", "슬픔")
     assert (record.id, record.split, record.local) == ("chat", "test", True)
     assert (record.dialogues, record.samples) == (3, 6)
-    assert system_prompt(samples) == SYSTEM
+    assert system_prompt([sample.messages for sample in samples]) == SYSTEM
 
 
 def test_limit_counts_samples_from_the_start(tmp_path):

@@ -138,6 +138,21 @@ def test_padding_is_never_the_end_of_a_turn(tokenizer, smollm2: Path):
     assert template_sha256(tokenizer) == digest
 
 
+def test_a_users_template_is_checked_and_padded_as_the_models_own(smollm2: Path):
+    with pytest.raises(KoSentError, match="its chat template raises numbers to powers"):
+        load_tokenizer(str(smollm2), chat_template="{{ 10 ** 10 ** 8 }}")
+    plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|endoftext|>{% endfor %}"
+    tokenizer = load_tokenizer(str(smollm2), chat_template=plain)
+    assert tokenizer.chat_template == plain and turn_end(tokenizer) == "<|endoftext|>"
+    assert tokenizer.pad_token not in (None, "<|endoftext|>")
+
+
+def test_a_prompt_ends_where_the_reply_begins(tokenizer):
+    prompt = render(tokenizer, TWO_TURNS[:2], reply=True)
+    assert prompt.endswith("<|im_start|>assistant\n")
+    assert render(tokenizer, TWO_TURNS[:3]).startswith(prompt)
+
+
 def test_learned_ids_are_the_replys_own(tokenizer):
     (sample,) = encoder(tokenizer).encode([TWO_TURNS[:3]])
     ids = [label for label in sample["labels"] if label != IGNORED]

@@ -7,8 +7,10 @@ import pytest
 import yaml
 
 from kosent_hub import plan
+from kosent_hub import training as library
 from kosent_hub.training import planning, recipe
 from kosent_hub.training.memory import DEFAULTS, GIB, base_from_config, peak
+from model_card.publishing.errors import KoSentError
 
 LLAMA = recipe.load("llama-3.1-8b/qlora-8gb")["model_name_or_path"]
 
@@ -95,7 +97,30 @@ def planned(capsys, *arguments: str) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
-def test_the_8gb_recipe_fits_the_card_the_reference_gave_up_on(capsys):
+def test_from_python_a_plan_is_what_the_command_prints(capsys):
+    name = "llama-3.1-8b/qlora-24gb"
+    for arguments, options in (
+        ([], library.PlanOptions(name)),
+        (["--gpu", "T4"], library.PlanOptions(name, gpu="T4")),
+        (["--vram-gb", "10"], library.PlanOptions(recipe=name, vram_gb=10)),
+    ):
+        found = dataclasses.asdict(library.plan(options))
+        assert json.loads(json.dumps(found)) == planned(capsys, name, *arguments)
+    with pytest.raises(KoSentError, match="--gpu Voodoo: not in the table"):
+        library.plan(library.PlanOptions(name, gpu="Voodoo"))
+
+
+def test_without_a_gpu_each_one_in_the_table_gets_a_line(capsys):
+    assert plan.main(["llama-3.1-8b/qlora-24gb"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "llama-3.1-8b/qlora-24gb: meta-llama/Llama-3.1-8B-Instruct"
+    table = lines.index("GPU              GiB              time")
+    names = [line[:14].strip() for line in lines[table + 1 :]]
+    assert names == [gpu.name for gpu in planning.GPUS]
+    assert "T4              14.6  fits" in lines[table + 2]
+
+
+def test_the_8gb_recipe_fits_the_gpu_the_reference_gave_up_on(capsys):
     found = planned(capsys, "llama-3.1-8b/qlora-8gb", "--gpu", "RTX 3060 Ti")
     assert list(found) == [
         "fits", "peak_gib", "available_gib", "parts", "steps", "tokens", "hours", "suggestions",
@@ -107,8 +132,8 @@ def test_the_8gb_recipe_fits_the_card_the_reference_gave_up_on(capsys):
 
 def test_what_does_not_fit_comes_with_the_change_that_makes_it_fit(capsys, tmp_path):
     for name in ("lora-a100-reference", "qlora-a100", "qlora-24gb"):
-        for card in ("T4", "3060 ti"):
-            found = planned(capsys, f"llama-3.1-8b/{name}", "--gpu", card)
+        for gpu in ("T4", "3060 ti"):
+            found = planned(capsys, f"llama-3.1-8b/{name}", "--gpu", gpu)
             if found["fits"]:
                 continue
             (change,) = found["suggestions"]
@@ -116,12 +141,12 @@ def test_what_does_not_fit_comes_with_the_change_that_makes_it_fit(capsys, tmp_p
             values = {k: yaml.safe_load(v) for k, v in zip(words[::2], words[1::2], strict=True)}
             changed = tmp_path / "changed.yaml"
             changed.write_text(yaml.safe_dump(recipe.load(f"llama-3.1-8b/{name}") | values))
-            assert planned(capsys, str(changed), "--gpu", card)["fits"], (name, card, change)
+            assert planned(capsys, str(changed), "--gpu", gpu)["fits"], (name, gpu, change)
     found = planned(capsys, "llama-3.1-8b/lora-a100-reference", "--gpu", "T4")
     assert found["suggestions"] == ["--load_in_4bit true --use_bnb_nested_quant true"]
 
 
-def test_a_card_without_bfloat16_is_not_offered_it(capsys, tmp_path):
+def test_a_gpu_without_bfloat16_is_not_offered_it(capsys, tmp_path):
     mine = tmp_path / "mine.yaml"
     values = recipe.load("llama-3.1-8b/qlora-24gb") | {"dtype": "bfloat16"}
     mine.write_text(json.dumps(values))
@@ -142,7 +167,7 @@ def test_a_dataset_given_is_counted(capsys, workplace, monkeypatch):
     assert found["tokens"] == 9212
 
 
-def test_unknown_cards_recipes_and_bases_are_refused_in_a_line(capsys):
+def test_unknown_gpus_recipes_and_bases_are_refused_in_a_line(capsys):
     for arguments, said in (
         (
             ["llama-3.1-8b/qlora-8gb", "--gpu", "Voodoo"],

@@ -42,7 +42,7 @@ def test_all_problems_are_said_at_once(run, hub, tmp_path: Path, tiny_llama: Pat
         "kosent/KoSent: bob may not write to kosent; use --hub_model_id bob/KoSent" in problems[4]
     )
     assert said.splitlines()[-1] == (
-        "kosent_hub.train: 5 problems (above), nothing was started; mend them and run again"
+        "kosent_hub.train: 5 problems (above), nothing was started; fix them and run again"
     )
 
 

@@ -61,6 +61,37 @@ def test_a_run_leaves_what_can_be_pushed_and_nothing_of_this_machine(
     assert (trained / template).read_bytes() == (workplace / BASE / template).read_bytes()
 
 
+FROM_PYTHON = """
+import json, sys
+from kosent_hub.training import train
+run = train("smollm2-135m/cpu", **json.loads(sys.argv[1]))
+print(run.training.steps, run.model_name)
+"""
+
+
+def test_from_python_it_trains_what_the_command_trains(
+    run, trained: Path, workplace: Path, nobody: dict[str, str]
+):
+    fields = {
+        "model_name_or_path": BASE, "dataset_name": "dataset", "per_device_train_batch_size": 4,
+        "num_train_epochs": 2, "max_steps": -1, "lora_dropout": 0.1, "logging_steps": 1,
+        "save_steps": 2, "eval_steps": 5, "dtype": "float32", "bf16": False, "output_dir": "called",
+    }  # fmt: skip
+    script = [sys.executable, "-c", FROM_PYTHON, json.dumps(fields)]
+    done = run(script, cwd=workplace, env=nobody, script=True)
+    assert done.stdout == "called\n10 called\n", done.stderr
+    called = workplace / "called"
+    assert weights(called) == weights(trained)
+    ours, theirs = (
+        json.loads((folder / records.RUN_PATH).read_text()) for folder in (called, trained)
+    )
+    assert ours.pop("command") == theirs.pop("command").replace("calm", "called")
+    for record in (ours, theirs):
+        del record["model_name"], record["created"], record["training"]["seconds"]
+        del record["hardware"]["peak_memory_gib"]
+    assert ours == theirs
+
+
 def test_only_replies_and_their_ends_are_learned_and_counted(trained: Path, workplace: Path):
     tokenizer = Tokenizer.from_file(str(workplace / BASE / "tokenizer.json"))
     dialogues = [dialogue(n) for n in range(20)]

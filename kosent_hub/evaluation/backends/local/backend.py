@@ -17,7 +17,7 @@ from kosent_hub.evaluation.backends.local.probe import fast_path
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models import prompts
 from kosent_hub.models.load import load_model
-from kosent_hub.models.tokenizer import template_sha256
+from kosent_hub.models.tokenizer import render, template_sha256
 
 PLAIN_BATCH = 16
 
@@ -32,7 +32,7 @@ class TransformersBackend:
         self.identity = loaded.located.identity
         self.tokenizer = loaded.located.tokenizer
         self.template_sha256 = template_sha256(self.tokenizer)
-        self.template_example: str | None = prompts.render(self.tokenizer, prompts.EXAMPLE)
+        self.template_example: str | None = render(self.tokenizer, prompts.EXAMPLE, reply=True)
         self.stop = prompts.stop_ids(self.tokenizer, self.lm.generation_config)
         self.generation: dict[str, Any] = {
             "do_sample": False,
