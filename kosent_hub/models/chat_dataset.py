@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kosent_hub.models import untrusted
 from kosent_hub.models.tokenizer import Messages
-from model_card.publishing.errors import KoSentError, explain
+from model_card.publishing.errors import KoSentError, user_error
 
 if TYPE_CHECKING:
     from trl import ScriptArguments
@@ -44,8 +44,8 @@ def read_splits(
         # A card may not name the columns of what is streamed; the first row does.
         columns = {name: r.column_names or list(next(iter(r), {})) for name, r in rows.items()}
     except (FileNotFoundError, ValueError) as error:
-        if line := explain(error):
-            raise KoSentError(None, line) from None
+        if known := user_error(error):
+            raise known from None
         raise KoSentError(dataset, f"not a dataset ({error})", "see kosent-data build") from None
     for names in columns.values():
         if "messages" not in names:
