@@ -75,9 +75,9 @@ def without_secrets(text: str) -> str:
 
 @contextmanager
 def next_step(step: str) -> Iterator[None]:
-    """Errors of the block that the user can fix tell him to do `step`, not to start again.
+    """Put `step` in the place of AGAIN in the remedy of errors that the user can fix.
 
-    For the end of a long command, whose work is not to be done again.
+    For the end of a long command, whose earlier work is not to be repeated.
     """
     try:
         yield
