@@ -19,7 +19,7 @@ from model_card.render.boilerplate import is_generated
 from model_card.render.card import card_sections, languages_of, render_facts
 from model_card.render.model_index import EVAL_RESULTS_PATH, eval_results
 from model_card.render.plots import emotion_plot, training_plots
-from model_card.render.view import emotion_picture
+from model_card.render.score_tables import emotion_picture
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, HfApi
