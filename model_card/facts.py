@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from model_card.conversations import CONVERSATIONS_PATH, Conversation
 from model_card.conversations import loads as conversations_from
 from model_card.licenses import known_license
 from model_card.publishing.errors import KoSentError
-from model_card.records import EVAL_FOLDER, LOG_HISTORY_PATH, RUN_PATH, Results, Run, loads
+from model_card.records import EVAL_FOLDER, LOG_HISTORY_PATH, RUN_PATH, Results, Run, decode, loads
 
 ADAPTER, QUANTIZED, FINETUNE = "adapter", "quantized", "finetune"
 
@@ -34,6 +34,17 @@ class Facts:
     paths: frozenset[str] = frozenset()
     license: str | None = None
 
+    @property
+    def recorded(self) -> bool:
+        """Whether there is a record to make a card from: a run or an evaluation."""
+        return self.run is not None or bool(self.results)
+
+    def require(self, where: object, remedy: str) -> Facts:
+        """These facts; raises KoSentError if `where` has no record to make a card from."""
+        if not self.recorded:
+            raise KoSentError(where, f"neither {RUN_PATH} nor {EVAL_FOLDER}/*.json in it", remedy)
+        return self
+
 
 def gather(paths: Iterable[str], read: Callable[[str], bytes | None], where: str) -> Facts:
     """The facts in a folder or repo called `where`, that has `paths` and whose files `read` gives.
@@ -43,11 +54,7 @@ def gather(paths: Iterable[str], read: Callable[[str], bytes | None], where: str
     known = frozenset(paths)
 
     def text(path: str) -> str:
-        data = read(path) or b""
-        try:
-            return data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise KoSentError(f"{where}/{path}", f"not UTF-8 at byte {error.start}") from None
+        return decode(read(path) or b"", f"{where}/{path}")
 
     run = loads(Run, text(RUN_PATH), f"{where}/{RUN_PATH}") if RUN_PATH in known else None
     scores = sorted(
@@ -76,8 +83,8 @@ def gather_folder(folder: Path) -> Facts:
     top = folder / "results.json"
     if facts.results or not top.is_file():
         return facts
-    results = loads(Results, top.read_text(encoding="utf-8"), str(top))
-    return Facts(**{**facts.__dict__, "results": [results]})
+    results = loads(Results, decode(top.read_bytes(), top), str(top))
+    return replace(facts, results=[results])
 
 
 def relation(paths: frozenset[str], config: str, run: Run | None) -> str:

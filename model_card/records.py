@@ -235,11 +235,15 @@ def loads(kind: type[Record], text: str, where: str) -> Record:
 
 def read(kind: type[Record], path: Path) -> Record:
     """A record from a file."""
+    return loads(kind, decode(path.read_bytes(), path, "write it again"), str(path))
+
+
+def decode(data: bytes, where: object, remedy: str = "") -> str:
+    """The text in a record's or a card's bytes; raises KoSentError if they are not UTF-8."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise KoSentError(path, f"not UTF-8 at byte {error.start}", "write it again") from None
-    return loads(kind, text, str(path))
+        raise KoSentError(where, f"not UTF-8 at byte {error.start}", remedy) from None
 
 
 def eval_path(results: Results) -> str:

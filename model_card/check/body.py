@@ -30,14 +30,14 @@ def check_links(card: CheckedCard) -> Iterator[Finding]:
             yield Finding(line, WARNING, "image-alt", message, "say in a few words what it shows")
         if url.startswith("#") and url.isascii() and slug(url[1:]) not in anchors:
             message = f"the link {url} has no heading to go to"
-            yield Finding(line, WARNING, "anchor-broken", message, "mend the link")
+            yield Finding(line, WARNING, "anchor-broken", message, "fix the link")
         if not is_relative(url) or card.paths is None:
             continue
         path = repo_path(url)
         folder = f"{path.rstrip('/')}/"
         if path not in card.paths and not any(known.startswith(folder) for known in card.paths):
             message = f"the {what} {path} is not in the repo"
-            yield Finding(line, ERROR, f"{kind}-broken", message, "add the file, or mend the path")
+            yield Finding(line, ERROR, f"{kind}-broken", message, "add the file, or fix the path")
 
 
 def check_code(card: CheckedCard) -> Iterator[Finding]:
@@ -60,7 +60,7 @@ def check_code(card: CheckedCard) -> Iterator[Finding]:
             problem = getattr(error, "msg", None) or getattr(error, "problem", None) or str(error)
             line = card.body_line + token.map[0] + 1 + inner
             message = f"this {language} code does not parse: {problem}"
-            yield Finding(line, ERROR, "code-broken", message, "mend it; people will paste it")
+            yield Finding(line, ERROR, "code-broken", message, "fix it; people will paste it")
 
 
 def check_markers(card: CheckedCard) -> Iterator[Finding]:
@@ -81,7 +81,7 @@ def check_markers(card: CheckedCard) -> Iterator[Finding]:
         message = f"the section {section.name} was changed by hand; new records will not change it"
         remedy = "move your text outside the markers, then kosent-card render --replace-edits"
         yield Finding(line, WARNING, "section-edited", message, remedy)
-    if not sections or edited or (card.facts.run is None and not card.facts.results):
+    if not sections or edited or not card.facts.recorded:
         return
     repo_id = card.name if "/" in card.name else None
     now = merge(card.text, card_sections(card.facts, repo_id, languages_of(card.text)))

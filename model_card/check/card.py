@@ -20,7 +20,7 @@ ERROR, WARNING = "error", "warning"
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """One thing to mend: where, how bad, what it is, and what to do about it."""
+    """One thing to fix: its line, how bad it is, what it is, and what to do about it."""
 
     line: int
     level: str

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from model_card.base_repo import BaseRepo
 from model_card.check.body import check_code, check_links, check_markers, check_placeholders
 from model_card.check.card import ERROR, WARNING, Check, CheckedCard, Finding
 from model_card.check.metadata import (
@@ -27,7 +26,7 @@ from model_card.check.rules import (
     check_secrets,
 )
 from model_card.facts import gather, gather_folder
-from model_card.publish import README, with_license
+from model_card.publish import README, BaseRepo, readme_text, with_license
 from model_card.publishing.errors import KoSentError
 
 # A sentence of the corpus that is shorter than this could be anybody's.
@@ -54,7 +53,7 @@ CHECKS: tuple[Check, ...] = (
 
 
 def check(card: CheckedCard, corpus: frozenset[str] = frozenset()) -> list[Finding]:
-    """Everything there is to mend in a card, in order of lines."""
+    """Everything that is wrong with a card, in order of lines."""
     return sorted({finding for run in CHECKS for finding in run(card)} | set(_quoted(card, corpus)))
 
 
@@ -65,7 +64,7 @@ def check_folder(folder: Path) -> tuple[CheckedCard, list[Finding]]:
         raise KoSentError(path, "no card there", f"write it with kosent-card render {folder}")
     facts = gather_folder(folder)
     card = CheckedCard(
-        text=_decoded(path.read_bytes(), str(path)),
+        text=readme_text(path.read_bytes(), path),
         name=facts.run.model_name if facts.run else folder.resolve().name,
         paths=facts.paths,
         read=lambda name: (folder / name).read_bytes() if name in facts.paths else None,
@@ -87,7 +86,7 @@ def check_repo(repo_id: str) -> tuple[CheckedCard, list[Finding]]:
     if data is None:
         raise KoSentError(repo_id, "no README.md in this repo", "write one with kosent-card push")
     base = BaseRepo(api)
-    text = _decoded(data, f"{repo_id}/{README}")
+    text = readme_text(data, f"{repo_id}/{README}")
     facts = with_license(gather(head.paths(), head.read, repo_id), base.license)
     card = CheckedCard(
         text=text,
@@ -118,16 +117,11 @@ def corpus_sentences(dataset: Path) -> frozenset[str]:
     return frozenset(sentences)
 
 
-def as_text(findings: list[Finding]) -> str:
+def as_text(findings: Iterable[Finding]) -> str:
     """A line per finding: where, how bad, what, and the remedy."""
     return "\n".join(
         f"{README}:{f.line}: {f.level}: {f.message} [{f.code}]\n    {f.remedy}" for f in findings
     )
-
-
-def errors(findings: list[Finding]) -> int:
-    """How many of the findings must be mended."""
-    return sum(finding.level == ERROR for finding in findings)
 
 
 def _quoted(card: CheckedCard, corpus: frozenset[str]) -> Iterator[Finding]:
@@ -149,11 +143,4 @@ def _hub_says(text: str, endpoint: str) -> Iterator[Finding]:
     for level, key in ((ERROR, "errors"), (WARNING, "warnings")):
         for problem in said.get(key) or []:
             message = f"the Hub says: {problem.get('message')}"
-            yield Finding(1, level, "hub", " ".join(message.split()), "mend the metadata")
-
-
-def _decoded(data: bytes, where: str) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise KoSentError(where, f"not UTF-8 at byte {error.start}", "save it as UTF-8") from None
+            yield Finding(1, level, "hub", " ".join(message.split()), "fix the metadata")
