@@ -1,4 +1,4 @@
-"""`kosent-card` from Python: each of its commands that leaves something is one function here."""
+"""`kosent-card` from Python: `render`, `check` and `push` are one function each."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from model_card.check import checks
 from model_card.check.card import ERROR, Finding
 from model_card.publish import publish
+from model_card.publishing import session
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import write_whole
 from model_card.repo import render_repo
@@ -62,6 +63,7 @@ def render_card(
     Raises:
         KoSentError: no records in `source`, or one that cannot be read.
     """
+    session.install()
     folder = Path(source)
     if folder.is_dir():
         path, text = write_card(folder, output, language, replace_edits=replace_edits)
@@ -82,6 +84,7 @@ def check_card(source: str | Path, *, corpus: Path | None = None) -> CheckedSour
     Raises:
         KoSentError: no card in `source`, or no dataset in `corpus`.
     """
+    session.install()
     folder = Path(source)
     card, more = checks.check_folder(folder) if folder.is_dir() else checks.check_repo(str(source))
     sentences = checks.corpus_sentences(corpus) if corpus else frozenset()
@@ -111,6 +114,7 @@ def publish_card(
     """
     if not run.is_dir():
         raise KoSentError(run, "no such folder", "give the run folder of a training")
+    session.install()
     return publish(
         repo_id,
         record_files(run),

@@ -1,4 +1,4 @@
-"""`kosent-card`: render, push and check the card of a run or of a repo on the Hub."""
+"""`kosent-card`: render, check, preview and push the card of a run or of a repo on the Hub."""
 
 from __future__ import annotations
 
@@ -17,9 +17,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(argv: Sequence[str] | None) -> None:
     arguments = _parser().parse_args(argv)
-    from model_card.publishing import session
-
-    session.install()
     arguments.command(arguments)
 
 
@@ -136,7 +133,9 @@ def _check(arguments: argparse.Namespace) -> None:
 def _preview(arguments: argparse.Namespace) -> None:
     from model_card.preview.server import serve
     from model_card.preview.sources import folder_source, repo_source
+    from model_card.publishing import session
 
+    session.install()
     folder = Path(arguments.source)
     if folder.is_dir():
         source = folder_source(folder, arguments.language, arguments.repo_id)

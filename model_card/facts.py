@@ -1,4 +1,4 @@
-"""The records of one model, read from a run folder or a Hub repo: all that a card is made of."""
+"""The records of one model, read from a run folder or a Hub repo: the only input of its card."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from model_card.conversations import CONVERSATIONS_PATH, Conversation
 from model_card.conversations import loads as conversations_from
 from model_card.licenses import known_license
 from model_card.publishing.errors import KoSentError
-from model_card.records import EVAL_FOLDER, LOG_HISTORY_PATH, RUN_PATH, Results, Run, decode, loads
+from model_card.records import EVAL_FOLDER, LOG_HISTORY_PATH, RUN_PATH, Results, Run, loads
+from model_card.records import read as read_record
 
 ADAPTER, QUANTIZED, FINETUNE = "adapter", "quantized", "finetune"
 
@@ -47,14 +48,18 @@ class Facts:
 
 
 def gather(paths: Iterable[str], read: Callable[[str], bytes | None], where: str) -> Facts:
-    """The facts in a folder or repo called `where`, that has `paths` and whose files `read` gives.
+    """The facts in the folder or repo `where`, which has `paths`; `read` gives a path's content.
 
     Raises KoSentError naming the record that cannot be read.
     """
     known = frozenset(paths)
 
     def text(path: str) -> str:
-        return decode(read(path) or b"", f"{where}/{path}")
+        data = read(path) or b""
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise KoSentError(f"{where}/{path}", f"not UTF-8 at byte {error.start}") from None
 
     run = loads(Run, text(RUN_PATH), f"{where}/{RUN_PATH}") if RUN_PATH in known else None
     scores = sorted(
@@ -83,8 +88,7 @@ def gather_folder(folder: Path) -> Facts:
     top = folder / "results.json"
     if facts.results or not top.is_file():
         return facts
-    results = loads(Results, decode(top.read_bytes(), top), str(top))
-    return replace(facts, results=[results])
+    return replace(facts, results=[read_record(Results, top)])
 
 
 def relation(paths: frozenset[str], config: str, run: Run | None) -> str:

@@ -12,9 +12,9 @@ from model_card.facts import Facts, gather
 from model_card.licenses import LLAMA_FILES, NOTICE_PATH, llama
 from model_card.publishing import front_matter
 from model_card.publishing.commit import Head, commit, read_head
-from model_card.publishing.errors import explain
+from model_card.publishing.errors import KoSentError, explain
 from model_card.publishing.sections import edits, merge
-from model_card.records import PLOTS_FOLDER, decode
+from model_card.records import PLOTS_FOLDER
 from model_card.render.boilerplate import is_generated
 from model_card.render.card import card_sections, languages_of, render_facts
 from model_card.render.model_index import EVAL_RESULTS_PATH, eval_results
@@ -142,11 +142,6 @@ def with_license(facts: Facts, look_up: Callable[[str, str | None], str | None])
     return replace(facts, license=look_up(base.id, None if base.local else base.revision))
 
 
-def readme_text(data: bytes, where: object) -> str:
-    """The README's text with its own line ends; raises KoSentError if it is not UTF-8."""
-    return decode(data, where, "save it as UTF-8")
-
-
 def _overlay(head: Head, files: Mapping[str, Path | bytes]) -> Callable[[str], bytes | None]:
     def read(path: str) -> bytes | None:
         return _bytes(files[path]) if path in files else head.read(path)
@@ -158,10 +153,10 @@ def _bytes(data: Path | bytes) -> bytes:
     return data if isinstance(data, bytes) else data.read_bytes()
 
 
-def _existing(there: bytes | None, draft: bytes | None, shown: set[str]) -> str | None:
-    """The README to start from: the repo's, or the draft if that has all of the repo's text."""
-    if there is None or is_generated(text := readme_text(there, README)):
-        return None if draft is None else readme_text(draft, README)
+def _existing(there: bytes | None, draft: bytes | None, said: set[str]) -> str | None:
+    """The README to start from: the repo's, or the draft if it has all of the repo's text."""
+    if there is None or is_generated(text := _text(there, README)):
+        return None if draft is None else _text(draft, README)
     if draft is None:
         return text
     mine, theirs = (
@@ -169,18 +164,25 @@ def _existing(there: bytes | None, draft: bytes | None, shown: set[str]) -> str 
             line.strip()
             for line in merge(front_matter.split(side)[1], {}, replace_edits=True).split("\n")
         }
-        for side in (readme_text(draft, README), text)
+        for side in (_text(draft, README), text)
     )
     if theirs <= mine:
-        return readme_text(draft, README)
-    if mine - theirs and "draft" not in shown:
-        shown.add("draft")
+        return _text(draft, README)
+    if mine - theirs and "draft" not in said:
+        said.add("draft")
         print(
             "README.md: the text around our sections differs from the repo's; the repo's is kept. "
             "To publish yours, add it to the README on the Hub",
             file=sys.stderr,
         )
     return text
+
+
+def _text(data: bytes, where: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise KoSentError(where, f"not UTF-8 at byte {error.start}", "save it as UTF-8") from None
 
 
 class BaseRepo:
@@ -191,7 +193,7 @@ class BaseRepo:
         self._heads: dict[str, Head | None] = {}
 
     def license(self, base_model: str, revision: str | None) -> str | None:
-        """The licence that the base model's own card states; None if there is no way to know."""
+        """The licence that the base model's card states; None if it cannot be known."""
         card = self._read(base_model, revision, "README.md")
         if card is None:
             return None
@@ -199,7 +201,7 @@ class BaseRepo:
         return stated if isinstance(stated, str) and stated != "other" else None
 
     def notices(self, facts: Facts) -> dict[str, bytes]:
-        """What a Llama base's licence wants in the repo: its own texts, and the notice."""
+        """The files that a Llama licence requires in the repo: its own texts, and the notice."""
         terms = llama(facts.license)
         if terms is None or facts.run is None:
             return {}

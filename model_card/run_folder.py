@@ -6,7 +6,8 @@ from pathlib import Path
 
 from model_card.conversations import CONVERSATIONS_PATH
 from model_card.facts import Facts, gather_folder
-from model_card.publish import README, kept_edits, plots, readme_text, show_kept_edits
+from model_card.publish import README, kept_edits, plots, show_kept_edits
+from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import write_whole
 from model_card.records import (
     LOG_HISTORY_PATH,
@@ -46,7 +47,12 @@ def write_card(
 
 def read_card(path: Path) -> str | None:
     """The README's text with its own line ends, None if there is none."""
-    return readme_text(path.read_bytes(), path) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise KoSentError(path, f"not UTF-8 at byte {error.start}", "save it as UTF-8") from None
 
 
 def record_files(folder: Path) -> dict[str, Path | bytes]:

@@ -1,4 +1,4 @@
-"""Does everything in a card's text work: links, pictures, code, markers?"""
+"""Checks of a card's text: links, pictures, code blocks, markers, placeholders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ATTRIBUTE = r"\b{}\s*=\s*[\"']([^\"']*)[\"']"
 
 
 def check_links(card: CheckedCard) -> Iterator[Finding]:
-    """Relative links and pictures that lead nowhere, and pictures that say nothing to a reader."""
+    """Broken relative links and pictures, and pictures without alternative text."""
     anchors = {slug(title) for _, title in headings(card.tokens)}
     for line, kind, url, alt in _references(card):
         what = "picture" if kind == "image" else "link"
@@ -92,7 +92,7 @@ def check_markers(card: CheckedCard) -> Iterator[Finding]:
 
 
 def check_placeholders(card: CheckedCard) -> Iterator[Finding]:
-    """What a template left to be filled in, and cards that say nothing."""
+    """Placeholders that a template left to be filled in, and cards without text."""
     if not re.search(r"\w", card.body):
         yield Finding(1, ERROR, "card-empty", "the card has no text", "say what the model is")
     left = r"\[?More Information Needed\]?|Model Card for Model ID|\bTODO\b|\bTBD\b"
@@ -129,7 +129,7 @@ def _html_references(token: Token, line: int) -> Iterator[tuple[int, str, str, s
 
 
 def _python(text: str) -> None:
-    """Parse Python, also as notebooks (`!pip`, `%magic`) and consoles (`>>>`) have it."""
+    """Parse Python, also as notebooks (`!pip`, `%magic`) and consoles (`>>>`) write it."""
     lines = text.splitlines()
     if any(line.startswith(">>>") for line in lines):
         lines = [line[4:] if line.startswith((">>>", "...")) else "" for line in lines]

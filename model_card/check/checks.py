@@ -26,11 +26,11 @@ from model_card.check.rules import (
     check_secrets,
 )
 from model_card.facts import gather, gather_folder
-from model_card.publish import README, BaseRepo, readme_text, with_license
+from model_card.publish import README, BaseRepo, with_license
 from model_card.publishing.errors import KoSentError
 
-# A sentence of the corpus that is shorter than this could be anybody's.
-SHORTEST_SENTENCE = 12
+# Shorter sentences of the corpus are too common to be recognised.
+MIN_SENTENCE = 12
 
 CHECKS: tuple[Check, ...] = (
     check_yaml,
@@ -64,7 +64,7 @@ def check_folder(folder: Path) -> tuple[CheckedCard, list[Finding]]:
         raise KoSentError(path, "no card there", f"write it with kosent-card render {folder}")
     facts = gather_folder(folder)
     card = CheckedCard(
-        text=readme_text(path.read_bytes(), path),
+        text=_decoded(path.read_bytes(), str(path)),
         name=facts.run.model_name if facts.run else folder.resolve().name,
         paths=facts.paths,
         read=lambda name: (folder / name).read_bytes() if name in facts.paths else None,
@@ -86,7 +86,7 @@ def check_repo(repo_id: str) -> tuple[CheckedCard, list[Finding]]:
     if data is None:
         raise KoSentError(repo_id, "no README.md in this repo", "write one with kosent-card push")
     base = BaseRepo(api)
-    text = readme_text(data, f"{repo_id}/{README}")
+    text = _decoded(data, f"{repo_id}/{README}")
     facts = with_license(gather(head.paths(), head.read, repo_id), base.license)
     card = CheckedCard(
         text=text,
@@ -101,7 +101,7 @@ def check_repo(repo_id: str) -> tuple[CheckedCard, list[Finding]]:
 
 
 def corpus_sentences(dataset: Path) -> frozenset[str]:
-    """The sentences of a dataset folder that are long enough to be nobody else's."""
+    """The sentences of a dataset folder, without those too short to be recognised."""
     import pyarrow.parquet as parquet
 
     files = sorted(dataset.glob("data/*.parquet"))
@@ -112,7 +112,7 @@ def corpus_sentences(dataset: Path) -> frozenset[str]:
         for dialogue in parquet.read_table(path, columns=["messages"])["messages"].to_pylist():
             for message in dialogue:
                 text = " ".join(message["content"].split())
-                if message["role"] != "system" and len(text) >= SHORTEST_SENTENCE:
+                if message["role"] != "system" and len(text) >= MIN_SENTENCE:
                     sentences.add(text)
     return frozenset(sentences)
 
@@ -129,7 +129,7 @@ def _quoted(card: CheckedCard, corpus: frozenset[str]) -> Iterator[Finding]:
 
 
 def _hub_says(text: str, endpoint: str) -> Iterator[Finding]:
-    """The Hub's own objections to the metadata; none where it cannot be asked."""
+    """The Hub's own findings about the metadata; a line on stderr if it does not answer."""
     from huggingface_hub.errors import HTTPError
     from huggingface_hub.utils import get_session
 
@@ -144,3 +144,10 @@ def _hub_says(text: str, endpoint: str) -> Iterator[Finding]:
         for problem in said.get(key) or []:
             message = f"the Hub says: {problem.get('message')}"
             yield Finding(1, level, "hub", " ".join(message.split()), "fix the metadata")
+
+
+def _decoded(data: bytes, where: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise KoSentError(where, f"not UTF-8 at byte {error.start}", "save it as UTF-8") from None

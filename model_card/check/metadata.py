@@ -1,4 +1,4 @@
-"""Is a card's metadata there, is it valid, and does it fit the files beside it?"""
+"""Checks of a card's metadata: whether it is there, is valid, and fits the repo's files."""
 
 from __future__ import annotations
 

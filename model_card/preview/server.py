@@ -1,4 +1,4 @@
-"""`kosent-card preview`: the card in a browser before the world sees it, on this machine only."""
+"""The server of `kosent-card preview`: the card as a web page, for this machine's browser only."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class _Answer:
 
 
 class _Pages:
-    """The answers by path. A card is built once per version, whoever asks."""
+    """The answers by path; a card is built once per version of its source."""
 
     def __init__(self, source: PreviewSource, root: str) -> None:
         self._source, self._root = source, root
@@ -99,7 +99,7 @@ class _Pages:
         self._built: tuple[str, Preview | str] | None = None
 
     def answer(self, path: str) -> _Answer:
-        """What is at `path`; everything outside the token's folder is not found."""
+        """The answer for `path`: 404 for everything outside the token's folder."""
         folder, _, rest = path.removeprefix("/").partition("/")
         if not secrets.compare_digest(f"/{folder}".encode(), self._root.encode()):
             return _missing()
@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(with_body=False)
 
     def _send(self, *, with_body: bool) -> None:
-        # A name that leads here by a stranger's DNS is not ours.
+        # Any other host name that resolves to this machine is DNS rebinding.
         assert isinstance(self.server, ThreadingHTTPServer)
         port = self.server.server_port
         if self.headers.get("Host") in (f"127.0.0.1:{port}", f"localhost:{port}"):
@@ -217,7 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def files_version(folder: Path | None) -> str:
-    """A text that changes when a template does, or a record or the README in `folder`."""
+    """A digest that changes when a template does, or a record or the README in `folder`."""
     here = Path(str(package_files("model_card")))
     watched = [*here.glob("*/*.jinja"), *here.glob("preview/static/*")]
     if folder is not None:
@@ -231,7 +231,7 @@ def files_version(folder: Path | None) -> str:
 
 
 def read_below(folder: Path, path: str) -> bytes | None:
-    """A file's bytes if it lies inside `folder`, symbolic links followed; else None."""
+    """A file's bytes if its real path is inside `folder`, else None."""
     root = folder.resolve()
     try:
         found = (root / path).resolve()

@@ -1,4 +1,4 @@
-"""Records in, a README out: a pure function, the same text from the same facts."""
+"""Facts -> README: a pure function, the same text from the same facts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _collect(sections: dict[str, str], lang: str, name: str, caller: Callable[[]
 
 
 def languages_of(existing: str | None) -> str:
-    """The language(s) that a README's sections of ours are in; both when it has none."""
+    """The language(s) of our sections in a README; both when it has none."""
     found = {section.name[:2] for section in find(existing or "")} & set(LANGUAGES)
     return found.pop() if len(found) == 1 else BOTH
 

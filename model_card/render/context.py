@@ -15,7 +15,15 @@ from typing import Any
 from model_card.facts import Facts
 from model_card.licenses import LICENSE_NAMES, LLAMA_FILES, NOTICE_PATH, llama
 from model_card.publishing.markdown import Markdown, code, escape, fenced, html_text, hub_link
-from model_card.records import PLOTS_FOLDER, Dataset, EvaluatedDataset, EvaluatedModel, Repo, Run
+from model_card.records import (
+    PLOTS_FOLDER,
+    RUN_PATH,
+    Dataset,
+    EvaluatedDataset,
+    EvaluatedModel,
+    Repo,
+    Run,
+)
 from model_card.render import score_tables
 from model_card.render.curves import read_curve, read_validation
 from model_card.render.numbers import count, duration, fixed, percent, short
@@ -102,6 +110,7 @@ def _run_context(facts: Facts, run: Run, repo_id: str | None) -> dict[str, Any]:
         "licence_files": [path for path in (*LLAMA_FILES, NOTICE_PATH) if path in facts.paths],
         "license_link": _license_link(facts.license),
         "citation": _citation(run, repo_id),
+        "record": _link(RUN_PATH, RUN_PATH),
         "libraries": [(name, code(version)) for name, version in sorted(run.versions.items())],
     }
 

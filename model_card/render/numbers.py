@@ -11,7 +11,7 @@ from model_card.render.labels import KO
 
 
 def decimals(*values: float) -> int:
-    """How many decimals numbers of this size are shown with, so that a row is of one kind."""
+    """The decimals for all numbers of a row, by the largest of them."""
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     return 1 if largest >= 100 else 2 if largest >= 1 else 3 if largest >= 0.1 else 4
 
