@@ -43,7 +43,7 @@ class CheckedSource:
 
 def render_card(
     source: str | Path,
-    output: Path | None = None,
+    output: str | Path | None = None,
     *,
     language: str | None = None,
     replace_edits: bool = False,
@@ -51,7 +51,8 @@ def render_card(
     """The card of a run folder or of a model on the Hub, made from its records.
 
     A run folder's is written to `output` or else to the folder's README.md, its pictures beside
-    it; a repo's only where there is an `output`. Text of others in that README stays.
+    it; a repo's only if there is an `output`. Text of others in that README stays, and so do edits
+    inside our sections, which are shown on stderr.
 
     Args:
         source: a run folder, or a Hub id.
@@ -64,17 +65,17 @@ def render_card(
         KoSentError: no records in `source`, or one that cannot be read.
     """
     session.install()
-    folder = Path(source)
+    folder, path = Path(source), None if output is None else Path(output)
     if folder.is_dir():
-        path, text = write_card(folder, output, language, replace_edits=replace_edits)
+        path, text = write_card(folder, path, language, replace_edits=replace_edits)
         return RenderedCard(text, path)
     text = render_repo(str(source), language, replace_edits=replace_edits)
-    if output is not None:
-        write_whole(output, text.encode())
-    return RenderedCard(text, output)
+    if path is not None:
+        write_whole(path, text.encode())
+    return RenderedCard(text, path)
 
 
-def check_card(source: str | Path, *, corpus: Path | None = None) -> CheckedSource:
+def check_card(source: str | Path, *, corpus: str | Path | None = None) -> CheckedSource:
     """What is wrong with the card of a run folder, or of a model on the Hub.
 
     Args:
@@ -87,13 +88,13 @@ def check_card(source: str | Path, *, corpus: Path | None = None) -> CheckedSour
     session.install()
     folder = Path(source)
     card, more = checks.check_folder(folder) if folder.is_dir() else checks.check_repo(str(source))
-    sentences = checks.corpus_sentences(corpus) if corpus else frozenset()
+    sentences = checks.corpus_sentences(Path(corpus)) if corpus else frozenset()
     findings = sorted([*checks.check(card, sentences), *more])
     return CheckedSource(str(source), tuple(findings))
 
 
 def publish_card(
-    run: Path,
+    run: str | Path,
     repo_id: str,
     *,
     create_pr: bool = False,
@@ -112,12 +113,13 @@ def publish_card(
     Raises:
         KoSentError: no such folder, no records in it, or what the Hub refuses.
     """
-    if not run.is_dir():
+    folder = Path(run)
+    if not folder.is_dir():
         raise KoSentError(run, "no such folder", "give the run folder of a training")
     session.install()
     return publish(
         repo_id,
-        record_files(run),
+        record_files(folder),
         message="Update the model card",
         create_pr=create_pr,
         language=language,
