@@ -1,4 +1,4 @@
-"""`kosent-card`: render, push and check the card of a run or of a repo on the Hub."""
+"""`kosent-card`: render, check, preview and push the card of a run or of a repo on the Hub."""
 
 from __future__ import annotations
 
@@ -17,9 +17,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(argv: Sequence[str] | None) -> None:
     arguments = _parser().parse_args(argv)
-    from model_card.publishing import session
-
-    session.install()
     arguments.command(arguments)
 
 
@@ -39,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     render.set_defaults(command=_render)
 
     checker = commands.add_parser(
-        "check", help="look for what is wrong with a card; exit status 2 if anything must be mended"
+        "check", help="look for what is wrong with a card; exit status 2 if anything must be fixed"
     )
     _source(checker)
     checker.add_argument(
@@ -93,67 +90,57 @@ def _wording(parser: argparse.ArgumentParser) -> None:
 
 
 def _render(arguments: argparse.Namespace) -> None:
-    from model_card.run_folder import write_card
+    from model_card import render_card
 
-    folder = Path(arguments.source)
-    if folder.is_dir():
-        output = write_card(
-            folder, arguments.output, arguments.language, replace_edits=arguments.replace_edits
-        )
-        print(f"card: {output}")
-        print(f"next: kosent-card preview {arguments.source}", file=sys.stderr)
+    card = render_card(
+        arguments.source,
+        arguments.output,
+        language=arguments.language,
+        replace_edits=arguments.replace_edits,
+    )
+    if card.path is None:
+        print(card.text, end="")
         return
-    from model_card.publishing.files import atomic_write
-    from model_card.repo import render_repo
-
-    text = render_repo(arguments.source, arguments.language, replace_edits=arguments.replace_edits)
-    if arguments.output is None:
-        print(text, end="")
-    else:
-        atomic_write(arguments.output, text.encode())
-        print(f"card: {arguments.output}")
+    print(f"card: {card.path}")
+    if Path(arguments.source).is_dir():
+        print(f"next: kosent-card preview {arguments.source}", file=sys.stderr)
 
 
 def _check(arguments: argparse.Namespace) -> None:
     import dataclasses
     import json
 
-    from model_card.check import checks
+    from model_card import check_card
+    from model_card.check.checks import as_text
 
-    folder = Path(arguments.source)
-    card, said = (
-        checks.check_folder(folder) if folder.is_dir() else checks.check_repo(arguments.source)
-    )
-    corpus = checks.corpus_sentences(arguments.corpus) if arguments.corpus else frozenset()
-    findings = sorted([*checks.check(card, corpus), *said])
-    bad = checks.errors(findings)
+    checked = check_card(arguments.source, corpus=arguments.corpus)
     if arguments.json:
         document = {
-            "source": arguments.source,
-            "errors": bad,
-            "warnings": len(findings) - bad,
-            "findings": [dataclasses.asdict(finding) for finding in findings],
+            "source": checked.source,
+            "errors": checked.errors,
+            "warnings": checked.warnings,
+            "findings": [dataclasses.asdict(finding) for finding in checked.findings],
         }
         print(json.dumps(document, ensure_ascii=False, indent=2))
-    elif findings:
-        print(checks.as_text(findings))
-    if bad:
-        raise KoSentError(arguments.source, f"{bad} to mend, {len(findings) - bad} to consider")
-    print(
-        f"{arguments.source}: nothing that must be mended, {len(findings)} to consider",
-        file=sys.stderr,
-    )
+    elif checked.findings:
+        print(as_text(checked.findings))
+    summary = f"{checked.errors} errors, {checked.warnings} warnings"
+    if checked.errors:
+        raise KoSentError(checked.source, summary)
+    print(f"{checked.source}: {summary}", file=sys.stderr)
 
 
 def _preview(arguments: argparse.Namespace) -> None:
-    from model_card import repo, run_folder
     from model_card.preview.server import serve
+    from model_card.preview.sources import folder_source, repo_source
+    from model_card.publishing import session
 
+    session.install()
     folder = Path(arguments.source)
     if folder.is_dir():
-        source = run_folder.preview_source(folder, arguments.language, arguments.repo_id)
+        source = folder_source(folder, arguments.language, arguments.repo_id)
     else:
-        source = repo.preview_source(arguments.source, arguments.language)
+        source = repo_source(arguments.source, arguments.language)
 
     def announce(address: str) -> None:
         print(address, flush=True)
@@ -163,15 +150,11 @@ def _preview(arguments: argparse.Namespace) -> None:
 
 
 def _push(arguments: argparse.Namespace) -> None:
-    from model_card.publish import publish
-    from model_card.run_folder import record_files
+    from model_card import publish_card
 
-    if not arguments.run.is_dir():
-        raise KoSentError(arguments.run, "no such folder", "give the run folder of a training")
-    url = publish(
+    url = publish_card(
+        arguments.run,
         arguments.repo_id,
-        record_files(arguments.run),
-        message="Update the model card",
         create_pr=arguments.create_pr,
         language=arguments.language,
         replace_edits=arguments.replace_edits,

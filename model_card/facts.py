@@ -1,10 +1,10 @@
-"""The records of one model, read from a run folder or a Hub repo: all that a card is made of."""
+"""The records of one model, read from a run folder or a Hub repo: the only input of its card."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from model_card.licenses import known_license
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import decode_text
 from model_card.records import EVAL_FOLDER, LOG_HISTORY_PATH, RUN_PATH, Results, Run, loads
+from model_card.records import read as read_record
 
 ADAPTER, QUANTIZED, FINETUNE = "adapter", "quantized", "finetune"
 
@@ -35,9 +36,20 @@ class Facts:
     paths: frozenset[str] = frozenset()
     license: str | None = None
 
+    @property
+    def recorded(self) -> bool:
+        """Whether there is a record to make a card from: a run or an evaluation."""
+        return self.run is not None or bool(self.results)
+
+    def require(self, where: object, remedy: str) -> Facts:
+        """These facts; raises KoSentError if `where` has no record to make a card from."""
+        if not self.recorded:
+            raise KoSentError(where, f"neither {RUN_PATH} nor {EVAL_FOLDER}/*.json in it", remedy)
+        return self
+
 
 def gather(paths: Iterable[str], read: Callable[[str], bytes | None], where: str) -> Facts:
-    """The facts in a folder or repo called `where`, that has `paths` and whose files `read` gives.
+    """The facts in the folder or repo `where`, which has `paths`; `read` gives a path's content.
 
     Raises KoSentError naming the record that cannot be read.
     """
@@ -73,8 +85,7 @@ def gather_folder(folder: Path) -> Facts:
     top = folder / "results.json"
     if facts.results or not top.is_file():
         return facts
-    results = loads(Results, top.read_text(encoding="utf-8"), str(top))
-    return Facts(**{**facts.__dict__, "results": [results]})
+    return replace(facts, results=[read_record(Results, top)])
 
 
 def relation(paths: frozenset[str], config: str, run: Run | None) -> str:

@@ -1,4 +1,4 @@
-"""Licences of well-known base models, and what Llama's asks of a model made from it.
+"""Licences of well-known base models, and what Llama's requires of a model made from it.
 
 A licence that is not in this table is read from the base model's own card, never guessed.
 """
@@ -26,7 +26,7 @@ NOTICE_PATH = "NOTICE"
 
 @dataclass(frozen=True)
 class Llama:
-    """What the Llama community licence of one version asks for, and where it stands."""
+    """What the Llama community licence of one version requires, and its pages."""
 
     version: str
 
@@ -42,7 +42,7 @@ class Llama:
 
     @property
     def notice(self) -> str:
-        """The sentence that the licence wants in a text file named Notice."""
+        """The sentence that the licence requires in a text file named Notice."""
         return (
             f"Llama {self.version} is licensed under the Llama {self.version} Community License, "
             "Copyright © Meta Platforms, Inc. All Rights Reserved."
@@ -55,7 +55,7 @@ def known_license(base_model: str) -> str | None:
 
 
 def llama(license_id: str | None) -> Llama | None:
-    """What a Llama licence (3.1 and newer) asks for; None for any other licence."""
+    """What a Llama licence (3.1 and newer) requires; None for any other licence."""
     if license_id in ("llama3.1", "llama3.2", "llama3.3"):
         return Llama(license_id.removeprefix("llama"))
     return None

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_card.base_repo import BaseRepo
 from model_card.facts import Facts, gather
+from model_card.licenses import LLAMA_FILES, NOTICE_PATH, llama
 from model_card.publishing import front_matter
-from model_card.publishing.commit import Head, commit
+from model_card.publishing.commit import Head, commit, read_head
+from model_card.publishing.errors import explain
 from model_card.publishing.files import decode_text
 from model_card.publishing.sections import edits, merge
 from model_card.records import PLOTS_FOLDER
@@ -19,7 +20,7 @@ from model_card.render.boilerplate import is_generated
 from model_card.render.card import card_sections, languages_of, render_facts
 from model_card.render.model_index import EVAL_RESULTS_PATH, eval_results
 from model_card.render.plots import emotion_plot, training_plots
-from model_card.render.view import emotion_picture
+from model_card.render.score_tables import emotion_picture
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, HfApi
@@ -53,19 +54,22 @@ def publish(
 
     api = api or HfApi()
     base = BaseRepo(api)
-    said: set[str] = set()
+    shown: set[str] = set()  # a commit that lost a race is built again
 
     def build(head: Head) -> list[CommitOperationAdd]:
         after = _overlay(head, files)
         draft = files.get(README)
-        existing = _existing(head.read(README), None if draft is None else _bytes(draft), said)
+        existing = _existing(head.read(README), None if draft is None else _bytes(draft), shown)
         facts = gather([*head.paths(), *files], after, repo_id)
         facts = with_license(facts, base.license)
         new: dict[str, Path | bytes] = {k: v for k, v in files.items() if k != README}
         new |= {path: data for path, data in base.notices(facts).items() if path not in facts.paths}
         facts = replace(facts, paths=facts.paths | new.keys())
         if not replace_edits:
-            _tell(kept_edits(facts, repo_id, language, existing), repo_id, said)
+            diff = kept_edits(facts, repo_id, language, existing)
+            if diff not in shown:
+                show_kept_edits(diff, repo_id)
+            shown.add(diff)
         text = render_facts(
             facts,
             repo_id=repo_id,
@@ -120,6 +124,17 @@ def kept_edits(
     return edits(existing, card_sections(facts, repo_id, language or languages_of(existing)))
 
 
+def show_kept_edits(diff: str, where: object) -> None:
+    """Print on stderr what `kept_edits` found in the README at `where`; nothing for ""."""
+    if diff:
+        print(diff, file=sys.stderr)
+        print(
+            f"{where}: kept what was changed by hand inside our sections (above); "
+            "--replace-edits puts the records' text back",
+            file=sys.stderr,
+        )
+
+
 def with_license(facts: Facts, look_up: Callable[[str, str | None], str | None]) -> Facts:
     """The facts with the base model's licence looked up, if it is not a well-known one."""
     if facts.run is None or facts.license is not None:
@@ -140,7 +155,7 @@ def _bytes(data: Path | bytes) -> bytes:
 
 
 def _existing(there: bytes | None, draft: bytes | None, said: set[str]) -> str | None:
-    """The README to start from: the repo's, or the draft if that has all of the repo's text."""
+    """The README to start from: the repo's, or the draft if it has all of the repo's text."""
     if there is None or is_generated(text := decode_text(there, README)):
         return None if draft is None else decode_text(draft, README)
     if draft is None:
@@ -164,13 +179,47 @@ def _existing(there: bytes | None, draft: bytes | None, said: set[str]) -> str |
     return text
 
 
-def _tell(diff: str, repo_id: str, said: set[str]) -> None:
-    """Show once what people changed inside our sections, and that it stays."""
-    if diff and diff not in said:
-        said.add(diff)
-        print(diff, file=sys.stderr)
-        print(
-            f"{repo_id}: kept what was changed by hand inside our sections (above); "
-            "--replace-edits puts the records' text back",
-            file=sys.stderr,
-        )
+class BaseRepo:
+    """Base models' repos, each read once; one that cannot be read is named on stderr."""
+
+    def __init__(self, api: HfApi) -> None:
+        self._api = api
+        self._heads: dict[str, Head | None] = {}
+
+    def license(self, base_model: str, revision: str | None) -> str | None:
+        """The licence that the base model's card states; None if it cannot be known."""
+        card = self._read(base_model, revision, "README.md")
+        if card is None:
+            return None
+        stated = front_matter.read(card.decode("utf-8", "replace")).get("license")
+        return stated if isinstance(stated, str) and stated != "other" else None
+
+    def notices(self, facts: Facts) -> dict[str, bytes]:
+        """The files that a Llama licence requires in the repo: its own texts, and the notice."""
+        terms = llama(facts.license)
+        if terms is None or facts.run is None:
+            return {}
+        base = facts.run.base_model
+        revision = None if base.local else base.revision
+        texts = {path: self._read(base.id, revision, path) for path in LLAMA_FILES}
+        found = {path: data for path, data in texts.items() if data is not None}
+        return found | {NOTICE_PATH: f"{terms.notice}\n".encode()}
+
+    def _read(self, base_model: str, revision: str | None, path: str) -> bytes | None:
+        """A file of the repo; None if it has none, or cannot be read: then it is not tried again.
+
+        A gated repo lists its files to anybody but refuses downloads (403).
+        """
+        try:
+            if base_model not in self._heads:
+                self._heads[base_model] = read_head(base_model, revision=revision, api=self._api)
+            head = self._heads[base_model]
+            return head.read(path) if head is not None else None
+        except Exception as error:
+            # A card does not depend on its base model's repo; `check` says what is missing.
+            line = explain(error)
+            if line is None:
+                raise
+            print(f"{base_model}: its licence could not be read there ({line})", file=sys.stderr)
+            self._heads[base_model] = None
+            return None

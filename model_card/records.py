@@ -1,4 +1,4 @@
-"""The records that training and evaluation leave behind: run.json and results.json.
+"""The records that training and evaluation write: run.json and results.json.
 
 They are the only facts a card is made of. Their readers refuse a newer schema and unknown
 fields, so that a card never shows half of a record.
@@ -51,7 +51,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Training:
-    """What the loop did: `tokens` counts non-padding ones, `learned_tokens` those with loss."""
+    """Figures of the training loop: `tokens` without padding, `learned_tokens` those with loss."""
 
     steps: int
     epochs: float
@@ -67,7 +67,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where it ran. Memory in GiB, energy in kWh and only when it was measured."""
+    """The hardware of a run. Memory in GiB; energy in kWh, None unless it was measured."""
 
     device: str
     processes: int = 1
@@ -77,7 +77,7 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Run:
-    """`kosent/run.json`: one training run, as its card tells it.
+    """`kosent/run.json`: one training run.
 
     `system_prompt` is the training data's; `template_kwargs` what every rendering of the chat
     template was given, such as a pinned date.
@@ -189,9 +189,8 @@ class Baseline:
 class Results:
     """`results.json`: one evaluation of one model on one split.
 
-    `settings` are the options that were not left at their defaults: by them a model's evaluations
-    on one split are told apart. The same evaluation again, whatever the commits it reads, has the
-    same ones.
+    `settings` are the options that differ from their defaults: they distinguish a model's
+    evaluations on one split. Commits are not among them, so a repeated evaluation has the same.
     """
 
     model: EvaluatedModel
@@ -240,17 +239,17 @@ def read(kind: type[Record], path: Path) -> Record:
 
 
 def eval_path(results: Results) -> str:
-    """Where a model repo keeps these results: `kosent/eval/<dataset>--<split>.json`.
+    """The path of these results in a model repo: `kosent/eval/<dataset>--<split>.json`.
 
-    With other settings than the defaults `<dataset>--<split>--<hash>.json`, so that they stand
-    beside each other, and a repetition replaces its like.
+    With other settings than the defaults `<dataset>--<split>--<hash>.json`: results under several
+    settings are kept side by side, and a repeated evaluation replaces its own.
     """
     slug = results.dataset.id.replace("/", "--")
     return f"{EVAL_FOLDER}/{slug}--{results.dataset.split}{suffix(results.settings)}.json"
 
 
 def suffix(settings: Mapping[str, Any]) -> str:
-    """`--` and eight hex digits by which names tell these settings from others; "" for none."""
+    """`--` and eight hex digits of the settings' hash, for names of files; "" for none."""
     if not settings:
         return ""
     text = json.dumps(settings, sort_keys=True)

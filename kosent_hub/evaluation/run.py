@@ -28,7 +28,7 @@ from model_card import conversations, records
 from model_card.publishing import commit
 from model_card.publishing.errors import AGAIN, next_step
 from model_card.publishing.files import atomic_file, atomic_write
-from model_card.render.view import written as written_settings
+from model_card.render.numbers import format_settings as written_settings
 
 
 def evaluate(args: argparse.Namespace, settings: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Does everything in a card's text work: links, pictures, code, markers?"""
+"""Checks of a card's text: links, pictures, code blocks, markers, placeholders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ATTRIBUTE = r"\b{}\s*=\s*[\"']([^\"']*)[\"']"
 
 
 def check_links(card: CheckedCard) -> Iterator[Finding]:
-    """Relative links and pictures that lead nowhere, and pictures that say nothing to a reader."""
+    """Broken relative links and pictures, and pictures without alternative text."""
     anchors = {slug(title) for _, title in headings(card.tokens)}
     for line, kind, url, alt in _references(card):
         what = "picture" if kind == "image" else "link"
@@ -29,14 +29,14 @@ def check_links(card: CheckedCard) -> Iterator[Finding]:
             yield Finding(line, WARNING, "image-alt", message, "say in a few words what it shows")
         if url.startswith("#") and url.isascii() and slug(url[1:]) not in anchors:
             message = f"the link {url} has no heading to go to"
-            yield Finding(line, WARNING, "anchor-broken", message, "mend the link")
+            yield Finding(line, WARNING, "anchor-broken", message, "fix the link")
         if not is_relative(url) or card.paths is None:
             continue
         path = repo_path(url)
         folder = f"{path.rstrip('/')}/"
         if path not in card.paths and not any(known.startswith(folder) for known in card.paths):
             message = f"the {what} {path} is not in the repo"
-            yield Finding(line, ERROR, f"{kind}-broken", message, "add the file, or mend the path")
+            yield Finding(line, ERROR, f"{kind}-broken", message, "add the file, or fix the path")
 
 
 def check_code(card: CheckedCard) -> Iterator[Finding]:
@@ -59,7 +59,7 @@ def check_code(card: CheckedCard) -> Iterator[Finding]:
             problem = getattr(error, "msg", None) or getattr(error, "problem", None) or str(error)
             line = card.body_line + token.map[0] + 1 + inner
             message = f"this {language} code does not parse: {problem}"
-            yield Finding(line, ERROR, "code-broken", message, "mend it; people will paste it")
+            yield Finding(line, ERROR, "code-broken", message, "fix it; people will paste it")
 
 
 def check_markers(card: CheckedCard) -> Iterator[Finding]:
@@ -79,7 +79,7 @@ def check_markers(card: CheckedCard) -> Iterator[Finding]:
         message = f"the section {section.name} was changed by hand; new records will not change it"
         remedy = "move your text outside the markers, then kosent-card render --replace-edits"
         yield Finding(line, WARNING, "section-edited", message, remedy)
-    if not sections or edited or (card.facts.run is None and not card.facts.results):
+    if not sections or edited or not card.facts.recorded:
         return
     repo_id = card.name if "/" in card.name else None
     now = merge(card.text, card_sections(card.facts, repo_id, languages_of(card.text)))
@@ -90,7 +90,7 @@ def check_markers(card: CheckedCard) -> Iterator[Finding]:
 
 
 def check_placeholders(card: CheckedCard) -> Iterator[Finding]:
-    """What a template left to be filled in, and cards that say nothing."""
+    """Placeholders that a template left to be filled in, and cards without text."""
     if not re.search(r"\w", card.body):
         yield Finding(1, ERROR, "card-empty", "the card has no text", "say what the model is")
     left = r"\[?More Information Needed\]?|Model Card for Model ID|\bTODO\b|\bTBD\b"
@@ -127,7 +127,7 @@ def _html_references(token: Token, line: int) -> Iterator[tuple[int, str, str, s
 
 
 def _python(text: str) -> None:
-    """Parse Python, also as notebooks (`!pip`, `%magic`) and consoles (`>>>`) have it."""
+    """Parse Python, also as notebooks (`!pip`, `%magic`) and consoles (`>>>`) write it."""
     lines = text.splitlines()
     if any(line.startswith(">>>") for line in lines):
         lines = [line[4:] if line.startswith((">>>", "...")) else "" for line in lines]

@@ -1,4 +1,4 @@
-"""What a check of a card has to go on, and what it says."""
+"""The input and output of a check: a card with what is known about its repo, and findings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ERROR, WARNING = "error", "warning"
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """One thing to mend: where, how bad, what it is, and what to do about it."""
+    """One thing to fix: its line, how bad it is, what it is, and what to do about it."""
 
     line: int
     level: str
@@ -68,7 +68,7 @@ class CheckedCard:
 
     @cached_property
     def body_line(self) -> int:
-        """How many lines stand before the body."""
+        """How many lines precede the body."""
         return split(self.text)[0].count("\n")
 
     @cached_property
@@ -91,7 +91,7 @@ class CheckedCard:
         ]
 
     def line_of(self, key: str) -> int:
-        """The line on which a metadata key stands; 1 where it does not."""
+        """The line of a metadata key; 1 if the metadata does not have it."""
         lines = split(self.text)[0].splitlines()
         found = [n for n, line in enumerate(lines, 1) if re.match(rf"{re.escape(key)}\s*:", line)]
         return found[0] if found else 1
@@ -101,7 +101,7 @@ class CheckedCard:
         return next(((n, line) for n, line in self.prose if re.search(pattern, line)), None)
 
     def values(self, key: str) -> list[Any]:
-        """A metadata key's values, whether it holds one or a list."""
+        """A metadata key's values as a list, also where it has a single one or none."""
         value = self.data.get(key)
         return [] if value is None else value if isinstance(value, list) else [value]
 

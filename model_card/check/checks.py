@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from model_card.base_repo import BaseRepo
 from model_card.check.body import check_code, check_links, check_markers, check_placeholders
 from model_card.check.card import ERROR, WARNING, Check, CheckedCard, Finding
 from model_card.check.metadata import (
@@ -27,12 +26,12 @@ from model_card.check.rules import (
     check_secrets,
 )
 from model_card.facts import gather, gather_folder
-from model_card.publish import README, with_license
+from model_card.publish import README, BaseRepo, with_license
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import decode_text
 
-# A sentence of the corpus that is shorter than this could be anybody's.
-SHORTEST_SENTENCE = 12
+# Shorter sentences of the corpus are too common to be recognised.
+MIN_SENTENCE = 12
 
 CHECKS: tuple[Check, ...] = (
     check_yaml,
@@ -55,7 +54,7 @@ CHECKS: tuple[Check, ...] = (
 
 
 def check(card: CheckedCard, corpus: frozenset[str] = frozenset()) -> list[Finding]:
-    """Everything there is to mend in a card, in order of lines."""
+    """Everything that is wrong with a card, in order of lines."""
     return sorted({finding for run in CHECKS for finding in run(card)} | set(_quoted(card, corpus)))
 
 
@@ -103,7 +102,7 @@ def check_repo(repo_id: str) -> tuple[CheckedCard, list[Finding]]:
 
 
 def corpus_sentences(dataset: Path) -> frozenset[str]:
-    """The sentences of a dataset folder that are long enough to be nobody else's."""
+    """The sentences of a dataset folder, without those too short to be recognised."""
     import pyarrow.parquet as parquet
 
     files = sorted(dataset.glob("data/*.parquet"))
@@ -114,21 +113,16 @@ def corpus_sentences(dataset: Path) -> frozenset[str]:
         for dialogue in parquet.read_table(path, columns=["messages"])["messages"].to_pylist():
             for message in dialogue:
                 text = " ".join(message["content"].split())
-                if message["role"] != "system" and len(text) >= SHORTEST_SENTENCE:
+                if message["role"] != "system" and len(text) >= MIN_SENTENCE:
                     sentences.add(text)
     return frozenset(sentences)
 
 
-def as_text(findings: list[Finding]) -> str:
+def as_text(findings: Iterable[Finding]) -> str:
     """A line per finding: where, how bad, what, and the remedy."""
     return "\n".join(
         f"{README}:{f.line}: {f.level}: {f.message} [{f.code}]\n    {f.remedy}" for f in findings
     )
-
-
-def errors(findings: list[Finding]) -> int:
-    """How many of the findings must be mended."""
-    return sum(finding.level == ERROR for finding in findings)
 
 
 def _quoted(card: CheckedCard, corpus: frozenset[str]) -> Iterator[Finding]:
@@ -136,7 +130,7 @@ def _quoted(card: CheckedCard, corpus: frozenset[str]) -> Iterator[Finding]:
 
 
 def _hub_says(text: str, endpoint: str) -> Iterator[Finding]:
-    """The Hub's own objections to the metadata; none where it cannot be asked."""
+    """The Hub's own findings about the metadata; a line on stderr if it does not answer."""
     from huggingface_hub.errors import HTTPError
     from huggingface_hub.utils import get_session
 
@@ -150,4 +144,4 @@ def _hub_says(text: str, endpoint: str) -> Iterator[Finding]:
     for level, key in ((ERROR, "errors"), (WARNING, "warnings")):
         for problem in said.get(key) or []:
             message = f"the Hub says: {problem.get('message')}"
-            yield Finding(1, level, "hub", " ".join(message.split()), "mend the metadata")
+            yield Finding(1, level, "hub", " ".join(message.split()), "fix the metadata")

@@ -1,4 +1,4 @@
-"""Is a card's metadata there, is it valid, and does it fit the files beside it?"""
+"""Checks of a card's metadata: whether it is there, is valid, and fits the repo's files."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def check_yaml(card: CheckedCard) -> Iterator[Finding]:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "not YAML"
         line = mark.line + 2 if mark else 1
-        yield Finding(line, ERROR, "metadata-invalid", f"not valid YAML: {problem}", "mend it")
+        yield Finding(line, ERROR, "metadata-invalid", f"not valid YAML: {problem}", "fix it")
         return
     if not isinstance(data, dict) or not isinstance(root, yaml.MappingNode):
-        yield Finding(2, ERROR, "metadata-invalid", "not `key: value` lines", "mend it")
+        yield Finding(2, ERROR, "metadata-invalid", "not `key: value` lines", "fix it")
         return
     seen: set[str] = set()
     for node, _ in root.value:

@@ -1,4 +1,4 @@
-"""What a card owes to others: licences, credit, honest scores, and nobody's secrets."""
+"""Checks of what a card owes to others: licences, credit, scores with a protocol, no secrets."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def check_credit(card: CheckedCard) -> Iterator[Finding]:
 
 
 def check_scores(card: CheckedCard) -> Iterator[Finding]:
-    """Scores that nobody could measure again, because nothing says how they were measured."""
+    """Scores that cannot be reproduced, because the card does not say how they were measured."""
     scored = [block for block in _blocks(card) if any(NUMBER.search(line) for _, line in block)]
     lines = [(number, line) for block in scored for number, line in block if SCORE.search(line)]
     if lines and card.first(PROTOCOL) is None:
@@ -116,7 +116,7 @@ def check_scores(card: CheckedCard) -> Iterator[Finding]:
 
 
 def _blocks(card: CheckedCard) -> Iterator[list[tuple[int, str]]]:
-    """The prose in paragraphs and tables: a table's metric and its number are on two lines."""
+    """The prose in blocks (paragraphs, tables): a table has metric and number on two lines."""
     block: list[tuple[int, str]] = []
     for number, line in [*card.prose, (0, "")]:
         if line.strip():
@@ -127,7 +127,7 @@ def _blocks(card: CheckedCard) -> Iterator[list[tuple[int, str]]]:
 
 
 def check_limits(card: CheckedCard) -> Iterator[Finding]:
-    """Whether a reader learns what the model is not for."""
+    """Whether the card states limits, and a help line where people may look for comfort."""
     limits = r"(?i)^\s*(#+|\*\*).*(limit|out-of-scope|risk|bias|intended use|한계|주의|쓰임|제한)"
     if card.first(limits) is None:
         message = "nothing on what the model must not be used for, nor on its limits"
@@ -142,7 +142,7 @@ def check_limits(card: CheckedCard) -> Iterator[Finding]:
 
 
 def check_secrets(card: CheckedCard) -> Iterator[Finding]:
-    """Tokens and paths of a machine, in the card and in the record beside it."""
+    """Secrets and a machine's paths, in the card and in run.json."""
     texts = [("", card.text)]
     if card.paths is not None and "kosent/run.json" in card.paths:
         record = (card.read("kosent/run.json") or b"").decode("utf-8", "replace")
@@ -172,7 +172,7 @@ def check_corpus(card: CheckedCard) -> Iterator[Finding]:
 
 
 def check_against(card: CheckedCard, corpus: frozenset[str]) -> Iterator[Finding]:
-    """Lines of the whole card that contain an utterance of `corpus`."""
+    """Utterances of `corpus` that are anywhere in the card."""
     plain = " ".join(card.text.split())
     for utterance in sorted(text for text in corpus if text in plain):
         words = utterance.split()

@@ -1,4 +1,4 @@
-"""A README as the Hub would show it: HTML that is sanitised, whoever wrote the Markdown."""
+"""A README as the Hub shows it: its Markdown as sanitised HTML."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _TABLE = re.compile(r"(<table.*?</table>)", re.DOTALL)
 
 
 def card_html(text: str, files: str) -> str:
-    """The README's body as HTML: tables, pictures and collapsible parts, nothing that can act.
+    """The README's body as HTML with tables, pictures and collapsible parts, no active content.
 
-    Relative pictures and links point below `files`. A picture from elsewhere is not loaded: its
-    alternative text stands in for it. Scripts, styles, forms and frames are gone.
+    Relative pictures and links point below `files`. A picture from elsewhere is not loaded, only
+    its alternative text is shown. Scripts, styles, forms and frames are removed.
     """
     markdown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
     tokens = markdown.parse(split(text)[1])
@@ -35,7 +35,7 @@ def card_html(text: str, files: str) -> str:
         heading.attrSet("id", slug(title))
     for token in tokens:
         if token.type in ("th_open", "td_open"):
-            # A style attribute would not get past the sanitiser, nor the content policy.
+            # The sanitiser and the content policy allow no style attribute.
             align = str(token.attrs.pop("style", "")).removeprefix("text-align:")
             if align:
                 token.attrSet("align", align)

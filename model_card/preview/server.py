@@ -1,4 +1,4 @@
-"""`kosent-card preview`: the card in a browser before the world sees it, on this machine only."""
+"""The server of `kosent-card preview`: the card as a web page, for this machine's browser only."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml
 
 
 @dataclass(frozen=True)
-class Card:
+class Preview:
     """What is shown: the README to be, the one it would replace, and how to read other files."""
 
     title: str
@@ -50,14 +50,14 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where cards come from: `build` makes one now, `version` changes when it would differ."""
+class PreviewSource:
+    """`build` makes the preview of this moment; `version` changes when that would differ."""
 
-    build: Callable[[], Card]
+    build: Callable[[], Preview]
     version: Callable[[], str]
 
 
-def serve(source: Source, port: int, announce: Callable[[str], None]) -> None:
+def serve(source: PreviewSource, port: int, announce: Callable[[str], None]) -> None:
     """Serve the preview on loopback until interrupted; `announce` is given its address.
 
     The address holds a random token, so that no other page can guess it.
@@ -91,15 +91,15 @@ class _Answer:
 
 
 class _Pages:
-    """The answers by path. A card is built once per version, whoever asks."""
+    """The answers by path; a card is built once per version of its source."""
 
-    def __init__(self, source: Source, root: str) -> None:
+    def __init__(self, source: PreviewSource, root: str) -> None:
         self._source, self._root = source, root
         self._lock = threading.Lock()
-        self._built: tuple[str, Card | str] | None = None
+        self._built: tuple[str, Preview | str] | None = None
 
     def answer(self, path: str) -> _Answer:
-        """What is at `path`; everything outside the token's folder is not found."""
+        """The answer for `path`: 404 for everything outside the token's folder."""
         folder, _, rest = path.removeprefix("/").partition("/")
         if not secrets.compare_digest(f"/{folder}".encode(), self._root.encode()):
             return _missing()
@@ -110,16 +110,16 @@ class _Pages:
         card = self._card()
         if rest in ("", "diff"):
             return _Answer(_page(card, rest or "card").encode())
-        if rest.startswith("files/") and isinstance(card, Card):
+        if rest.startswith("files/") and isinstance(card, Preview):
             return _file(card, unquote(rest.removeprefix("files/")))
         return _missing()
 
-    def _card(self) -> Card | str:
+    def _card(self) -> Preview | str:
         with self._lock:
             version = self._source.version()
             if self._built is None or self._built[0] != version:
                 try:
-                    built: Card | str = self._source.build()
+                    built: Preview | str = self._source.build()
                 except Exception as error:
                     line = explain(error)
                     if line is None:
@@ -133,7 +133,7 @@ def _missing() -> _Answer:
     return _Answer(b"not found\n", "text/plain", FILE_POLICY, HTTPStatus.NOT_FOUND)
 
 
-def _file(card: Card, path: str) -> _Answer:
+def _file(card: Preview, path: str) -> _Answer:
     try:
         data = card.read(path)
     except KoSentError:
@@ -146,7 +146,7 @@ def _file(card: Card, path: str) -> _Answer:
     return _Answer(data, kind, FILE_POLICY)
 
 
-def _page(card: Card | str, view: str) -> str:
+def _page(card: Preview | str, view: str) -> str:
     template = _environment().get_template("preview.html.jinja")
     if isinstance(card, str):
         return template.render(view="error", title="kosent-card", error=card)
@@ -162,7 +162,7 @@ def _page(card: Card | str, view: str) -> str:
     )
 
 
-def _diff(card: Card) -> list[tuple[str, str]]:
+def _diff(card: Preview) -> list[tuple[str, str]]:
     """(class, line) of the unified diff from the other README to this one."""
     lines = difflib.unified_diff(
         (card.other or "").splitlines(),
@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(with_body=False)
 
     def _send(self, *, with_body: bool) -> None:
-        # A name that leads here by a stranger's DNS is not ours.
+        # Any other host name that resolves to this machine is DNS rebinding.
         assert isinstance(self.server, ThreadingHTTPServer)
         port = self.server.server_port
         if self.headers.get("Host") in (f"127.0.0.1:{port}", f"localhost:{port}"):
@@ -217,7 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def files_version(folder: Path | None) -> str:
-    """A text that changes when a template does, or a record or the README in `folder`."""
+    """A digest that changes when a template does, or a record or the README in `folder`."""
     here = Path(str(package_files("model_card")))
     watched = [*here.glob("*/*.jinja"), *here.glob("preview/static/*")]
     if folder is not None:
@@ -231,7 +231,7 @@ def files_version(folder: Path | None) -> str:
 
 
 def read_below(folder: Path, path: str) -> bytes | None:
-    """A file's bytes if it lies inside `folder`, symbolic links followed; else None."""
+    """A file's bytes if its real path is inside `folder`, else None."""
     root = folder.resolve()
     try:
         found = (root / path).resolve()

@@ -1,4 +1,4 @@
-"""Is a README nothing but what a training library wrote? Then a card of ours may replace it."""
+"""READMEs that a training library wrote by itself, which a card may replace."""
 
 from __future__ import annotations
 

@@ -1,17 +1,16 @@
-"""Records in, a README out: a pure function, the same text from the same facts."""
+"""Facts -> README: a pure function, the same text from the same facts."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import cache, partial
+from typing import TYPE_CHECKING
 
 from model_card.facts import Facts
 from model_card.publishing import front_matter
-from model_card.publishing.markdown import escape
+from model_card.publishing.markdown import Markdown, escape
 from model_card.publishing.sections import find, merge
-from model_card.records import Results, Run
 from model_card.render.boilerplate import is_generated
 from model_card.render.context import context
 from model_card.render.labels import LANGUAGES
@@ -21,20 +20,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 BOTH = "both"
-
-
-def render(
-    run: Run | None,
-    results: Sequence[Results],
-    log_history: Sequence[dict[str, Any]],
-    *,
-    repo_id: str | None,
-    language: str | None = None,
-    existing: str | None = None,
-) -> str:
-    """The README for these records; see `render_facts`, which takes what else is known."""
-    facts = Facts(run=run, results=list(results), log_history=list(log_history))
-    return render_facts(facts, repo_id=repo_id, language=language, existing=existing)
 
 
 def render_facts(
@@ -59,22 +44,25 @@ def render_facts(
 
 
 def card_sections(facts: Facts, repo_id: str | None, language: str) -> dict[str, str]:
-    """The card's sections by name (`ko-head`, …), empty ones left out."""
-    sections = {}
+    """The card's sections by name (`ko-head`, …) in their order, empty ones left out."""
+    sections: dict[str, str] = {}
     for lang in LANGUAGES if language == BOTH else (language,):
-        template = _environment().get_template(f"template.{lang}.md.jinja")
-        given = template.new_context(context(facts, repo_id, lang, both=language == BOTH))
-        for name, block in template.blocks.items():
-            if facts.run is None and name != "evaluation":
-                continue
-            text = re.sub(r"\n{3,}", "\n\n", "".join(block(given))).strip()
-            if text:
-                sections[f"{lang}-{name}"] = text
+        names = context(facts, repo_id, lang, both=language == BOTH)
+        names["section"] = partial(_collect, sections, lang)
+        _environment().get_template(f"template.{lang}.md.jinja").render(names)
     return sections
 
 
+def _collect(sections: dict[str, str], lang: str, name: str, caller: Callable[[], str]) -> str:
+    """Add the text of a template's `call section(name)` to `sections`; nothing is printed."""
+    text = re.sub(r"\n{3,}", "\n\n", caller()).strip()
+    if text:
+        sections[f"{lang}-{name}"] = text
+    return ""
+
+
 def languages_of(existing: str | None) -> str:
-    """The language(s) that a README's sections of ours are in; both when it has none."""
+    """The language(s) of our sections in a README; both when it has none."""
     found = {section.name[:2] for section in find(existing or "")} & set(LANGUAGES)
     return found.pop() if len(found) == 1 else BOTH
 
@@ -83,7 +71,7 @@ def languages_of(existing: str | None) -> str:
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("model_card.render", "."),
         autoescape=False,
         finalize=escape,
@@ -91,3 +79,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    environment.filters["markdown"] = lambda text: Markdown(text.strip())
+    return environment

@@ -1,4 +1,4 @@
-"""What a training curve shows, as numbers that a sentence can be made of."""
+"""The shape of a training curve, as numbers for the card's sentences."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 
 from model_card.render.plots import series
 
-ENOUGH = 8  # points, below which a curve has ends but no shape
+MIN_POINTS = 8  # a curve with fewer has ends but no shape
 
 
 @dataclass(frozen=True)
 class Reading:
-    """From `first` to `last`; the steps by which half and nine tenths of that way were behind.
+    """A curve's change from `first` to `last` over `steps` steps.
 
-    `half` and `most` are None when there are too few points, or hardly any way.
-    `flat` says whether the last fifth of the steps brought less than a tenth of it.
+    `half` and `most` are the steps by which half and nine tenths of the change had come, None for
+    too few points or hardly any change. `flat` says whether the last fifth of the steps brought
+    less than a tenth of it.
     """
 
     first: float
@@ -49,7 +50,7 @@ class Validation:
 
     @property
     def gap(self) -> float:
-        """How far it lies above the training loss, relative to that (0.1 = 10 %)."""
+        """The difference to the training loss, relative to that (0.1: 10 % above it)."""
         return (self.last - self.train) / self.train if self.train else 0.0
 
 
@@ -61,7 +62,7 @@ def read_curve(log_history: Sequence[dict[str, Any]], key: str) -> Reading | Non
     steps = [step for step, _ in points]
     smooth = _smoothed([value for _, value in points])
     reading = Reading(smooth[0], smooth[-1], steps[-1])
-    if len(points) < ENOUGH or not reading.moved:
+    if len(points) < MIN_POINTS or not reading.moved:
         return reading
     way = [(smooth[0] - value) / (smooth[0] - smooth[-1]) for value in smooth]
     half = next(step for step, part in zip(steps, way, strict=True) if part >= 0.5)

@@ -1,4 +1,4 @@
-"""The metadata that a card of ours states: by it the Hub lists, filters and runs a model."""
+"""The metadata of a card, by which the Hub lists, filters and runs a model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from model_card.render.model_index import model_index
 
 
 def card_metadata(facts: Facts, repo_id: str | None) -> dict[str, Any]:
-    """Our keys of the front matter. What is not known, or not on the Hub, is left out."""
+    """Our keys of the front matter, without those that are not known or not on the Hub."""
     measured = dict.fromkeys(name for r in facts.results for name in r.metrics)
     scores: dict[str, Any] = {}
     if facts.results:

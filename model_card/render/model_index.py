@@ -11,7 +11,8 @@ from model_card.publishing.hub_ids import is_hub_id
 from model_card.publishing.markdown import HUB, plain
 from model_card.records import Metric, Results, eval_path
 from model_card.render.labels import EN, metric_label
-from model_card.render.view import SAFETY, written
+from model_card.render.numbers import format_settings
+from model_card.render.score_tables import SAFETY
 
 EVAL_RESULTS_PATH = ".eval_results/kosent.yaml"
 SOURCE = "kosent-eval"
@@ -59,7 +60,7 @@ def _rank(results: Results) -> tuple[bool, bool, int]:
 
 
 def _notes(results: Results, metric: Metric) -> str:
-    data, settings = results.dataset, written(results.settings)
+    data, settings = results.dataset, format_settings(results.settings)
     facts = [f"{data.split} split", f"{data.samples} samples", *([settings] if settings else [])]
     return ", ".join([*facts, metric.signature])
 
@@ -67,7 +68,7 @@ def _notes(results: Results, metric: Metric) -> str:
 def _result(results: Results, repo_id: str | None) -> dict[str, Any]:
     # The Hub takes ids only; a folder's name may be anything.
     is_id = is_hub_id(results.dataset.id, owner_optional=True)
-    name, settings = results.dataset.id.split("/")[-1], written(results.settings)
+    name, settings = results.dataset.id.split("/")[-1], format_settings(results.settings)
     dataset = {
         "type": results.dataset.id if is_id else "local-dataset",
         "name": plain(f"{name} ({settings})" if settings else name),

@@ -1,4 +1,4 @@
-"""Code for "Try it": what a stranger pastes, and runs."""
+"""Code for "Try it", ready to be pasted and run."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def vllm_rank(rank: object) -> int | None:
 
 
 def vllm(relation: str, repo_id: str | None, run: Run) -> Markdown | None:
-    """The command that serves the model with vLLM; None if that needs ids which are not known."""
+    """The command that serves the model with vLLM; None if an id that it needs is not known."""
     base = run.base_model.id
     if repo_id is None or not is_hub_id(repo_id) or not is_hub_id(base):
         return None
@@ -89,7 +89,7 @@ def llama_cpp(paths: Collection[str], repo_id: str | None) -> Markdown | None:
 
 
 def wrapped(command: str) -> str:
-    """The command with an option a line, where that leaves it the same command."""
+    """The command with one option per line, if it is the same command for a shell."""
     lines = re.sub(r" (?=--\w)", " \\\\\n  ", command)
     try:
         same = shlex.split(lines.replace("\\\n", "")) == shlex.split(command)
@@ -99,7 +99,7 @@ def wrapped(command: str) -> str:
 
 
 def _keywords(run: Run) -> list[tuple[str, str]]:
-    """What the template was given in training, as Python keyword arguments where it can be one."""
+    """The chat template's arguments in training, as far as Python keyword arguments can be."""
     return [
         (name, _literal(value) if isinstance(value, str) else repr(value))
         for name, value in run.template_kwargs.items()

@@ -241,7 +241,7 @@ def test_a_fresh_card_passes(run, tmp_path):
     write_card(folder, None, None)
     done = run(["kosent-card", "check", folder])
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.endswith("nothing that must be mended, 0 to consider\n")
+    assert done.stderr.endswith(": 0 errors, 0 warnings\n")
 
 
 def test_findings_are_lines_and_the_status_says_so(run, tmp_path):
@@ -252,7 +252,7 @@ def test_findings_are_lines_and_the_status_says_so(run, tmp_path):
         "README.md:15: error: the path of somebody's machine: /home/minsu… [machine-path]\n"
         "    say it without that path\n"
     )
-    assert done.stderr == f"kosent-card: {tmp_path}: 1 to mend, 0 to consider\n"
+    assert done.stderr == f"kosent-card: {tmp_path}: 1 errors, 0 warnings\n"
 
 
 def test_json_is_one_document(run, tmp_path):
@@ -266,7 +266,7 @@ def test_json_is_one_document(run, tmp_path):
         "level": "error",
         "code": "metadata-invalid",
         "message": "not valid YAML: expected ',' or ']', but got '<stream end>'",
-        "remedy": "mend it",
+        "remedy": "fix it",
     }
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import html
 import re
-from html.parser import HTMLParser
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from model_card.conversations import Conversation
 from model_card.publishing.markdown import code, escape, fenced, html_text, hub_link, plain
 from model_card.publishing.sections import MARKER
-from model_card.render.tables import conversation_table, table
+from model_card.render.score_tables import table
 
 ATTACKS = [
     "<script>alert(1)</script>",
@@ -92,25 +90,6 @@ def test_a_code_block_holds_its_text_and_ends(text):
     assert [token.type for token in tokens] == [
         "fence", "paragraph_open", "inline", "paragraph_close",
     ]  # fmt: skip
-
-
-@given(texts, texts, texts)
-@example("a\n\n<h1>b</h1>\n", "</table>", "c\n\n# d")
-def test_replies_stay_in_their_table(prompt, tuned, base):
-    rendered = MARKDOWN.render(
-        "before\n\n" + conversation_table([Conversation(prompt, tuned, base)], "ko") + "\n\nafter\n"
-    )
-    seen = []
-
-    class Tags(HTMLParser):
-        def handle_starttag(self, tag, attrs):
-            seen.append(tag)
-            assert attrs in ([], [("colspan", "2")])
-
-    Tags().feed(rendered)
-    assert set(seen) <= {"p", "table", "tr", "th", "td", "b", "br"}
-    assert seen.count("td") == 3
-    assert rendered.endswith("<p>after</p>\n")
 
 
 @given(texts)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from html.parser import HTMLParser
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from markdown_it import MarkdownIt
 
 from model_card.conversations import Conversation
@@ -25,16 +26,18 @@ from model_card.records import (
     Results,
     eval_path,
 )
-from model_card.render.card import card_sections, render, render_facts
+from model_card.render.card import card_sections, render_facts
 from tests.model_card import wild
 from tests.model_card.cards import CARDS, RECORDS, card, path
 from tests.model_card.publishing.test_markdown import texts
 from tests.support.hub.validate import check_card, check_eval_results
 
-PARTS = (
-    *("head", "try", "training", "evaluation", "conversations"),
-    *("use", "licence", "reproducibility"),
-)
+# The sections of a card that has every record, in order.
+PARTS = [
+    section.name.removeprefix("ko-")
+    for section in find(card("adapter"))
+    if section.name.startswith("ko-")
+]
 ADAPTER = gather_folder(RECORDS / "adapter")
 LLAMA = gather_folder(RECORDS / "llama")
 
@@ -95,7 +98,7 @@ def test_a_run_that_says_little_gives_a_card_that_says_little():
         system_prompt=None,
         hardware=replace(ADAPTER.run.hardware, peak_memory_gib=None),
     )
-    text = render(run, [], [], repo_id=None, language="en")
+    text = render_facts(Facts(run=run), repo_id=None, language="en")
     assert set(front_matter.read(text)) == {"language", "library_name", "pipeline_tag", "tags"}
     assert "`my-base` (read from a local folder, revision unknown)" in text
     assert "The records do not say which system message" in text
@@ -297,6 +300,28 @@ def test_no_text_of_a_record_changes_the_cards_build(text):
     assert not any(section.edited for section in find(hostile))
     assert "model-index" in front_matter.read(hostile)
     assert render_facts(_hostile(LLAMA, text), repo_id=None, existing=hostile) == hostile
+
+
+@settings(max_examples=50, deadline=None)
+@given(texts, texts, texts)
+@example("a\n\n<h1>b</h1>\n", "</table>", "c\n\n# d")
+def test_replies_stay_in_their_table(prompt, tuned, base):
+    talk = [Conversation(prompt, tuned, base)]
+    facts = Facts(run=ADAPTER.run, conversations=talk)
+    section = card_sections(facts, None, "ko")["ko-conversations"]
+    table = section[section.index("<table>") :]
+    rendered = MARKDOWN.render(f"before\n\n{table}\n\nafter\n")
+    seen = []
+
+    class Tags(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            seen.append(tag)
+            assert attrs in ([], [("colspan", "2")])
+
+    Tags().feed(rendered)
+    assert set(seen) <= {"p", "table", "tr", "th", "td", "b", "br"}
+    assert seen.count("td") == 3
+    assert rendered.endswith("<p>after</p>\n")
 
 
 def test_nothing_heavy_is_needed_to_render():

@@ -1,4 +1,4 @@
-"""Repos whose records and cards were made to harm who looks at them: one line each."""
+"""Untrusted repos: records and cards made to do harm are refused in one line each."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ BAD: dict[str, tuple[str, bytes, str]] = {
 }
 
 
-def test_what_strangers_write(hub, run, tmp_path):
+def test_untrusted_records_and_cards_are_refused(hub, run, tmp_path):
     good = {"kosent/run.json": (RECORDS / "adapter" / "kosent" / "run.json").read_bytes()}
     commands = []
     for name, (path, content, _) in BAD.items():

@@ -1,28 +1,31 @@
-"""Scores arranged as a card shows them: rows of written numbers, ready for a template."""
+"""Scores as a card shows them: rows of written numbers, and the Markdown tables made of these.
+
+The tables' own words (column names, verdicts) are the template's: `words` holds them by key.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from model_card.publishing.markdown import Markdown, code, escape
 from model_card.records import PLOTS_FOLDER, Metric, Results, eval_path
 from model_card.render.labels import (
     HEADLINE,
     MAIN,
     Label,
-    decimals,
     emotion_label,
-    fixed,
     metric_label,
-    percent,
     reference_label,
 )
+from model_card.render.numbers import count, decimals, fixed, format_settings, percent
 from model_card.render.plots import emotion_metrics
 
 SIGNIFICANT = 0.05
-SAFETY = "safety_"  # how names begin that are shown with the limits, not among the scores
+# Metrics whose names begin so are shown with the model's limits, not among its scores.
+SAFETY = "safety_"
+
+Words = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation as the card shows it; its `title` tells it from the card's others."""
+    """One evaluation as the card shows it.
+
+    `title` is what distinguishes it from the card's other evaluations; `baseline_is_base` says
+    whether its baseline is the model's own base model.
+    """
 
     record: Results
     title: str
@@ -64,6 +71,7 @@ class Evaluation:
     references: Table | None
     emotions: Table | None
     picture: str | None
+    baseline_is_base: bool
 
     @property
     def intervals(self) -> bool:
@@ -71,15 +79,15 @@ class Evaluation:
         return any(row.interval for row in (*self.main, *self.other))
 
 
-def evaluation(results: Results, language: str) -> Evaluation:
-    """The evaluation's rows and tables in that language."""
+def evaluation(results: Results, base_model: str | None, language: str) -> Evaluation:
+    """The evaluation's rows and tables in that language; `base_model` is the id of the base."""
     safety = [name for name in results.metrics if name.startswith(SAFETY)]
     main = [name for name in MAIN if name in results.metrics]
     other = [name for name in results.metrics if name not in {*MAIN, *safety}]
     if not main:
         main, other = other, []
     headline = [name for name in HEADLINE if name in results.metrics] or main[:3]
-    settings = written(results.settings)
+    settings = format_settings(results.settings)
     title = [results.dataset.id, results.dataset.split, *([settings] if settings else [])]
     return Evaluation(
         record=results,
@@ -92,19 +100,12 @@ def evaluation(results: Results, language: str) -> Evaluation:
         references=_references(results, main, language),
         emotions=_emotions(results, language),
         picture=emotion_picture(results) if emotion_metrics(results) else None,
-    )
-
-
-def written(settings: Mapping[str, Any]) -> str:
-    """Settings in a line of text: `limit 5, max_new_tokens 64`."""
-    return ", ".join(
-        f"{name} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
-        for name, value in sorted(settings.items())
+        baseline_is_base=results.baseline is not None and results.baseline.model.id == base_model,
     )
 
 
 def emotion_picture(results: Results) -> str:
-    """Where a repo keeps the per-emotion picture of these results."""
+    """The path in a repo of the per-emotion picture of these results."""
     stem = eval_path(results).rsplit("/", 1)[-1].removesuffix(".json")
     return f"{PLOTS_FOLDER}/by_emotion-{stem}.png"
 
@@ -134,6 +135,103 @@ def score(results: Results, name: str, language: str) -> Score:
         p_value=_p_value(p_value),
         verdict=_verdict(metric, comparison.difference, p_value) if comparison else None,
     )
+
+
+def table(header: Sequence[object], rows: Iterable[Sequence[object]], align: str = "") -> Markdown:
+    """A Markdown table; `align` has an l or r per column, left where it ends."""
+    rules = ["--:" if sign == "r" else ":--" for sign in align.ljust(len(header), "l")]
+    lines = [header, [Markdown(rule) for rule in rules[: len(header)]], *rows]
+    return Markdown("\n".join("| " + " | ".join(escape(c) for c in line) + " |" for line in lines))
+
+
+def pairs(rows: Iterable[tuple[object, object]], words: Words) -> Markdown:
+    """A two-column table of facts, those without a value left out."""
+    return table([words["item"], words["value"]], [row for row in rows if row[1] != ""])
+
+
+def overview_table(evaluations: Sequence[Evaluation], words: Words) -> Markdown:
+    """A row per evaluation, a column per figure that is in any evaluation's headline."""
+    labels = {row.name: row.label.text for e in evaluations for row in e.headline}
+    lines = []
+    for e in evaluations:
+        values = {row.name: row.value for row in e.headline}
+        cells = [values.get(name, "–") for name in labels]
+        lines.append([e.title, count(e.record.dataset.samples), *cells])
+    header = [words["evaluation"], words["samples"], *labels.values()]
+    return table(header, lines, "l" + "r" * (len(header) - 1))
+
+
+def headline_table(evaluation: Evaluation, words: Words) -> Markdown:
+    """The headline figures, against the baseline if there is one."""
+    return _scores(evaluation, evaluation.headline, words, verdicts=False)
+
+
+def score_table(evaluation: Evaluation, rows: list[Score], words: Words) -> Markdown:
+    """A row per metric with intervals, difference, relative change and verdict."""
+    return _scores(evaluation, rows, words, verdicts=True)
+
+
+def meaning_list(evaluation: Evaluation, rows: list[Score]) -> Markdown:
+    """What each metric says, and the signature it was computed under; a list fits any screen."""
+    lines = []
+    for row in rows:
+        signature = code(evaluation.record.metrics[row.name].signature, in_table=False)
+        meaning = f": {escape(row.label.meaning)}" if row.label.meaning else ""
+        lines.append(f"- **{escape(row.label.text)}**{meaning}<br>{signature}")
+    return Markdown("\n".join(lines))
+
+
+def reference_table(references: Table, words: Words) -> Markdown:
+    """The reference points beside the model."""
+    header = [words["metric"], *(column.text for column in references.columns), words["this"]]
+    return table(
+        header,
+        [[label.text, *cells] for label, cells in references.rows],
+        "l" + "r" * (len(header) - 1),
+    )
+
+
+def emotion_table(emotions: Table, words: Words) -> Markdown:
+    """Scores per major emotion."""
+    return table(
+        [words["emotion"], *(column.text for column in emotions.columns)],
+        [[label.text, *cells] for label, cells in emotions.rows],
+        "l" + "r" * len(emotions.columns),
+    )
+
+
+def _scores(evaluation: Evaluation, rows: list[Score], words: Words, *, verdicts: bool) -> Markdown:
+    compared = evaluation.record.baseline is not None
+    verdicts = verdicts and any(row.verdict for row in rows)
+    base = words["base" if evaluation.baseline_is_base else "compared"]
+    header = [words["metric"]]
+    header += [base, words["this"], words["difference"]] if compared else [words["this"]]
+    header += [words["verdict"]] if verdicts else []
+    lines = []
+    for row in rows:
+        name = escape(row.label.text) if row.label.text != row.name else code(row.name)
+        cells: list[object] = [Markdown(f"{name} {row.arrow}".strip())]
+        if compared:
+            cells.append(_two_lines(row.base_value or "–", row.base_interval))
+        cells.append(_two_lines(row.value, row.interval, strong=True))
+        if compared:
+            change = _two_lines(row.difference or "–", row.relative)
+            if not verdicts and row.verdict in ("worse", "unclear"):
+                # A head without a verdict column still says what is no gain.
+                change = Markdown(f"{change}<br><sub>{escape(words[row.verdict])}</sub>")
+            cells.append(change)
+        if verdicts:
+            text = words[row.verdict] if row.verdict else "–"
+            cells.append(_two_lines(text, row.p_value))
+        lines.append(cells)
+    return table(header, lines, "lrrr" if compared else "lr")
+
+
+def _two_lines(text: str, below: str | None, *, strong: bool = False) -> Markdown:
+    first = escape(text)
+    if strong:
+        first = f"**{first}**"
+    return Markdown(f"{first}<br><sub>{escape(below)}</sub>" if below else first)
 
 
 def _interval(metric: Metric, places: int) -> str | None:
