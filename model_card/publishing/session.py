@@ -120,7 +120,7 @@ class RetryTransport(httpx.BaseTransport):
         """
         response = self._transport.handle_request(request)
         if _is_download(request):
-            response.stream = _Body(response.stream, request)
+            response.stream = _Body(response.stream)
             return response
         try:
             body = b"".join(response.stream)
@@ -140,8 +140,8 @@ class _Body(httpx.SyncByteStream):
     For those it repeats the download, from where it broke off.
     """
 
-    def __init__(self, body: Any, request: Any) -> None:
-        self._body, self._request = body, request
+    def __init__(self, body: Any) -> None:
+        self._body = body
 
     def __iter__(self) -> Iterator[bytes]:
         try:
