@@ -37,12 +37,8 @@ def context(facts: Facts, repo_id: str | None, lang: str, *, both: bool) -> dict
 
     `both` says that the card is in both languages.
     """
-    evaluations = [
-        evaluation(
-            results, facts.run.base_model.id if facts.run else results.model.base_model, lang
-        )
-        for results in facts.results
-    ]
+    base = facts.run.base_model.id if facts.run else None
+    evaluations = [evaluation(r, base or r.model.base_model, lang) for r in facts.results]
     shared: dict[str, Any] = {
         "both": both,
         "run": facts.run,
