@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from model_card.metrics import EN, metric_label
 from model_card.publishing.front_matter import OUR_TASK, dump
 from model_card.publishing.markdown import HUB, HUB_ID, plain
 from model_card.records import Metric, Results, eval_path
-from model_card.render.labels import EN, metric_label
-from model_card.render.view import SAFETY, written
+from model_card.render.view import SAFETY, format_settings
 
 EVAL_RESULTS_PATH = ".eval_results/kosent.yaml"
 SOURCE = "kosent-eval"
@@ -60,7 +60,7 @@ def _rank(results: Results) -> tuple[bool, bool, int]:
 
 
 def _notes(results: Results, metric: Metric) -> str:
-    data, settings = results.dataset, written(results.settings)
+    data, settings = results.dataset, format_settings(results.settings)
     facts = [f"{data.split} split", f"{data.samples} samples", *([settings] if settings else [])]
     return ", ".join([*facts, metric.signature])
 
@@ -68,7 +68,7 @@ def _notes(results: Results, metric: Metric) -> str:
 def _result(results: Results, repo_id: str | None) -> dict[str, Any]:
     # The Hub takes ids only; a folder's name may be anything.
     is_id = _DATASET.fullmatch(results.dataset.id)
-    name, settings = results.dataset.id.split("/")[-1], written(results.settings)
+    name, settings = results.dataset.id.split("/")[-1], format_settings(results.settings)
     dataset = {
         "type": results.dataset.id if is_id else "local-dataset",
         "name": plain(f"{name} ({settings})" if settings else name),

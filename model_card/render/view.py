@@ -7,15 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from model_card.metrics import HEADLINE, MAIN, Label, metric_label
 from model_card.records import PLOTS_FOLDER, Metric, Results, eval_path
 from model_card.render.labels import (
-    HEADLINE,
-    MAIN,
-    Label,
     decimals,
     emotion_label,
     fixed,
-    metric_label,
     percent,
     reference_label,
 )
@@ -79,7 +76,7 @@ def evaluation(results: Results, language: str) -> Evaluation:
     if not main:
         main, other = other, []
     headline = [name for name in HEADLINE if name in results.metrics] or main[:3]
-    settings = written(results.settings)
+    settings = format_settings(results.settings)
     title = [results.dataset.id, results.dataset.split, *([settings] if settings else [])]
     return Evaluation(
         record=results,
@@ -95,7 +92,7 @@ def evaluation(results: Results, language: str) -> Evaluation:
     )
 
 
-def written(settings: Mapping[str, Any]) -> str:
+def format_settings(settings: Mapping[str, Any]) -> str:
     """Settings in a line of text: `limit 5, max_new_tokens 64`."""
     return ", ".join(
         f"{name} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"

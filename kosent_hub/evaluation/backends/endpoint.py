@@ -14,8 +14,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from kosent_hub.evaluation.backends import Fit, Reply, Request
+from kosent_hub.evaluation.backends import Reply, TargetScore
 from kosent_hub.evaluation.samples import Sample
+from kosent_hub.models.locate import ModelRef
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel
 
@@ -28,28 +29,29 @@ PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 class EndpointBackend:
     """Replies of a model behind an address; its template and number format are the server's."""
 
-    def __init__(self, request: Request) -> None:
-        assert request.endpoint is not None
-        self.url = f"{request.endpoint.rstrip('/')}/chat/completions"
-        self.name = request.model.model_id
-        self.concurrency = request.concurrency
-        folder = Path(request.model.model_id)
+    def __init__(
+        self, model: ModelRef, max_new_tokens: int, endpoint: str, concurrency: int
+    ) -> None:
+        self.url = f"{endpoint.rstrip('/')}/chat/completions"
+        self.name = model.model_id
+        self.concurrency = concurrency
+        folder = Path(model.model_id)
         local = folder.is_dir()
         self.model = EvaluatedModel(
             folder.resolve().name if local else self.name,
-            revision=request.model.revision,
+            revision=model.revision,
             dtype="as served",
             local=local,
         )
         self.identity: dict[str, Any] = {
-            "endpoint": request.endpoint,
-            "revision": request.model.revision,
+            "endpoint": endpoint,
+            "revision": model.revision,
         }
         self.template_sha256 = "applied by the server"
         self.template_example: str | None = None
         self.generation: dict[str, Any] = {
             "temperature": 0,
-            "max_new_tokens": request.max_new_tokens,
+            "max_new_tokens": max_new_tokens,
         }
         self.token = _token(self.url)
 
@@ -70,8 +72,10 @@ class EndpointBackend:
                 for future in running:
                     future.cancel()
 
-    def fits(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Fit]:
-        """Nothing: the protocol has no way to ask how a given reply fits."""
+    def score_targets(
+        self, samples: Sequence[Sample], wanted: Sequence[int]
+    ) -> Iterator[TargetScore]:
+        """Nothing: the protocol has no way to ask how likely a given reply is."""
         return iter(())
 
     def close(self) -> None:
