@@ -64,7 +64,9 @@ def collect(
     store.read()
     replies = _stored(reply_keys, samples, backend.model, store)
     extra_replies = _stored(extra_keys, extra, backend.model, store)
-    scored = all(key in store.records for key in score_keys)
+    scores = [store.records[key] for key in score_keys if key in store.records]
+    if len(scores) < len(samples):
+        scores = []
     return Outcome(
         model=backend.model,
         template_sha256=backend.template_sha256,
@@ -77,7 +79,7 @@ def collect(
         },
         target_scores=[
             TargetScore(i, record["nll"], record["correct"], record["tokens"])
-            for i, record in enumerate(store.records[key] for key in score_keys if scored)
+            for i, record in enumerate(scores)
         ],
         speed=_speed(options.backend, replies),
     )

@@ -156,7 +156,7 @@ def measure_columns(
                     vectors, true_vectors, encoder.signature
                 )
             parts[name].append(measures)
-        metrics.forget_texts()
+        metrics.clear_cache()
     return {
         name: {
             metric: _joined([part[metric] for part in found])

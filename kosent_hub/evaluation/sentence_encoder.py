@@ -74,7 +74,7 @@ def packaged() -> SentenceTransformer:
         ) from None
 
     class UniversalSentenceEncoder(InputModule):
-        """Texts in, unit vectors out; the package does both tokens and numbers in numpy."""
+        """Texts -> unit vectors; the package tokenises and computes in numpy."""
 
         def __init__(self) -> None:
             super().__init__()

@@ -24,10 +24,10 @@ class Reply:
 
 @dataclass(frozen=True)
 class TargetScore:
-    """How likely a sample's true reply is to the model, over its tokens and its end of turn.
+    """Log-likelihood of a sample's true reply (its tokens and its end of turn) under the model.
 
-    `nll` is the sum of their negative log-likelihoods in nats; `correct` counts the tokens that
-    were the model's first choice.
+    `nll` is the sum of the tokens' negative log-likelihoods in nats; `correct` counts the tokens
+    that were the model's first choice.
     """
 
     index: int

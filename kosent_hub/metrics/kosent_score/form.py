@@ -1,4 +1,4 @@
-"""What replies look like, whatever they say: variety, length, repetition, script, politeness."""
+"""The form of replies: variety, length, repetition, script, politeness."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def empty_rate(predictions: Sequence[str]) -> Measure:
 
 
 def repetition_rate(predictions: Sequence[str]) -> Measure:
-    """Share of replies in which the same six characters stand three times or more."""
+    """Share of replies that contain the same six characters three times or more."""
     return mean_of(
         [_repeats(text) for text in nfc(predictions)],
         f"{REPEATED_LENGTH} characters {REPEATED_TIMES} times, spaces left out",
@@ -102,7 +102,7 @@ def _kiwi() -> Any:
 
 
 def _tokenized(texts: Sequence[str]) -> Iterable[Sequence[Any]]:
-    """The tokens of each text. Only many are given to kiwipiepy's threads, which a fork loses."""
+    """The tokens of each text; few are analysed without kiwipiepy's threads, which a fork loses."""
     kiwi = _kiwi()
     return kiwi.tokenize(texts) if len(texts) > FEW else map(kiwi.tokenize, texts)
 

@@ -1,4 +1,4 @@
-"""How much of the true reply's wording a reply shares: BLEU, chrF++, sentence BLEU, ROUGE-L."""
+"""Overlap of replies with the true ones: BLEU, chrF++, sentence BLEU, ROUGE-L."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def morphemes(text: str) -> list[str]:
     return _bleu().tokenizer(text).split()
 
 
-def forget_texts() -> None:
-    """Let go of the texts cut so far: the tokenizer remembers its last 65,536."""
+def clear_cache() -> None:
+    """Empty the tokenizer's cache of its last 65,536 texts."""
     type(_bleu().tokenizer).__call__.cache_clear()  # type: ignore[attr-defined]
 
 
