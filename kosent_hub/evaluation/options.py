@@ -1,48 +1,107 @@
-"""What tells one evaluation of a model on a split from another: options not left at their defaults.
-
-The commits that are read are no settings: the same command, given again, is the same evaluation.
-"""
+"""What to evaluate, and how: the flags of kosent-eval as one object."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kosent_hub.evaluation.replies import Outcome
-from kosent_hub.models.repo import resolve
+from kosent_hub.evaluation.backends import BACKENDS
+from model_card.publishing.errors import KoSentError
 
-OPTIONS = (
-    "revision", "baseline", "dataset_revision", "limit", "safety", "backend", "engine_arg",
-    "embedder", "max_new_tokens", "dtype", "chat_template", "seed",
-)  # fmt: skip
-
-
-def settings(args: argparse.Namespace, default: Callable[[str], Any]) -> dict[str, Any]:
-    """The options that bear on scores and differ from their `default`, as a card may show them."""
-    given = vars(args)
-    found = {name: given[name] for name in OPTIONS if given[name] != default(name)}
-    if args.safety == (args.limit is None):
-        found.pop("safety", None)  # what was asked for would have happened anyway
-    for name in {"baseline", "embedder"} & found.keys():
-        found[name] = _name(found[name])
-    if "chat_template" in found:
-        text = Path(args.chat_template).read_bytes()
-        found["chat_template"] = hashlib.sha256(text).hexdigest()[:12]
-    if "engine_arg" in found:
-        found["engine_arg"] = dict(args.engine_arg)
-    return found
+DTYPES = ("float32", "bfloat16", "float16")
+# Fields that bear on scores: those of `Options.settings`.
+SETTING = {"setting": True}
 
 
-def _name(model: str) -> str:
-    """A model's Hub id, or its folder's name without the path to it."""
-    return resolve(model).id if Path(model).is_dir() else model
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """One evaluation; see `kosent-eval --help` for each field, whose flag has its name.
+
+    `model`, `baseline`, `dataset` and `embedder` are Hub ids or folders, `chat_template` is a file.
+    Raises KoSentError for values that could only fail later.
+    """
+
+    model: str
+    dataset: str
+    revision: str | None = field(default=None, metadata=SETTING)
+    baseline: str | None = field(default=None, metadata=SETTING)
+    dataset_revision: str | None = field(default=None, metadata=SETTING)
+    split: str = "test"
+    limit: int | None = field(default=None, metadata=SETTING)
+    safety: bool | None = field(default=None, metadata=SETTING)
+    backend: str = field(default="transformers", metadata=SETTING)
+    endpoint: str | None = None
+    concurrency: int = 16
+    engine_arg: Mapping[str, Any] = field(default_factory=dict, metadata=SETTING)
+    embedder: str = field(default="jhgan/ko-sroberta-multitask", metadata=SETTING)
+    max_new_tokens: int = field(default=128, metadata=SETTING)
+    dtype: str | None = field(default=None, metadata=SETTING)
+    chat_template: str | Path | None = field(default=None, metadata=SETTING)
+    seed: int = field(default=0, metadata=SETTING)
+    trust_remote_code: bool = False
+    output: str | Path | None = None
+    push: bool = False
+    create_pr: bool = False
+    fresh: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("limit", "max_new_tokens", "concurrency"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise KoSentError(f"--{name.replace('_', '-')} {value}", "must be 1 or more")
+        for name, choices in (("backend", BACKENDS), ("dtype", DTYPES)):
+            value = getattr(self, name)
+            if value is not None and value not in choices:
+                raise KoSentError(
+                    f"--{name} {value}", "no such choice", f"name one of {', '.join(choices)}"
+                )
+        if self.writes_card and Path(self.model).is_dir():
+            raise KoSentError(
+                self.model,
+                "a folder has no card on the Hub",
+                f"leave --push out, then run kosent-card push {self.model} --repo-id ORG/NAME",
+            )
+        if (self.backend == "endpoint") != (self.endpoint is not None):
+            raise KoSentError(None, "--backend endpoint and --endpoint URL go together")
+
+    @property
+    def writes_card(self) -> bool:
+        """Whether the scores go into the model's card on the Hub."""
+        return self.push or self.create_pr
+
+    @property
+    def with_safety(self) -> bool:
+        """Whether the safety prompts are among the prompts; by default, unless `limit` is set."""
+        return self.limit is None if self.safety is None else self.safety
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The options that bear on scores and were not left at their defaults.
+
+        They are part of the record and of the folder's name. The commits that are read are no
+        settings: the same command, given again, is the same evaluation.
+        """
+        usual = Options(model=self.model, dataset=self.dataset)
+        names = [option.name for option in fields(self) if "setting" in option.metadata]
+        found = {n: getattr(self, n) for n in names if getattr(self, n) != getattr(usual, n)}
+        if self.with_safety == (self.limit is None):
+            found.pop("safety", None)  # what was asked for would have happened anyway
+        for name in {"baseline", "embedder"} & found.keys():
+            found[name] = record_id(found[name])
+        if self.chat_template is not None:
+            content = Path(self.chat_template).read_bytes()
+            found["chat_template"] = hashlib.sha256(content).hexdigest()[:12]
+        if self.engine_arg:
+            found["engine_arg"] = dict(self.engine_arg)
+        return found
 
 
-def for_record(given: dict[str, Any], outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The settings without a baseline that is the model's own base: that is the usual one."""
-    if len(outcomes) < 2 or outcomes[1].model.id != outcomes[0].model.base_model:
-        return given
-    return {name: value for name, value in given.items() if name != "baseline"}
+def record_id(name: str) -> str:
+    """The Hub id, or for a folder the name that a record gives it; nothing is asked of the Hub."""
+    from kosent_hub.models.repo import resolve
+
+    return resolve(name).id if Path(name).is_dir() else name

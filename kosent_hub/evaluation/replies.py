@@ -1,8 +1,7 @@
-"""One model's part of an evaluation: its replies and fits, as far as they are not there yet."""
+"""One model's part of an evaluation: what the store lacks is generated."""
 
 from __future__ import annotations
 
-import gc
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,20 +11,25 @@ from typing import Any
 
 from tqdm import tqdm
 
-from kosent_hub.evaluation import backends
-from kosent_hub.evaluation.backends import Backend, Fit, Reply, Request
+from kosent_hub.evaluation.backends import BACKENDS, Backend, Reply, TargetScore
+from kosent_hub.evaluation.options import Options
 from kosent_hub.evaluation.samples import Sample
-from kosent_hub.evaluation.store import Completions, keys
+from kosent_hub.evaluation.store import CompletionStore, keys
 from kosent_hub.models import distributed
+from kosent_hub.models.locate import ModelRef
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel, Speed
+
+Produce = Callable[[Sequence[Sample], Sequence[int]], Iterator[Reply | TargetScore]]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one model did: replies to the samples and to the written prompts, fits, speed.
+    """What one model did.
 
-    `fits` is empty where the engine cannot tell how the true replies fit.
+    `replies` are in the samples' order. `extra_replies` are those to the extra prompts, each under
+    its prompt's name. `target_scores` are in the samples' order, or empty where the engine cannot
+    score true replies.
     """
 
     model: EvaluatedModel
@@ -33,112 +37,115 @@ class Outcome:
     template_example: str | None
     generation: dict[str, Any]
     replies: list[str]
-    written: list[str]
-    fits: list[Fit]
+    extra_replies: dict[str, str]
+    target_scores: list[TargetScore]
     speed: Speed
 
 
 def collect(
-    engine: str,
-    request: Request,
+    options: Options,
+    model: ModelRef,
     samples: Sequence[Sample],
-    written: Sequence[Sample],
-    store: Completions,
+    extra: Sequence[Sample],
+    store: CompletionStore,
 ) -> Outcome | None:
-    """The model's outcome; None in all processes but the first, when they have done their share.
+    """The model's outcome on the dataset's samples and the extra prompts.
 
-    `written` are prompts of ours beside the dataset's samples.
+    Returns None in every process but the first, once its share of the work is done.
     """
-    with closing(backends.load(engine, request)) as backend:
-        print(f"{backend.model.id}: {engine}, {backend.model.dtype}", file=sys.stderr)
-        replies = _Part("reply", backend, samples, store)
-        replies.fill(backend.replies)
-        asides = _Part("reply", backend, written, store)
-        asides.fill(backend.replies)
-        fits = _Part("fit", backend, samples, store)
-        fits.fill(backend.fits)
+    with closing(BACKENDS[options.backend](model, options)) as backend:
+        print(f"{backend.model.id}: {options.backend}, {backend.model.dtype}", file=sys.stderr)
+        reply_keys = _generate("reply", samples, backend, backend.replies, store)
+        extra_keys = _generate("reply", extra, backend, backend.replies, store)
+        score_keys = _generate("fit", samples, backend, backend.score_targets, store)
     distributed.wait()
     if distributed.rank() != 0:
         return None
     store.read()
-    found = replies.records()
-    outcome = Outcome(
+    replies = _stored(reply_keys, samples, backend.model, store)
+    extra_replies = _stored(extra_keys, extra, backend.model, store)
+    scores = [store.records[key] for key in score_keys if key in store.records]
+    if len(scores) < len(samples):
+        scores = []
+    return Outcome(
         model=backend.model,
         template_sha256=backend.template_sha256,
         template_example=backend.template_example,
         generation=backend.generation,
-        replies=[record["text"] for record in found],
-        written=[record["text"] for record in asides.records()],
-        fits=[
-            Fit(i, record["nll"], record["correct"], record["tokens"])
-            for i, record in enumerate(fits.records(whole=False))
+        replies=[record["text"] for record in replies],
+        extra_replies={
+            sample.dialogue_id: record["text"]
+            for sample, record in zip(extra, extra_replies, strict=True)
+        },
+        target_scores=[
+            TargetScore(i, record["nll"], record["correct"], record["tokens"])
+            for i, record in enumerate(scores)
         ],
-        speed=_speed(engine, found),
+        speed=_speed(options.backend, replies),
     )
-    del backend, replies, asides, fits
-    gc.collect()
-    return outcome
 
 
-class _Part:
-    """Records of one kind for some samples: what the store has, and a way to get the rest."""
+def _generate(
+    kind: str,
+    samples: Sequence[Sample],
+    backend: Backend,
+    produce: Produce,
+    store: CompletionStore,
+) -> list[str]:
+    """The samples' keys in the store, after this process's share of the missing records is made.
 
-    def __init__(
-        self, kind: str, backend: Backend, samples: Sequence[Sample], store: Completions
-    ) -> None:
-        self.name = f"{backend.model.id}: {kind}"
-        self.samples, self.store = samples, store
-        self.keys = keys(kind, backend, samples)
+    Each record is stored as soon as `produce` yields it.
+    """
+    found = keys(kind, backend, samples)
+    share = _share(samples)
+    missing = [n for n, i in enumerate(share) if found[i] not in store.records]
+    if not missing:
+        return found
+    before = time.perf_counter()
+    bar = tqdm(
+        desc=f"{backend.model.id}: {kind}",
+        total=len(share),
+        initial=len(share) - len(missing),
+        unit=" samples",
+        smoothing=0.1,
+        file=sys.stderr,
+    )
+    with bar:
+        for made in produce([samples[i] for i in share], missing):
+            now = time.perf_counter()
+            index = share[made.index]
+            record = {name: value for name, value in asdict(made).items() if name != "index"}
+            record |= {"id": samples[index].id, "seconds": round(now - before, 6)}
+            store.add(found[index], record)
+            before = now
+            bar.update()
+    return found
 
-    def fill(
-        self, produce: Callable[[Sequence[Sample], Sequence[int]], Iterator[Reply | Fit]]
-    ) -> None:
-        """Have this process's share of the missing records made, and store each as it comes."""
-        share = self._share()
-        missing = [n for n, i in enumerate(share) if self.keys[i] not in self.store.found]
-        if not missing:
-            return
-        before = time.perf_counter()
-        bar = tqdm(
-            desc=self.name,
-            total=len(share),
-            initial=len(share) - len(missing),
-            unit=" samples",
-            smoothing=0.1,
-            file=sys.stderr,
+
+def _share(samples: Sequence[Sample]) -> list[int]:
+    """Every n-th dialogue for each of n processes: a dialogue's samples share their start."""
+    numbers: dict[str, int] = {}
+    for sample in samples:
+        numbers.setdefault(sample.dialogue_id, len(numbers))
+    return [
+        i
+        for i, sample in enumerate(samples)
+        if numbers[sample.dialogue_id] % distributed.world_size() == distributed.rank()
+    ]
+
+
+def _stored(
+    found: Sequence[str], samples: Sequence[Sample], model: EvaluatedModel, store: CompletionStore
+) -> list[dict[str, Any]]:
+    """The samples' replies in the store; raises KoSentError if any is missing."""
+    missing = [s.id for s, key in zip(samples, found, strict=True) if key not in store.records]
+    if missing:
+        raise KoSentError(
+            f"{model.id}: reply",
+            f"{len(missing)} of {len(samples)} are missing (first: {missing[0]})",
+            "run the same command again to get them",
         )
-        with bar:
-            for made in produce([self.samples[i] for i in share], missing):
-                now = time.perf_counter()
-                index = share[made.index]
-                record = {name: v for name, v in asdict(made).items() if name != "index"}
-                record |= {"id": self.samples[index].id, "seconds": round(now - before, 6)}
-                self.store.add(self.keys[index], record)
-                before = now
-                bar.update()
-
-    def records(self, whole: bool = True) -> list[dict[str, Any]]:
-        """The records in the samples' order; none at all if some are missing and need not be."""
-        missing = [s.id for s, key in zip(self.samples, self.keys, strict=True)
-                   if key not in self.store.found]  # fmt: skip
-        if missing and whole:
-            raise KoSentError(
-                self.name,
-                f"{len(missing)} of {len(self.samples)} are missing (first: {missing[0]})",
-                "run the same command again to get them",
-            )
-        return [] if missing else [self.store.found[key] for key in self.keys]
-
-    def _share(self) -> list[int]:
-        """Every n-th dialogue for each of n processes: a dialogue's samples share their start."""
-        numbers: dict[str, int] = {}
-        for sample in self.samples:
-            numbers.setdefault(sample.dialogue_id, len(numbers))
-        return [
-            i
-            for i, sample in enumerate(self.samples)
-            if numbers[sample.dialogue_id] % distributed.world_size() == distributed.rank()
-        ]
+    return [store.records[key] for key in found]
 
 
 def _speed(engine: str, records: Sequence[dict[str, Any]]) -> Speed:

@@ -2,161 +2,141 @@
 
 from __future__ import annotations
 
-import argparse
-import logging
 import sys
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from glob import escape
 from pathlib import Path
-from typing import Any
 
 from kosent_hub.evaluation import safety
-from kosent_hub.evaluation.backends import Request
-from kosent_hub.evaluation.extra_prompts import Written
-from kosent_hub.evaluation.options import for_record
+from kosent_hub.evaluation.extra_prompts import ExtraPrompts
+from kosent_hub.evaluation.options import Options, record_id
 from kosent_hub.evaluation.replies import Outcome, collect
-from kosent_hub.evaluation.results import Columns, compute
 from kosent_hub.evaluation.samples import Sample, load_samples
-from kosent_hub.evaluation.store import Completions
-from kosent_hub.evaluation.table import table
+from kosent_hub.evaluation.scoring import Columns, score
+from kosent_hub.evaluation.store import CompletionStore
 from kosent_hub.models import distributed
 from kosent_hub.models.chat_dataset import system_prompt
 from kosent_hub.models.locate import ModelRef
-from kosent_hub.models.repo import resolve
-from model_card import conversations, records
-from model_card.publishing import commit
+from model_card import conversations
+from model_card.publishing import commit, session
 from model_card.publishing.errors import AGAIN, next_step
 from model_card.publishing.files import atomic_file, atomic_write
-from model_card.render.numbers import format_settings as written_settings
+from model_card.records import (
+    RUN_PATH,
+    EvaluatedDataset,
+    Results,
+    dumps,
+    eval_path,
+    read,
+    suffix,
+)
+from model_card.render.numbers import format_settings
 
 
-def evaluate(args: argparse.Namespace, settings: dict[str, Any]) -> None:
-    """Do what the command line asks for; print the table or the JSON, and where the rest is.
+def evaluate(options: Options, show: Callable[[Results], None] | None = None) -> Results | None:
+    """The model's scores, which are also written to the output folder and, if asked, to its card.
 
-    `settings` are those of the options that tell this evaluation from others.
+    `show` gets the results once they are written and before anything is pushed. Progress and what
+    to do next go to stderr. Under `accelerate launch` or `torchrun` the processes share the
+    generation and the first one scores: None is returned in all others.
+
+    Raises KoSentError for what the user can fix, and huggingface_hub's errors when the Hub refuses.
     """
-    _silence()
-    if args.push or args.create_pr:
-        commit.writer(args.model)  # a token is better missed now than hours later
-    requests = _requests(args)
+    session.install()
+    settings = options.settings
+    if options.writes_card:
+        commit.writer(options.model)  # a token is better missed now than hours later
+    models = _models(options)
     samples, dataset = load_samples(
-        args.dataset, args.split, revision=args.dataset_revision, limit=args.limit
+        options.dataset, options.split, revision=options.dataset_revision, limit=options.limit
     )
-    with_safety = args.limit is None if args.safety is None else args.safety
-    system = system_prompt([sample.messages for sample in samples])
-    written = Written(system, safety.load() if with_safety else [])
-    place = _place(args.model, dataset)
-    folder = args.output or place.with_name(place.name + records.suffix(settings))
+    extra = ExtraPrompts(
+        system_prompt([sample.messages for sample in samples]),
+        safety.load() if options.with_safety else [],
+    )
+    place = _place(options.model, dataset)
+    folder = Path(options.output or place.with_name(place.name + suffix(settings)))
     with distributed.holding(folder, "kosent-eval"):
         before = _results_in(folder)
         distributed.join()
-        # Other settings may have had the same replies made, as with another embedder.
-        others = [] if args.fresh or args.output else place.parent.glob(f"{escape(place.name)}*")
-        beside = [other for other in others if other != folder]
-        outcomes = _outcomes(args, requests, samples, written, folder, beside)
+        # Other settings may have had the same replies made, as with another sentence encoder.
+        others = [] if options.fresh or options.output else _siblings(place, folder)
+        store = CompletionStore(folder, distributed.rank(), others)
+        if options.fresh:
+            _delete(store)
+        found = [collect(options, model, samples, extra.samples, store) for model in models]
+        outcomes = [outcome for outcome in found if outcome is not None]
         if not outcomes:
-            return  # another process scores
-        results, columns = compute(
-            samples,
-            dataset,
-            written,
-            outcomes,
-            embedder=args.embedder,
-            seed=args.seed,
-            settings=for_record(settings, outcomes),
-        )
-        atomic_write(folder / "results.json", records.dumps(results).encode())
+            return None
+        results, columns = score(options, samples, dataset, extra, outcomes)
+        atomic_write(folder / "results.json", dumps(results).encode())
         _write_samples(folder / "samples.parquet", samples, columns)
-        if written.cases:
-            atomic_write(folder / "safety.jsonl", written.safety_lines(outcomes).encode())
-        print(records.dumps(results) if args.json else table(results) + "\n", end="", flush=True)
+        if extra.cases:
+            atomic_write(folder / "safety.jsonl", extra.safety_lines(outcomes).encode())
+        if show is not None:
+            show(results)
         print(f"results: {folder / 'results.json'}", file=sys.stderr)
-        _tell_replaced(before, results)
-        _hand_on(args, results, conversations.dumps(written.conversations(outcomes)).encode())
+        _report_replaced(before, results)
+        _hand_on(options, results, extra, outcomes)
+    return results
 
 
-def _outcomes(
-    args: argparse.Namespace,
-    requests: Sequence[Request],
-    samples: Sequence[Sample],
-    written: Written,
-    folder: Path,
-    beside: Sequence[Path],
-) -> list[Outcome]:
-    """What each model did; nothing in any process but the first."""
-    store = Completions(folder, distributed.rank(), beside)
-    if args.fresh:
-        _forget(store)
-    found = [collect(args.backend, r, samples, written.samples, store) for r in requests]
-    return [outcome for outcome in found if outcome is not None]
-
-
-def _silence() -> None:
-    """Keep libraries from saying what no user of this command can act on."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=FutureWarning)
-
-
-def _requests(args: argparse.Namespace) -> list[Request]:
-    """What to load, the model first and then the baseline, under the same settings."""
-    template = Path(args.chat_template).read_text("utf-8") if args.chat_template else None
-    models = [(args.model, args.revision)]
-    if args.baseline:
-        models.append((args.baseline, None))
+def _models(options: Options) -> list[ModelRef]:
+    """The model and then the baseline, if there is one, to be loaded in the same way."""
+    template = None
+    if options.chat_template is not None:
+        template = Path(options.chat_template).read_text("utf-8")
+    names = [(options.model, options.revision)]
+    names += [(options.baseline, None)] if options.baseline else []
     return [
-        Request(
-            ModelRef(model_id, revision, args.dtype, template, args.trust_remote_code),
-            args.max_new_tokens,
-            endpoint=args.endpoint,
-            concurrency=args.concurrency,
-            engine_args=tuple(args.engine_arg),
-        )
-        for model_id, revision in models
+        ModelRef(name, revision, options.dtype, template, options.trust_remote_code)
+        for name, revision in names
     ]
 
 
-def _place(model: str, dataset: records.EvaluatedDataset) -> Path:
+def _place(model: str, dataset: EvaluatedDataset) -> Path:
     """`kosent-eval/<model>--<dataset>--<split>`, by the names that the record uses."""
-    repo = resolve(model) if Path(model).is_dir() else records.Repo(model)
-    parts = (repo.id, dataset.id, dataset.split)
+    parts = (record_id(model), dataset.id, dataset.split)
     return Path("kosent-eval") / "--".join(part.replace("/", "--") for part in parts)
 
 
-def _results_in(folder: Path) -> records.Results | None:
-    """What an earlier command left there; raises KoSentError for what cannot be told."""
+def _siblings(place: Path, folder: Path) -> list[Path]:
+    """The folders of the same model and split under other settings."""
+    return [other for other in place.parent.glob(f"{escape(place.name)}*") if other != folder]
+
+
+def _results_in(folder: Path) -> Results | None:
+    """What an earlier command wrote there; raises KoSentError if it cannot be read."""
     path = folder / "results.json"
-    return records.read(records.Results, path) if path.is_file() else None
+    return read(Results, path) if path.is_file() else None
 
 
-def _tell_replaced(before: records.Results | None, results: records.Results) -> None:
+def _report_replaced(before: Results | None, results: Results) -> None:
     if before is None:
         return
-    old, new = (f"{r.model.id} on {_named(r)}" for r in (before, results))
+    old, new = (f"{r.model.id} on {_title(r)}" for r in (before, results))
     if old != new:
         print(
-            f"they replace those of {old}, whose replies are kept: its command gives them again",
+            f"replaced results.json of {old}; its replies are cached, so re-running that command "
+            "restores it",
             file=sys.stderr,
         )
 
 
-def _named(results: records.Results) -> str:
+def _title(results: Results) -> str:
     """What a model was evaluated on, in words: `ORG/DATASET, test, limit 5`."""
-    settings = written_settings(results.settings)
+    settings = format_settings(results.settings)
     parts = [results.dataset.id, results.dataset.split, *([settings] if settings else [])]
     return ", ".join(parts)
 
 
-def _forget(store: Completions) -> None:
-    """Start over, in all processes, before any of them writes."""
+def _delete(store: CompletionStore) -> None:
+    """Delete what all processes have stored, before any of them writes."""
     distributed.wait()
     if distributed.rank() == 0:
-        store.forget()
+        store.delete()
     distributed.wait()
-    store.found = {}
+    store.records = {}
 
 
 def _write_samples(path: Path, samples: Sequence[Sample], columns: Columns) -> None:
@@ -175,23 +155,27 @@ def _write_samples(path: Path, samples: Sequence[Sample], columns: Columns) -> N
         pq.write_table(pa.table(known | columns), file)
 
 
-def _hand_on(args: argparse.Namespace, results: records.Results, talk: bytes) -> None:
-    """Put the scores where the card is made from, and say what to do next."""
+def _hand_on(
+    options: Options, results: Results, extra: ExtraPrompts, outcomes: Sequence[Outcome]
+) -> None:
+    """Write the scores to where the model's card is made from, and say what to do next."""
     files = {
-        records.eval_path(results): records.dumps(results).encode(),
-        conversations.CONVERSATIONS_PATH: talk,
+        eval_path(results): dumps(results).encode(),
+        conversations.CONVERSATIONS_PATH: conversations.dumps(
+            extra.conversations(outcomes)
+        ).encode(),
     }
-    run = Path(args.model)
-    if args.push or args.create_pr:
+    run = Path(options.model)
+    if options.writes_card:
         from model_card.publish import publish
 
-        message = f"Scores on {_named(results)}"
+        message = f"Scores on {_title(results)}"
         with next_step(f"{AGAIN}: the replies are kept, none is generated again"):
-            url = publish(args.model, files, message=message, create_pr=args.create_pr)
+            url = publish(options.model, files, message=message, create_pr=options.create_pr)
         print(f"in the model's card: {url}", file=sys.stderr)
-    elif (run / records.RUN_PATH).is_file():
+    elif (run / RUN_PATH).is_file():
         for name, data in files.items():
             atomic_write(run / name, data)
-        print(f"next: kosent-card render {args.model}", file=sys.stderr)
+        print(f"next: kosent-card render {options.model}", file=sys.stderr)
     elif not run.is_dir():
         print("next: the same command with --push writes them into the card", file=sys.stderr)

@@ -14,7 +14,7 @@ from model_card.records import EvaluatedDataset
 
 @dataclass(frozen=True)
 class Sample:
-    """A prompt that ends with a user's turn, and the reply that truly followed."""
+    """A prompt that ends with a user's turn, and the reply that followed it in the dataset."""
 
     id: str
     dialogue_id: str
@@ -24,7 +24,7 @@ class Sample:
 
     @property
     def user(self) -> str:
-        """What the user said last."""
+        """The user's last message."""
         return self.messages[-1]["content"]
 
 

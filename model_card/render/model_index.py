@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from model_card.metrics import EN, metric_label
 from model_card.publishing.front_matter import OUR_TASK, dump
 from model_card.publishing.hub_ids import is_hub_id
 from model_card.publishing.markdown import HUB, plain
 from model_card.records import Metric, Results, eval_path
-from model_card.render.labels import EN, metric_label
 from model_card.render.numbers import format_settings
 from model_card.render.score_tables import SAFETY
 

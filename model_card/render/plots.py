@@ -9,8 +9,9 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from model_card.metrics import EN, HEADLINE, metric_label
 from model_card.records import Results
-from model_card.render.labels import EMOTIONS_EN, EN, metric_label
+from model_card.render.labels import EMOTIONS_EN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +77,7 @@ def emotion_metrics(results: Results) -> list[str]:
     """The metrics, two at most, that the per-emotion picture shows."""
     common = [
         name
-        for name in ("cosine_similarity", "chrf", "bleu", *results.metrics)
+        for name in (*reversed(HEADLINE), *results.metrics)
         if any(name in values for values in results.by_emotion.values())
     ]
     return list(dict.fromkeys(common))[:2]

@@ -8,14 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from model_card.metrics import HEADLINE, MAIN, Label, metric_label
 from model_card.publishing.markdown import Markdown, code, escape
 from model_card.records import PLOTS_FOLDER, Metric, Results, eval_path
 from model_card.render.labels import (
-    HEADLINE,
-    MAIN,
-    Label,
     emotion_label,
-    metric_label,
     reference_label,
 )
 from model_card.render.numbers import count, decimals, fixed, format_settings, percent

@@ -95,7 +95,7 @@ def test_generation_is_faster_than_vllm_on_a_cpu(smollm2, dataset, tmp_path):
 
 
 def test_scoring_18000_pairs_takes_less_than_a_minute(dataset):
-    from kosent_hub.evaluation import score
+    from kosent_hub.evaluation import scoring
     from kosent_hub.evaluation.samples import load_samples
 
     samples, _ = load_samples(str(dataset), "test")
@@ -105,9 +105,9 @@ def test_scoring_18000_pairs_takes_less_than_a_minute(dataset):
     replies = [f"{sample.user} {i}" for i, sample in enumerate(samples)]
     targets = [f"{sample.target} {i}" for i, sample in enumerate(samples)]
     started = time.perf_counter()
-    measures = score.measure(replies, targets)
-    score.scored(measures, [sample.dialogue_id for sample in samples], seed=0)
-    score.variety(replies)
+    measures = scoring.measure(replies, targets)
+    scoring.scored(measures, [sample.dialogue_id for sample in samples], seed=0)
+    scoring.variety(replies)
     metrics.p_values(measures, measures, [sample.dialogue_id for sample in samples], seed=0)
     seconds = time.perf_counter() - started
     print(f"\n{PAIRS} pairs scored in {seconds:.1f} s")

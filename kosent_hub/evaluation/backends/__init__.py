@@ -1,30 +1,21 @@
-"""Ways to get replies: transformers in this process, vLLM in this process, a server's endpoint."""
+"""Engines that reply: transformers in this process, vLLM in this process, a server's endpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from kosent_hub.evaluation.samples import Sample
-from kosent_hub.models.locate import ModelRef
-from model_card.records import EvaluatedModel
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to load and how to generate with it, the same for every backend."""
-
-    model: ModelRef
-    max_new_tokens: int
-    endpoint: str | None = None
-    concurrency: int = 16
-    engine_args: tuple[tuple[str, Any], ...] = ()
+if TYPE_CHECKING:
+    from kosent_hub.evaluation.options import Options
+    from kosent_hub.evaluation.samples import Sample
+    from kosent_hub.models.locate import ModelRef
+    from model_card.records import EvaluatedModel
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A sample's reply: its place among the samples, text, new tokens."""
+    """A sample's reply: its index among the samples, its text, and how many tokens it took."""
 
     index: int
     text: str
@@ -32,11 +23,11 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Fit:
-    """How a sample's true reply fits the model, over its tokens and its end of turn.
+class TargetScore:
+    """Log-likelihood of a sample's true reply (its tokens and its end of turn) under the model.
 
-    `nll` is the sum of their negative log-likelihoods in nats; `correct` counts those that were
-    the model's first choice.
+    `nll` is the sum of the tokens' negative log-likelihoods in nats; `correct` counts the tokens
+    that were the model's first choice.
     """
 
     index: int
@@ -46,7 +37,7 @@ class Fit:
 
 
 class Backend(Protocol):
-    """What evaluation needs of an engine. `identity` tells its weights from any others."""
+    """What evaluation needs of an engine. `identity` distinguishes its weights from all others."""
 
     model: EvaluatedModel
     identity: dict[str, Any]
@@ -55,29 +46,40 @@ class Backend(Protocol):
     generation: dict[str, Any]
 
     def replies(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Reply]:
-        """The replies to the samples at these places, in any order."""
+        """Yields a Reply for each index in `wanted`, in any order."""
         ...
 
-    def fits(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Fit]:
-        """How the true replies at these places fit, in any order; nothing where the engine cannot
-        tell. The samples at other places are there to be computed beside."""
+    def score_targets(
+        self, samples: Sequence[Sample], wanted: Sequence[int]
+    ) -> Iterator[TargetScore]:
+        """Yields a TargetScore for each index in `wanted`, in any order; nothing if the engine
+        cannot. All samples are passed so that batches, and so rounding, do not depend on `wanted`.
+        """
         ...
 
     def close(self) -> None:
-        """End what runs outside of this process."""
+        """Free the model's memory, and end the processes that the engine started."""
         ...
 
 
-def load(name: str, request: Request) -> Backend:
-    """The backend of that name with the requested model in it."""
-    if name == "vllm":
-        from kosent_hub.evaluation.backends.vllm import VllmBackend
-
-        return VllmBackend(request)
-    if name == "endpoint":
-        from kosent_hub.evaluation.backends.endpoint import EndpointBackend
-
-        return EndpointBackend(request)
+def _transformers(model: ModelRef, options: Options) -> Backend:
     from kosent_hub.evaluation.backends.local.backend import TransformersBackend
 
-    return TransformersBackend(request)
+    return TransformersBackend(model, options.max_new_tokens)
+
+
+def _vllm(model: ModelRef, options: Options) -> Backend:
+    from kosent_hub.evaluation.backends.vllm import VllmBackend
+
+    return VllmBackend(model, options.max_new_tokens, options.engine_arg)
+
+
+def _endpoint(model: ModelRef, options: Options) -> Backend:
+    from kosent_hub.evaluation.backends.endpoint import EndpointBackend
+
+    assert options.endpoint is not None
+    return EndpointBackend(model, options.max_new_tokens, options.endpoint, options.concurrency)
+
+
+# An engine's module is imported only when it is used: each needs libraries of its own.
+BACKENDS = {"transformers": _transformers, "vllm": _vllm, "endpoint": _endpoint}

@@ -10,8 +10,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from kosent_hub.evaluation.backends import Fit, Reply, Request
+from kosent_hub.evaluation.backends import Reply, TargetScore
 from kosent_hub.evaluation.samples import Sample
+from kosent_hub.models.locate import ModelRef
 from model_card.publishing.errors import HubUnavailable, KoSentError
 from model_card.records import EvaluatedModel
 
@@ -21,28 +22,29 @@ TIMEOUT_SECONDS = 600
 class EndpointBackend:
     """Replies of a model behind a URL, with the chat template and number format of its server."""
 
-    def __init__(self, request: Request) -> None:
-        assert request.endpoint is not None
-        self.url = f"{request.endpoint.rstrip('/')}/chat/completions"
-        self.name = request.model.model_id
-        self.concurrency = request.concurrency
-        folder = Path(request.model.model_id)
+    def __init__(
+        self, model: ModelRef, max_new_tokens: int, endpoint: str, concurrency: int
+    ) -> None:
+        self.url = f"{endpoint.rstrip('/')}/chat/completions"
+        self.name = model.model_id
+        self.concurrency = concurrency
+        folder = Path(model.model_id)
         local = folder.is_dir()
         self.model = EvaluatedModel(
             folder.resolve().name if local else self.name,
-            revision=request.model.revision,
+            revision=model.revision,
             dtype="as served",
             local=local,
         )
         self.identity: dict[str, Any] = {
-            "endpoint": request.endpoint,
-            "revision": request.model.revision,
+            "endpoint": endpoint,
+            "revision": model.revision,
         }
         self.template_sha256 = "applied by the server"
         self.template_example: str | None = None
         self.generation: dict[str, Any] = {
             "temperature": 0,
-            "max_new_tokens": request.max_new_tokens,
+            "max_new_tokens": max_new_tokens,
         }
         self.token = _token(self.url)
 
@@ -63,7 +65,9 @@ class EndpointBackend:
                 for future in running:
                     future.cancel()
 
-    def fits(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Fit]:
+    def score_targets(
+        self, samples: Sequence[Sample], wanted: Sequence[int]
+    ) -> Iterator[TargetScore]:
         """Nothing: the protocol has no log-likelihood of a given reply."""
         return iter(())
 

@@ -6,32 +6,39 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
-from kosent_hub.evaluation.backends import Fit, Reply, Request
+from kosent_hub.evaluation.backends import Reply, TargetScore
 from kosent_hub.evaluation.backends.local.likelihood import spans
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models import device, prompts
 from kosent_hub.models.encoding import encoder
-from kosent_hub.models.locate import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Located, cached, locate
+from kosent_hub.models.locate import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    Located,
+    ModelRef,
+    cached,
+    locate,
+)
 from kosent_hub.models.tokenizer import render, template_sha256
 from model_card.publishing.errors import KoSentError
 from model_card.render.snippets import vllm_rank
 
-WAITING = 2048  # requests handed over at a time; more only cost memory
-# Seconds the engine has to end by itself. Killed, as vLLM does after five, it leaves shared memory,
-# and Python's complaint about that would be the last thing the user reads.
-ENDING = 60
+MAX_WAITING = 2048  # requests that are queued in the engine; more only cost memory
+# Seconds the engine has to end by itself. vLLM kills it after five, and a killed engine leaves
+# shared memory, whose warning by Python would be the last line that the user reads.
+SHUTDOWN_SECONDS = 60
 
 
 class VllmBackend:
-    """Replies and fits of one model, an adapter through vLLM's own LoRA support."""
+    """Replies and target scores of one model, an adapter through vLLM's own LoRA support."""
 
-    def __init__(self, request: Request) -> None:
-        # These are read when it is imported; its log goes to stdout, where the results go.
+    def __init__(self, model: ModelRef, max_new_tokens: int, engine_arg: Mapping[str, Any]) -> None:
+        # vLLM reads these when it is imported. By default it logs to stdout, where the results go.
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         try:
@@ -45,8 +52,8 @@ class VllmBackend:
             ) from None
         import torch
 
-        located = locate(request.model)
-        dtype = request.model.dtype or device.compute_dtype(use_cpu=not torch.cuda.is_available())
+        located = locate(model)
+        dtype = model.dtype or device.compute_dtype(use_cpu=not torch.cuda.is_available())
         self.tokenizer = located.tokenizer
         self.model = located.record(dtype)
         self.template_sha256 = template_sha256(self.tokenizer)
@@ -55,7 +62,7 @@ class VllmBackend:
         self.stop = prompts.stop_ids(self.tokenizer, _generation_config(located))
         self.generation: dict[str, Any] = {
             "do_sample": False,
-            "max_new_tokens": request.max_new_tokens,
+            "max_new_tokens": max_new_tokens,
             "stop": self.tokenizer.convert_ids_to_tokens(sorted(self.stop)),
         }
         self.lora = _lora(located)
@@ -65,19 +72,19 @@ class VllmBackend:
                     "model": located.base_id,
                     "revision": located.base.revision,
                     "dtype": dtype,
-                    "trust_remote_code": request.model.trust_remote_code,
+                    "trust_remote_code": model.trust_remote_code,
                     "load_format": "safetensors",
                     "disable_log_stats": True,
                     **_lora_settings(located),
-                    **dict(request.engine_args),
+                    **engine_arg,
                 }
             ).llm_engine
-        self.watch = Thread(target=_tell_of_death, args=[self.engine.engine_core], daemon=True)
+        self.watch = Thread(target=_watch_engine, args=[self.engine.engine_core], daemon=True)
         self.watch.start()
         if self.lora is not None:
             try:
                 with _starting(located.model_id):
-                    # Here what is wrong with it is said; in a request it would end the engine.
+                    # A bad adapter raises here; in a request it would end the engine.
                     self.engine.add_lora(self.lora)
                 self._assert_active(located.model_id)
             except BaseException:
@@ -85,8 +92,8 @@ class VllmBackend:
                 raise
 
     def close(self) -> None:
-        """End the engine, and give back the memory that it holds."""
-        self.engine.engine_core.shutdown(timeout=ENDING)
+        """End the engine, which frees its memory."""
+        self.engine.engine_core.shutdown(timeout=SHUTDOWN_SECONDS)
         self.watch.join()
 
     def replies(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Reply]:
@@ -103,11 +110,13 @@ class VllmBackend:
             text = self.tokenizer.decode(tokens, skip_special_tokens=True)
             yield Reply(wanted[index], str(text).strip(), len(tokens))
 
-    def fits(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Fit]:
-        """How the true replies fit the model, tokenised and counted as in training.
+    def score_targets(
+        self, samples: Sequence[Sample], wanted: Sequence[int]
+    ) -> Iterator[TargetScore]:
+        """Scores of the true replies, tokenised and counted as in training.
 
         Nothing for an adapter: vLLM applies LoRA to the scores of one position per request, so
-        those of a whole prompt end its engine.
+        asking for those of a whole prompt ends its engine.
         """
         if self.lora is not None:
             print(
@@ -125,7 +134,7 @@ class VllmBackend:
             ids = rows[index]["input_ids"]
             begin, end = spans(rows[index]["labels"])[-1]
             found = [output.prompt_logprobs[i][ids[i]] for i in range(begin, end)]
-            yield Fit(
+            yield TargetScore(
                 wanted[index],
                 nll=-sum(token.logprob for token in found),
                 correct=sum(token.rank == 1 for token in found),
@@ -135,13 +144,13 @@ class VllmBackend:
     def _run(
         self, prompts_ids: Iterable[Sequence[int]], settings: dict[str, Any], lora: bool = True
     ) -> Iterator[tuple[int, Any]]:
-        """Index and output of each prompt, as they end."""
+        """Index and output of each prompt, in the order in which they end."""
         from vllm import SamplingParams
 
         waiting, open_requests = enumerate(prompts_ids), 0
         more = True
         while more or open_requests:
-            while more and open_requests < WAITING:
+            while more and open_requests < MAX_WAITING:
                 index, ids = next(waiting, (-1, []))
                 more = index >= 0
                 if more:
@@ -173,18 +182,18 @@ class VllmBackend:
         self, asked: Sequence[Sequence[int]], new_tokens: int, samples: Sequence[Sample]
     ) -> None:
         """Raise KoSentError if a reply would be cut short by the engine's context."""
-        most = self.engine.model_config.max_model_len
+        context = self.engine.model_config.max_model_len
         for ids, sample in zip(asked, samples, strict=True):
-            if len(ids) + new_tokens > most:
+            if len(ids) + new_tokens > context:
                 raise KoSentError(
                     self.model.id,
                     f"sample {sample.id} takes {len(ids)} tokens and {new_tokens} new ones, "
-                    f"more than vLLM's context of {most}",
+                    f"more than vLLM's context of {context}",
                     "raise it with --engine-arg max_model_len=N, or lower --max-new-tokens",
                 )
 
     def _assert_active(self, model_id: str) -> None:
-        """Raise KoSentError if the adapter changes nothing of what the model says."""
+        """Raise KoSentError if the model's next token is as likely with the adapter as without."""
         ids = self.tokenizer(self.template_example, add_special_tokens=False)["input_ids"]
         settings = {"max_tokens": 1, "logprobs": 5}
         (_, active), (_, bare) = (next(self._run([ids], settings, lora)) for lora in (True, False))
@@ -202,28 +211,24 @@ class VllmBackend:
 
 @contextmanager
 def _starting(model_id: str) -> Iterator[None]:
-    """Raise what vLLM says of a model, an option or a machine as one line.
+    """Turn whatever vLLM raises about a model, an option or a machine into one KoSentError.
 
-    It says it with any exception there is; a process of its own that could not start has said it
-    on stderr.
+    vLLM uses exceptions of any type; an engine process that could not start wrote to stderr why.
     """
     try:
         yield
     except Exception as error:
-        said = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         raise KoSentError(
             model_id,
-            f"vLLM did not start with it ({said[:300]})",
-            "mend what it names with --engine-arg, such as gpu_memory_utilization=0.5 or "
+            f"vLLM did not start with it ({message[:300]})",
+            "fix what it names with --engine-arg, such as gpu_memory_utilization=0.5 or "
             "max_model_len=2048 where memory is short, or leave --backend out",
         ) from error
 
 
-def _tell_of_death(core: Any) -> None:
-    """End the wait for an engine that was killed.
-
-    vLLM's client, of an engine in a process of its own, notes such a death and goes on waiting.
-    """
+def _watch_engine(core: Any) -> None:
+    """Wake the client when the engine's process dies: vLLM notes the death but keeps waiting."""
     from vllm.v1.engine.exceptions import EngineDeadError
 
     if hasattr(core, "outputs_queue"):

@@ -1,16 +1,16 @@
-"""What replies look like, whatever they say: variety, length, repetition, script, politeness."""
+"""The form of replies: variety, length, repetition, script, politeness."""
 
 from __future__ import annotations
 
 import functools
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from .measure import Measure, mean_of, nfc, ratio
+from .measure import Measure, Score, mean_of, nfc, ratio
 from .overlap import morphemes
 
 HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
@@ -40,26 +40,19 @@ def distinct(predictions: Sequence[str], order: int) -> float:
 def length_ratio(predictions: Sequence[str], references: Sequence[str]) -> Measure:
     """Characters of the replies divided by those of the true replies, spaces left out."""
     rows = np.column_stack([_lengths(nfc(predictions)), _lengths(nfc(references))])
-    return Measure(rows, ratio, "ratio", "characters without spaces|sum/sum", None)
+    return Measure(rows, ratio, "characters without spaces|sum/sum")
 
 
 def empty_rate(predictions: Sequence[str]) -> Measure:
     """Share of replies that are empty or all white space."""
-    return mean_of(
-        [not text.strip() for text in predictions],
-        unit="share",
-        signature="blank replies",
-        higher_is_better=False,
-    )
+    return mean_of([not text.strip() for text in predictions], "blank replies")
 
 
 def repetition_rate(predictions: Sequence[str]) -> Measure:
-    """Share of replies in which the same six characters stand three times or more."""
+    """Share of replies that contain the same six characters three times or more."""
     return mean_of(
         [_repeats(text) for text in nfc(predictions)],
-        unit="share",
-        signature=f"{REPEATED_LENGTH} characters {REPEATED_TIMES} times, spaces left out",
-        higher_is_better=False,
+        f"{REPEATED_LENGTH} characters {REPEATED_TIMES} times, spaces left out",
     )
 
 
@@ -68,7 +61,7 @@ def hangul_ratio(predictions: Sequence[str]) -> Measure:
     texts = nfc(predictions)
     hangul = [len(HANGUL.findall(text)) for text in texts]
     letters = [len(LETTER.findall(text)) for text in texts]
-    return Measure(np.column_stack([hangul, letters]), ratio, "share", "hangul/letters|sum/sum")
+    return Measure(np.column_stack([hangul, letters]), ratio, "hangul/letters|sum/sum")
 
 
 def polite_ratio(predictions: Sequence[str]) -> Measure:
@@ -84,7 +77,6 @@ def polite_ratio(predictions: Sequence[str]) -> Measure:
     return Measure(
         np.asarray(rows, dtype=np.float64).reshape(-1, 2),
         ratio,
-        "share",
         f"polite/final endings|kiwipiepy:{kiwipiepy.__version__}|sum/sum",
     )
 
@@ -110,7 +102,7 @@ def _kiwi() -> Any:
 
 
 def _tokenized(texts: Sequence[str]) -> Iterable[Sequence[Any]]:
-    """The tokens of each text. Only many are given to kiwipiepy's threads, which a fork loses."""
+    """The tokens of each text; few are analysed without kiwipiepy's threads, which a fork loses."""
     kiwi = _kiwi()
     return kiwi.tokenize(texts) if len(texts) > FEW else map(kiwi.tokenize, texts)
 
@@ -125,3 +117,19 @@ def _polite(tokens: Sequence[Any]) -> tuple[int, int]:
         particle = following is not None and following.tag == "JX" and following.form == "요"
         polite += particle or token.form.endswith(POLITE_ENDINGS)
     return polite, total
+
+
+def _without_references(score: Callable[[Sequence[str]], Measure]) -> Score:
+    """The metric as a function of replies and true replies, of which it needs only the replies."""
+    return lambda predictions, references: score(predictions)
+
+
+FORM: dict[str, Score] = {
+    "length_ratio": length_ratio,
+    "empty_rate": _without_references(empty_rate),
+    "repetition_rate": _without_references(repetition_rate),
+    "hangul_ratio": _without_references(hangul_ratio),
+    "polite_ratio": _without_references(polite_ratio),
+}
+# The order of n-grams that each counts; no sample has a share of these metrics.
+DISTINCT = {"distinct_1": 1, "distinct_2": 2}

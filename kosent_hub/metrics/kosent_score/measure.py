@@ -1,4 +1,4 @@
-"""A score that knows which sample contributed what, so that it can be resampled."""
+"""A metric's value with each sample's contribution to it, so that it can be resampled."""
 
 from __future__ import annotations
 
@@ -13,18 +13,15 @@ Fold = Callable[[np.ndarray], float]
 
 @dataclass(frozen=True)
 class Measure:
-    """One metric of one set of replies.
+    """One metric of one set of replies; `signature` says how it was computed.
 
     `rows` (samples x k) holds what each sample adds; `fold` turns a sum of rows into the score,
-    so the score of any subset or resample is `fold` of its rows' sum. `higher_is_better` is None
-    where neither direction is.
+    so the score of any subset or resample is `fold` of its rows' sum.
     """
 
     rows: np.ndarray
     fold: Fold
-    unit: str
     signature: str
-    higher_is_better: bool | None = True
 
     @property
     def value(self) -> float:
@@ -37,15 +34,19 @@ class Measure:
         return [self.fold(row) for row in self.rows]
 
 
+# A metric as a function of the replies and the true replies.
+Score = Callable[[Sequence[str], Sequence[str]], Measure]
+
+
 def ratio(total: np.ndarray) -> float:
     """First of two sums divided by the second; 0 where there is nothing to divide by."""
     return float(total[0] / total[1]) if total[1] else 0.0
 
 
-def mean_of(values: Sequence[float], **facts: object) -> Measure:
-    """The measure that is the plain mean of one number per sample."""
+def mean_of(values: Sequence[float], signature: str) -> Measure:
+    """The measure that is the mean of one number per sample."""
     rows = np.column_stack([np.asarray(values, dtype=np.float64), np.ones(len(values))])
-    return Measure(rows, ratio, **facts)  # type: ignore[arg-type]
+    return Measure(rows, ratio, signature)
 
 
 def nfc(texts: Sequence[str]) -> list[str]:

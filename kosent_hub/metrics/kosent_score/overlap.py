@@ -1,4 +1,4 @@
-"""How much of the true reply's wording a reply shares: BLEU, chrF++, sentence BLEU, ROUGE-L."""
+"""Overlap of replies with the true ones: BLEU, chrF++, sentence BLEU, ROUGE-L."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
-from .measure import Measure, mean_of, nfc
+from .measure import Measure, Score, mean_of, nfc
 
 EPSILON = 0.1
 
@@ -25,7 +25,7 @@ def bleu(predictions: Sequence[str], references: Sequence[str]) -> Measure:
     def fold(total: np.ndarray) -> float:
         return float(metric._compute_score_from_stats(total.tolist()).score)
 
-    return Measure(np.asarray(counts), fold, "0-100", str(metric.get_signature()))
+    return Measure(np.asarray(counts), fold, str(metric.get_signature()))
 
 
 def chrf(predictions: Sequence[str], references: Sequence[str]) -> Measure:
@@ -36,7 +36,7 @@ def chrf(predictions: Sequence[str], references: Sequence[str]) -> Measure:
     def fold(total: np.ndarray) -> float:
         return float(metric._compute_f_score(total.tolist()))
 
-    return Measure(np.asarray(counts), fold, "0-100", f"{_chrf_signature(metric)}")
+    return Measure(np.asarray(counts), fold, _chrf_signature(metric))
 
 
 def sentence_bleu(predictions: Sequence[str], references: Sequence[str]) -> Measure:
@@ -47,7 +47,6 @@ def sentence_bleu(predictions: Sequence[str], references: Sequence[str]) -> Meas
     pairs = zip(nfc(predictions), nfc(references), strict=True)
     return mean_of(
         [_sentence_bleu(p.split(), r.split()) for p, r in pairs],
-        unit="0-1",
         signature=f"sentence|order:4|tok:whitespace|smooth:floor[{EPSILON}]|average:mean",
     )
 
@@ -60,7 +59,6 @@ def rouge_l(predictions: Sequence[str], references: Sequence[str]) -> Measure:
     pairs = zip(nfc(predictions), nfc(references), strict=True)
     return mean_of(
         [_rouge_l(morphemes(p), morphemes(r)) for p, r in pairs],
-        unit="0-1",
         signature=f"f1|tok:{_bleu().tokenizer.signature()}|average:mean",
     )
 
@@ -70,8 +68,8 @@ def morphemes(text: str) -> list[str]:
     return _bleu().tokenizer(text).split()
 
 
-def forget_texts() -> None:
-    """Let go of the texts cut so far: the tokenizer remembers its last 65,536."""
+def clear_cache() -> None:
+    """Empty the tokenizer's cache of its last 65,536 texts."""
     type(_bleu().tokenizer).__call__.cache_clear()  # type: ignore[attr-defined]
 
 
@@ -123,3 +121,11 @@ def _common_subsequence(a: list[str], b: list[str]) -> int:
         matched = row & places.get(token, 0)
         row = (row + matched | row - matched) & full
     return len(a) - row.bit_count()
+
+
+OVERLAP: dict[str, Score] = {
+    "bleu": bleu,
+    "chrf": chrf,
+    "sentence_bleu": sentence_bleu,
+    "rouge_l": rouge_l,
+}

@@ -9,7 +9,6 @@ import torch
 from peft import PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from kosent_hub.evaluation.backends import Request
 from kosent_hub.evaluation.backends.local.attention import GROUPED, attention
 from kosent_hub.evaluation.backends.local.backend import TransformersBackend
 from kosent_hub.evaluation.backends.local.batcher import Batcher, plan
@@ -153,7 +152,7 @@ def test_a_model_with_a_cache_of_its_own_is_left_alone(capsys):
 
 
 def load(model_id, dtype="float32"):
-    return TransformersBackend(Request(ModelRef(str(model_id), dtype=dtype), NEW_TOKENS))
+    return TransformersBackend(ModelRef(str(model_id), dtype=dtype), NEW_TOKENS)
 
 
 def texts(backend):
@@ -227,7 +226,7 @@ def test_packing_changes_no_logit_and_holds_no_weight_twice(run, nobody):
     assert float(share) < 0.5
 
 
-def test_fits_are_the_loss_and_accuracy_that_training_reports(tiny_llama):
+def test_target_scores_are_the_loss_and_accuracy_that_training_reports(tiny_llama):
     backend = load(tiny_llama)
     system = [{"role": "system", "content": "당신은 챗봇입니다."}]
     said = [("user", "힘들어."), ("assistant", "그랬군요."), ("user", "응"), ("assistant", "네.")]
@@ -237,7 +236,7 @@ def test_fits_are_the_loss_and_accuracy_that_training_reports(tiny_llama):
         Sample("a#1", "a", messages[:2], "그랬군요."),
         Sample("b#1", "b", messages[:2], "괜찮아요?"),
     ]
-    found = {fit.index: fit for fit in backend.fits(samples, range(3))}
+    found = {score.index: score for score in backend.score_targets(samples, range(3))}
     (encoded,) = encoder(backend.tokenizer).encode([messages])
     ids, labels = torch.tensor([encoded["input_ids"]]), torch.tensor([encoded["labels"]])
     ids, labels = ids.to(backend.lm.device), labels.to(backend.lm.device)
@@ -249,15 +248,15 @@ def test_fits_are_the_loss_and_accuracy_that_training_reports(tiny_llama):
     assert found[2].nll != found[1].nll
 
 
-def test_a_fit_is_the_same_to_the_last_bit_whichever_others_are_wanted(tiny_llama):
+def test_a_target_score_is_the_same_to_the_last_bit_whichever_others_are_wanted(tiny_llama):
     backend = load(tiny_llama)
     turns = [[{"role": "user", "content": f"말 {n} " * (1 + n % 40)}] for n in range(60)]
     replies = [f"답 {n} " * (1 + n % 20) for n in range(60)]
     samples = [Sample(f"{n}#1", str(n), turns[n], replies[n]) for n in range(60)]
-    whole = {fit.index: fit for fit in backend.fits(samples, range(60))}
-    assert len({fit.nll for fit in whole.values()}) == 60
+    whole = {score.index: score for score in backend.score_targets(samples, range(60))}
+    assert len({score.nll for score in whole.values()}) == 60
     for wanted in ([14], [20], [27], [38], [59], [3, 17], range(7, 60)):
-        found = {fit.index: fit for fit in backend.fits(samples, wanted)}
+        found = {score.index: score for score in backend.score_targets(samples, wanted)}
         assert found == {index: whole[index] for index in wanted}
 
 

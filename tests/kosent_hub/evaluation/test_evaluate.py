@@ -10,7 +10,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from kosent_hub.evaluate import main
+from kosent_hub.evaluate import _options, main
+from kosent_hub.evaluation import Options
+from kosent_hub.evaluation import evaluate as evaluate_from_python
+from model_card.metrics import METRICS
+from model_card.publishing.errors import KoSentError
 from tests.kosent_hub.dialogues import SYSTEM, write_dataset
 from tests.support import fork_server
 from tests.support.launchers import LAUNCHERS
@@ -103,6 +107,7 @@ def test_results_and_samples_are_written_and_a_table_printed(tiny_llama, dataset
     assert said.err.splitlines()[-1] == f"results: {out / 'results.json'}"
 
     found = scores(out)
+    assert found["metrics"].keys() == METRICS.keys()
     assert found["model"]["id"] == "tiny-llama"
     assert found["dataset"] == {
         "id": "chat",
@@ -143,6 +148,51 @@ def test_json_is_the_record_and_nothing_else(tiny_llama, dataset, tmp_path, caps
     evaluate("--model", tiny_llama, "--dataset", dataset, *QUICK, "--output", out, "--json")
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((out / "results.json").read_text(encoding="utf-8"))
+
+
+FROM_PYTHON = """
+import dataclasses, json, sys
+from kosent_hub.evaluation import Options, evaluate
+model, dataset, output = sys.argv[1:]
+options = Options(
+    model=model, dataset=dataset, embedder="none", max_new_tokens=8, safety=False, output=output
+)
+results = evaluate(options)
+print(json.dumps(dataclasses.asdict(results)))
+"""
+
+
+def test_evaluate_from_python_returns_what_the_command_writes(
+    tiny_llama, dataset, tmp_path, run, nobody
+):
+    here, there = tmp_path / "here", tmp_path / "there"
+    arguments = map(str, (tiny_llama, dataset, here))
+    done = run([sys.executable, "-c", FROM_PYTHON, *arguments], env=nobody, script=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads((here / "results.json").read_text("utf-8"))
+    evaluate("--model", tiny_llama, "--dataset", dataset, *QUICK, "--output", there)
+    assert scores(here) == scores(there)
+
+
+def test_the_flags_defaults_are_the_fields():
+    given = ["--model", "m", "--dataset", "d"]
+    assert _options(given)[0] == Options(model="m", dataset="d")
+    assert evaluate_from_python.__module__ == "kosent_hub.evaluation.run"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"limit": 0}, "--limit 0: must be 1 or more"),
+        ({"backend": "mlx"}, "--backend mlx: no such choice; name one of transformers, vllm"),
+        ({"backend": "endpoint"}, "--backend endpoint and --endpoint URL go together"),
+        ({"model": ".", "push": True}, ".: a folder has no card on the Hub"),
+    ],
+)
+def test_options_that_could_only_fail_later_are_refused(given, said):
+    with pytest.raises(KoSentError) as error:
+        Options(**{"model": "m", "dataset": "d"} | given)
+    assert str(error.value).startswith(said)
 
 
 def test_the_same_command_gives_the_same_scores_from_new_replies(tiny_llama, dataset, tmp_path):
@@ -196,7 +246,8 @@ def test_results_of_other_settings_in_a_folder_are_not_replaced_in_silence(
     said = []
     for limit in ("5", "5", "4"):
         assert evaluate(*arguments, "--limit", limit) == 0
-        said.append("they replace those of tiny-llama on chat, test" in capsys.readouterr().err)
+        replaced = "replaced results.json of tiny-llama on chat, test"
+        said.append(replaced in capsys.readouterr().err)
     assert said == [False, False, True]
     (out / "results.json").write_text("{}")
     assert evaluate(*arguments) == 2

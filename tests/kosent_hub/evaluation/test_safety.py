@@ -1,8 +1,9 @@
-"""The written prompts, and what counts as pointing to help."""
+"""The safety set, and what counts as pointing to help."""
 
 import pytest
 
 from kosent_hub.evaluation import safety
+from model_card.metrics import METRICS
 
 
 def test_there_are_enough_prompts_of_both_kinds_and_none_twice():
@@ -58,7 +59,7 @@ def test_the_shares_are_of_each_kinds_own_prompts():
         "safety_crisis_referral": 1.0,
         "safety_harmless_referral": 0.0,
     }
-    assert found["safety_crisis_referral"].higher_is_better
-    assert found["safety_harmless_referral"].higher_is_better is False
+    assert METRICS["safety_crisis_referral"].higher_is_better
+    assert METRICS["safety_harmless_referral"].higher_is_better is False
     half = safety.measure(cases[:40] + cases[-40:], ["병원에 가 보세요."] * 40 + [""] * 40)
     assert half["safety_crisis_referral"].value == 1.0

@@ -44,14 +44,14 @@ def dataset(tmp_path):
     return write_dataset(tmp_path / "chat", 5)
 
 
-FITS = ("perplexity", "token_accuracy")
+TARGET_SCORES = ("perplexity", "token_accuracy")
 
 
 def close(ours, theirs, without=()):
-    """The same replies, and fits that differ by rounding only."""
+    """The same replies, and target scores that differ by rounding only."""
     assert theirs["metrics"].keys() == ours["metrics"].keys() - set(without)
     for name in theirs["metrics"]:
-        metric, tolerance = ours["metrics"][name], 1e-3 if name in FITS else 1e-9
+        metric, tolerance = ours["metrics"][name], 1e-3 if name in TARGET_SCORES else 1e-9
         assert theirs["metrics"][name]["value"] == pytest.approx(metric["value"], rel=tolerance)
 
 
@@ -69,7 +69,7 @@ def test_an_adapter_is_active_in_vllm(smollm2, dataset, tmp_path):
     status, found, said = evaluate("vllm", tuned, dataset, tmp_path / "vllm")
     assert status == 0, said
     _, expected, _ = evaluate("transformers", tuned, dataset, tmp_path / "here")
-    close(json.loads(expected), json.loads(found), without=FITS)
+    close(json.loads(expected), json.loads(found), without=TARGET_SCORES)
     assert "perplexity and token accuracy are left out" in said
     assert json.loads(found)["model"]["adapter"] is True
 

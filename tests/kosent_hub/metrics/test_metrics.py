@@ -1,5 +1,6 @@
 """Each metric against the library that defines it, and against values worked out by hand."""
 
+import inspect
 import json
 import shutil
 import subprocess
@@ -9,10 +10,12 @@ import unicodedata
 import numpy as np
 import pytest
 import sacrebleu
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kosent_hub import metrics
+from model_card.metrics import METRICS
 from tests.conftest import ROOT
 
 PREDICTIONS = [
@@ -77,7 +80,7 @@ def test_decomposed_hangul_is_the_same_text(name):
     text = "오늘 정말 많이 힘드셨겠어요. 푹 쉬세요."
     metric = getattr(metrics, name)
     same = metric([unicodedata.normalize("NFD", text)], [text])
-    assert same.value == pytest.approx(100 if same.unit == "0-100" else 1)
+    assert same.value == pytest.approx(100 if METRICS[name].unit == "0-100" else 1)
 
 
 def test_the_score_of_a_subset_is_the_score_of_its_rows():
@@ -87,12 +90,9 @@ def test_the_score_of_a_subset_is_the_score_of_its_rows():
 
 
 def test_cosine_similarity_is_the_mean_of_the_pairs():
-    vectors = {"가": [1.0, 0.0], "나": [0.0, 2.0], "다": [3.0, 4.0], "": [0.0, 0.0]}
-
-    def encode(texts):
-        return np.array([vectors[text] for text in texts])
-
-    found = metrics.cosine_similarity(["가", "가", "가", ""], ["가", "나", "다", "가"], encode, "s")
+    ours = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    theirs = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 4.0], [1.0, 0.0]])
+    found = metrics.cosine_similarity(ours, theirs, "s")
     assert found.per_sample == pytest.approx([1.0, 0.0, 0.6, 0.0])
     assert found.value == pytest.approx(0.4)
 
@@ -106,7 +106,7 @@ def test_distinct_counts_different_morphemes():
 
 def test_length_ratio_compares_characters_without_spaces():
     assert metrics.length_ratio(["가 나", "다"], ["가나다라", "마 바"]).value == pytest.approx(0.5)
-    assert metrics.length_ratio(["가"], ["가"]).higher_is_better is None
+    assert METRICS["length_ratio"].higher_is_better is None
 
 
 def test_empty_rate_counts_blank_replies():
@@ -144,13 +144,27 @@ def test_polite_ratio_counts_sentences_by_their_final_ending():
     assert metrics.polite_ratio(polite * 30).rows.tolist() == [[1, 1]] * 180
 
 
+def test_each_metric_on_texts_is_the_function_of_its_name():
+    for name, score in metrics.TEXT_METRICS.items():
+        function = getattr(metrics, name)
+        texts = (PREDICTIONS, REFERENCES)[: len(inspect.signature(function).parameters)]
+        assert score(PREDICTIONS, REFERENCES).value == function(*texts).value, name
+    assert metrics.TEXT_METRICS.keys() | metrics.DISTINCT.keys() < METRICS.keys()
+
+
+def test_a_dataset_has_a_task_for_each_metric_of_its_samples():
+    settings = yaml.safe_load((ROOT / "dataset_builder" / "eval.yaml").read_text("utf-8"))
+    tasks = [task["id"] for task in settings["tasks"]]
+    assert sorted(tasks) == sorted(name for name in METRICS if not name.startswith("safety_"))
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=5))
 def test_any_text_gets_a_score(pairs):
     predictions, references = zip(*pairs, strict=True)
     for name in ("bleu", "chrf", "sentence_bleu", "rouge_l"):
         found = getattr(metrics, name)(predictions, references)
-        assert 0 <= found.value <= (100.0001 if found.unit == "0-100" else 1.0001), name
+        assert 0 <= found.value <= (100.0001 if METRICS[name].unit == "0-100" else 1.0001), name
     for name in ("empty_rate", "repetition_rate", "hangul_ratio", "polite_ratio"):
         assert 0 <= getattr(metrics, name)(predictions).value <= 1, name
     assert 0 <= metrics.distinct(predictions, 2) <= 1
@@ -166,7 +180,7 @@ def test_intervals_hold_the_score_and_are_the_same_every_time():
 
 
 def test_intervals_draw_whole_dialogues():
-    measures = {"x": metrics.mean_of([0.0, 1.0, 0.0, 1.0], unit="", signature="")}
+    measures = {"x": metrics.mean_of([0.0, 1.0, 0.0, 1.0], signature="")}
     # Each dialogue has one of each: whatever is drawn, the mean is the same.
     assert metrics.intervals(measures, ["a", "a", "b", "b"], seed=0)["x"] == [0.5, 0.5]
     assert metrics.intervals(measures, ["a", "b", "c", "d"], seed=0)["x"] == [0.0, 1.0]
@@ -174,15 +188,15 @@ def test_intervals_draw_whole_dialogues():
 
 def test_interval_of_a_mean_is_as_wide_as_its_standard_error_says():
     values = np.random.default_rng(0).normal(size=400)
-    measures = {"x": metrics.mean_of(values, unit="", signature="")}
+    measures = {"x": metrics.mean_of(values, signature="")}
     low, high = metrics.intervals(measures, [str(i) for i in range(400)], seed=0)["x"]
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
 
 
 def test_p_value_is_one_for_the_same_replies_and_small_for_much_better_ones():
     dialogues = [str(i) for i in range(20)]
-    good = {"x": metrics.mean_of([1.0] * 20, unit="", signature="")}
-    bad = {"x": metrics.mean_of([0.0] * 20, unit="", signature="")}
+    good = {"x": metrics.mean_of([1.0] * 20, signature="")}
+    bad = {"x": metrics.mean_of([0.0] * 20, signature="")}
     assert metrics.p_values(good, good, dialogues, seed=0) == {"x": 1.0}
     assert metrics.p_values(good, bad, dialogues, seed=0) == {"x": 1 / 1001}
     # One dialogue can only change sides or not: no evidence at all.
@@ -194,9 +208,7 @@ def test_p_values_of_equal_models_are_spread_evenly():
     dialogues = [str(i) for i in range(60)]
     found = []
     for seed in range(100):
-        ours, theirs = (
-            {"x": metrics.mean_of(rng.normal(size=60), unit="", signature="")} for _ in range(2)
-        )
+        ours, theirs = ({"x": metrics.mean_of(rng.normal(size=60), signature="")} for _ in range(2))
         found.append(metrics.p_values(ours, theirs, dialogues, seed)["x"])
     assert 0.4 < np.mean(found) < 0.6
     assert 0.01 < np.mean(np.array(found) < 0.1) < 0.2
@@ -211,16 +223,10 @@ print(json.dumps(scores))
 
 
 def expected_scores():
-    pairs = {
-        name: getattr(metrics, name)(PREDICTIONS, REFERENCES).value
-        for name in ("bleu", "chrf", "sentence_bleu", "rouge_l", "length_ratio")
+    measured = {
+        name: score(PREDICTIONS, REFERENCES).value for name, score in metrics.TEXT_METRICS.items()
     }
-    alone = {
-        name: getattr(metrics, name)(PREDICTIONS).value
-        for name in ("empty_rate", "repetition_rate", "hangul_ratio", "polite_ratio")
-    }
-    variety = {f"distinct_{n}": metrics.distinct(PREDICTIONS, n) for n in (1, 2)}
-    return pairs | alone | variety
+    return measured | {n: metrics.distinct(PREDICTIONS, k) for n, k in metrics.DISTINCT.items()}
 
 
 def kosent_score(run, where, env):

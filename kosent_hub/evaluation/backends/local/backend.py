@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,24 +10,25 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from kosent_hub.evaluation.backends import Fit, Reply, Request
+from kosent_hub.evaluation.backends import Reply, TargetScore
 from kosent_hub.evaluation.backends.local.attention import attention
 from kosent_hub.evaluation.backends.local.batcher import Batcher, token_budget
-from kosent_hub.evaluation.backends.local.likelihood import fits
+from kosent_hub.evaluation.backends.local.likelihood import score_targets
 from kosent_hub.evaluation.backends.local.probe import fast_path
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models import prompts
 from kosent_hub.models.load import load_model
+from kosent_hub.models.locate import ModelRef
 from kosent_hub.models.tokenizer import render, template_sha256
 
 PLAIN_BATCH = 16
 
 
 class TransformersBackend:
-    """Replies and fits of one model, in batches."""
+    """Replies and target scores of one model, in batches."""
 
-    def __init__(self, request: Request) -> None:
-        loaded = load_model(request.model)
+    def __init__(self, model: ModelRef, max_new_tokens: int) -> None:
+        loaded = load_model(model)
         self.lm: Any = loaded.model
         self.model = loaded.located.record(loaded.dtype)
         self.identity = loaded.located.identity
@@ -36,7 +38,7 @@ class TransformersBackend:
         self.stop = prompts.stop_ids(self.tokenizer, self.lm.generation_config)
         self.generation: dict[str, Any] = {
             "do_sample": False,
-            "max_new_tokens": request.max_new_tokens,
+            "max_new_tokens": max_new_tokens,
             "stop": self.tokenizer.convert_ids_to_tokens(sorted(self.stop)),
         }
         self.fast = fast_path(self.lm)
@@ -51,12 +53,16 @@ class TransformersBackend:
             text = self.tokenizer.decode(tokens, skip_special_tokens=True)
             yield Reply(wanted[index], str(text).strip(), len(tokens))
 
-    def fits(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Fit]:
-        """How the true replies fit the model, tokenised and counted as in training."""
-        return fits(self.lm, self.tokenizer, samples, frozenset(wanted))
+    def score_targets(
+        self, samples: Sequence[Sample], wanted: Sequence[int]
+    ) -> Iterator[TargetScore]:
+        """Scores of the true replies, tokenised and counted as in training."""
+        return score_targets(self.lm, self.tokenizer, samples, frozenset(wanted))
 
     def close(self) -> None:
-        """Nothing: the model is in this process."""
+        """Free the model's memory."""
+        del self.lm
+        gc.collect()
 
     def _fast(self, encoded: list[array], most: int) -> Iterator[tuple[int, list[int]]]:
         assert self.fast is not None

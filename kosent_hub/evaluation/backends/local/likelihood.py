@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PreTrainedModel
 
-from kosent_hub.evaluation.backends import Fit
+from kosent_hub.evaluation.backends import TargetScore
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models.encoding import IGNORED, encoder
 
@@ -37,14 +37,14 @@ class Dialogue:
         return sum(end - begin for _, begin, end in self.replies)
 
 
-def fits(
+def score_targets(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     samples: Sequence[Sample],
     wanted: frozenset[int],
-) -> Iterator[Fit]:
-    """A Fit for each wanted place among the samples, from one pass over each dialogue, whose tokens
-    are those of training.
+) -> Iterator[TargetScore]:
+    """A TargetScore for each wanted place among the samples, from one pass over each dialogue,
+    whose tokens are those of training.
 
     Rounding depends on what is computed together, so that is settled by all the samples: whichever
     of them are wanted, a sample's numbers are the same to the last bit.
@@ -60,7 +60,9 @@ def fits(
                 own = slice(at, at + end - begin)
                 at = own.stop
                 if index in wanted:
-                    yield Fit(index, float(nll[own].sum()), int(hits[own].sum()), end - begin)
+                    yield TargetScore(
+                        index, float(nll[own].sum()), int(hits[own].sum()), end - begin
+                    )
 
 
 def _dialogues(tokenizer: PreTrainedTokenizerBase, samples: Sequence[Sample]) -> list[Dialogue]:

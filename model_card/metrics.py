@@ -1,0 +1,155 @@
+"""The metrics: what each is called, what it says, and how its numbers are read.
+
+Everything that treats one metric otherwise than another asks here. How a metric is computed is in
+kosent_hub; a record's metric that is not listed here is shown under its own name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KO, EN = "ko", "en"
+
+
+@dataclass(frozen=True)
+class Label:
+    """A name for people, and what it means ("" when we do not know)."""
+
+    text: str
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """One metric. `higher_is_better` is None where neither direction is.
+
+    A card's head shows the `headline` metrics, its first table these and the `main` ones. Metrics
+    with a score `per_sample` have a column in samples.parquet. `hub` is the Hub's name of it.
+    """
+
+    name: str
+    unit: str
+    higher_is_better: bool | None
+    ko: Label
+    en: Label
+    headline: bool = False
+    main: bool = False
+    per_sample: bool = False
+    hub: str | None = None
+
+
+# fmt: off
+_METRICS = (
+    MetricInfo(
+        "bleu", "0-100", True,
+        Label("BLEU", "실제 답변과 낱말 묶음이 얼마나 겹치는지 (형태소 단위)"),
+        Label("BLEU", "overlap of word sequences with the true reply (morphemes)"),
+        headline=True, hub="bleu",
+    ),
+    MetricInfo(
+        "chrf", "0-100", True,
+        Label("chrF++", "실제 답변과 글자·낱말이 얼마나 겹치는지"),
+        Label("chrF++", "overlap of characters and words with the true reply"),
+        headline=True, per_sample=True, hub="chrf",
+    ),
+    MetricInfo(
+        "sentence_bleu", "0-1", True,
+        Label("문장 BLEU", "답변마다 BLEU를 매겨 평균한 값"),
+        Label("Sentence BLEU", "BLEU of each reply, averaged"),
+        main=True, per_sample=True,
+    ),
+    MetricInfo(
+        "rouge_l", "0-1", True,
+        Label("ROUGE-L", "실제 답변과 같은 순서로 나온 가장 긴 낱말 열"),
+        Label("ROUGE-L", "longest common word sequence with the true reply"),
+        main=True, per_sample=True, hub="rouge",
+    ),
+    MetricInfo(
+        "cosine_similarity", "cosine", True,
+        Label("코사인 유사도", "실제 답변과 뜻이 얼마나 가까운지 (문장 임베딩)"),
+        Label("Cosine similarity", "closeness in meaning to the true reply (sentence embeddings)"),
+        headline=True, per_sample=True,
+    ),
+    MetricInfo(
+        "length_ratio", "ratio", None,
+        Label("길이 비", "실제 답변 대비 길이 (1이 같은 길이)"),
+        Label("Length ratio", "length against the true reply (1: the same)"),
+    ),
+    MetricInfo(
+        "empty_rate", "share", False,
+        Label("빈 답변", "아무 말도 하지 않은 비율"),
+        Label("Empty replies", "share of empty replies"),
+    ),
+    MetricInfo(
+        "repetition_rate", "share", False,
+        Label("반복", "같은 말을 되풀이한 답변의 비율"),
+        Label("Repetition", "share of replies that repeat themselves"),
+    ),
+    MetricInfo(
+        "hangul_ratio", "share", True,
+        Label("한글 비율", "글자 가운데 한글의 비율"),
+        Label("Hangul ratio", "share of letters that are Hangul"),
+    ),
+    MetricInfo(
+        "polite_ratio", "share", True,
+        Label("존댓말 비율", "존댓말로 끝난 문장의 비율"),
+        Label("Polite endings", "share of sentences in polite speech"),
+    ),
+    MetricInfo(
+        "perplexity", "per token", False,
+        Label("퍼플렉서티", "실제 답변을 얼마나 뜻밖으로 여기는지"),
+        Label("Perplexity", "how surprising the true reply is to the model"),
+        main=True, per_sample=True, hub="perplexity",
+    ),
+    MetricInfo(
+        "token_accuracy", "0-1", True,
+        Label("토큰 정확도", "실제 답변의 다음 토큰을 맞힌 비율"),
+        Label("Token accuracy", "share of the true reply's tokens predicted right"),
+        main=True, hub="accuracy",
+    ),
+    MetricInfo(
+        "distinct_1", "share", True,
+        Label("Distinct-1", "서로 다른 낱말의 비율 (높을수록 다양)"),
+        Label("Distinct-1", "share of words that differ (higher: more varied)"),
+    ),
+    MetricInfo(
+        "distinct_2", "share", True,
+        Label("Distinct-2", "서로 다른 두 낱말 묶음의 비율"),
+        Label("Distinct-2", "share of word pairs that differ"),
+    ),
+    MetricInfo(
+        "safety_crisis_referral", "share", True,
+        Label(
+            "위기의 말에 도움을 안내",
+            "위기를 말하는 글에 상담전화나 전문가를 알려 준 비율",
+        ),
+        Label(
+            "Help offered in a crisis",
+            "share of replies to crisis messages that point to a help line or a professional",
+        ),
+    ),
+    MetricInfo(
+        "safety_harmless_referral", "share", False,
+        Label(
+            "일상의 말에 도움을 안내",
+            "비슷해 보이지만 위기가 아닌 글에 상담전화나 전문가를 알려 준 비율",
+        ),
+        Label(
+            "Help offered where none is needed",
+            "share of replies to look-alike harmless messages that do so",
+        ),
+    ),
+)
+# fmt: on
+# In the order of results.json.
+METRICS = {metric.name: metric for metric in _METRICS}
+HEADLINE = tuple(name for name, metric in METRICS.items() if metric.headline)
+MAIN = (*HEADLINE, *(name for name, metric in METRICS.items() if metric.main))
+HUB_NAMES = {name: metric.hub for name, metric in METRICS.items() if metric.hub}
+
+
+def metric_label(name: str, language: str) -> Label:
+    """The metric's name in that language; an unknown metric keeps its own name."""
+    if name not in METRICS:
+        return Label(name)
+    return METRICS[name].ko if language == KO else METRICS[name].en
