@@ -90,5 +90,5 @@ def _refuse_losses(corpus: Corpus) -> None:
     first = findings.dropped.first() or findings.trimmed.first()
     if first is not None:
         raise KoSentError(
-            None, f"{first} ({lost} in all)", "mend the files, or build without --strict"
+            None, f"{first} ({lost} in all)", "fix the files, or build without --strict"
         )

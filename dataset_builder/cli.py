@@ -131,11 +131,8 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _push(arguments: argparse.Namespace) -> None:
-    from model_card.publishing import session
-
     from .publish import push
 
-    session.install()
     url = push(
         arguments.dataset,
         arguments.repo_id,

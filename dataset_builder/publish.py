@@ -8,6 +8,7 @@ from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
+from model_card.publishing import session
 from model_card.publishing.commit import Head, Operation, commit
 from model_card.publishing.errors import KoSentError
 
@@ -42,6 +43,7 @@ def push(
             "AI Hub's data, edited or not, must not reach unapproved third parties",
             "leave --public out, or add --i-hold-redistribution-rights if you do",
         )
+    session.install()
     dataset = Path(dataset)
     report = folder.read_report(dataset)
     files = _checked(dataset, report)

@@ -189,7 +189,7 @@ def _decode_cp949(data: bytes, utf8: UnicodeDecodeError, where: str) -> str:
     raise SourceError(
         f"{where}, line {line}, byte {at}",
         f"neither UTF-8 nor cp949 ({codec} up to there)",
-        "mend that byte or save the file as UTF-8",
+        "fix that byte or save the file as UTF-8",
     )
 
 

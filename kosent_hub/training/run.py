@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,14 +33,14 @@ def train(recipe: str, **fields: Any) -> records.Run:
 
     `train("smollm2-135m/cpu", dataset_name="dataset")` is `python -m kosent_hub.train --config
     smollm2-135m/cpu --dataset_name dataset`: fields are named as the flags are, an interrupted run
-    is resumed, and the run folder's path is printed. Raises KoSentError for what the user can fix,
+    is resumed. Raises KoSentError for what the user can fix,
     and huggingface_hub's errors for what the Hub refuses.
     """
     if "inspect" in fields:
         raise KoSentError("inspect", "prints samples and trains nothing", "leave it out")
     flags = ["--config", recipe, *as_flags(fields)]
     settings = parse(flags)
-    run(settings, flags)
+    run(settings, flags, _say)
     return records.read(records.Run, settings.folder / records.RUN_PATH)
 
 
@@ -65,13 +65,14 @@ def inspect(settings: Settings) -> list[str]:
     return [encoding.show(data.tokenizer, sample) for sample in shown]
 
 
-def run(settings: Settings, argv: Sequence[str]) -> None:
+def run(settings: Settings, argv: Sequence[str], show: Callable[[object], None] = print) -> None:
     """Train as `settings` say, in a run folder that is locked against other commands.
 
-    `argv` is recorded as the run's command.
+    `argv` is recorded as the run's command. `show` gets the run folder when it is complete, and the
+    URL of what is pushed.
     """
     with distributed.holding(settings.folder, "kosent_hub.train"):
-        _train(settings, argv)
+        _train(settings, argv, show)
 
 
 def _prepare(settings: Settings) -> Prepared:
@@ -108,7 +109,7 @@ def _prepare(settings: Settings) -> Prepared:
     return Prepared(base, dataset, tokenizer, dialogues, samples, counts)
 
 
-def _train(settings: Settings, argv: Sequence[str]) -> None:
+def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], None]) -> None:
     """The run itself, from the data to the pushed repo."""
     from accelerate import PartialState
     from datasets import Dataset
@@ -143,7 +144,7 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
             run_folder.claim(folder, facts)
     if run_folder.has_run_record(folder):  # interrupted after its last step: card or push are left
         if process.is_main_process:
-            _conclude(folder, settings.push)
+            _conclude(folder, settings.push, show)
         return
     checkpoint = run_folder.last_checkpoint(folder)
     args.eval_on_start = args.eval_on_start and checkpoint is None
@@ -210,7 +211,7 @@ def _train(settings: Settings, argv: Sequence[str]) -> None:
             trainer=trainer,
         )
         run_folder.write_records(folder, finished, trainer.state.log_history)
-        _conclude(folder, settings.push)
+        _conclude(folder, settings.push, show)
     process.wait_for_everyone()
     trainer.end()
 
@@ -238,14 +239,14 @@ def _report(split: str, counts: Counts, max_length: int | None) -> None:
         )
 
 
-def _conclude(folder: Path, push: Push | None) -> None:
-    """Write the card, push if asked, and print the paths and the next command."""
+def _conclude(folder: Path, push: Push | None, show: Callable[[object], None]) -> None:
+    """Write the card, push if asked, show folder and URL, and print the next command."""
     from kosent_hub.training.push import push as push_run
     from kosent_hub.training.push import push_merged
     from model_card.run_folder import write_card
 
     write_card(folder, None, None)
-    print(folder)
+    show(folder)
     if push is None:
         run_folder.release(folder)
         _say(f"trained; score it: kosent-eval --model {shlex.quote(str(folder))} --dataset DATASET")
@@ -254,9 +255,9 @@ def _conclude(folder: Path, push: Push | None) -> None:
     again += ("" if push.private else " --public") + (" --merged" if push.merged else "")
     try:
         with next_step(f"push the run, which is whole in {folder}: {again}"):
-            print(push_run(folder, push.repo_id, private=push.private))
+            show(push_run(folder, push.repo_id, private=push.private))
             if push.merged:
-                print(push_merged(folder, f"{push.repo_id}-merged", private=push.private))
+                show(push_merged(folder, f"{push.repo_id}-merged", private=push.private))
     except KoSentError:
         raise
     except BaseException:
@@ -266,7 +267,7 @@ def _conclude(folder: Path, push: Push | None) -> None:
     _say(f"pushed; score it: kosent-eval --model {push.repo_id} --dataset DATASET")
 
 
-def _say(text: str) -> None:
+def _say(text: object) -> None:
     """Print a line on stderr, from one process of the group."""
     if distributed.rank() == 0:
         print(text, file=sys.stderr, flush=True)

@@ -179,7 +179,7 @@ def test_strict(refused, build, source: Path) -> None:
     (source / "db/emotional_data/train/train.CSV").write_bytes(LOSSY)
     assert refused(source, "--strict") == (
         "db/emotional_data/train/train.CSV, line 5: one of 1 rows without a first user turn "
-        "(1 in all); mend the files, or build without --strict"
+        "(1 in all); fix the files, or build without --strict"
     )
     (source / "db/emotional_data/train/train.CSV").write_bytes(text(rows("2022", TRAIN)))
     assert len(build(source, "--strict").said("train")) == 3
