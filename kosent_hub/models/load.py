@@ -54,8 +54,7 @@ def load_model(ref: ModelRef) -> Loaded:
         # The weights stay as they were rounded; PyTorch's stand-in for the missing instructions
         # takes many times as long as float32.
         model, told = model.float(), f"{told}, computed in float32"
-    if model.device.type == "cpu" and method is None:
-        pack(model)
+    pack(model)
     return Loaded(model.eval(), located, told)
 
 
