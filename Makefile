@@ -74,7 +74,7 @@ audit: setup
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes $(LOCKS:%=--requirement %)
 
 bench: setup
-	$(BIN)/python -m pytest tests/benchmarks --benchmarks
+	$(BIN)/python -m pytest tests/benchmarks --benchmarks -s
 
 clean:
 	rm -rf $(VENV) $(VENV_VLLM) build dist *.egg-info

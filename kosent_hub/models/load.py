@@ -59,8 +59,7 @@ def load_model(ref: ModelRef) -> Loaded:
         # The weights keep their rounded values. PyTorch emulates the missing instructions, which
         # takes many times as long as float32.
         model, format_name = model.float(), f"{format_name}, computed in float32"
-    if model.device.type == "cpu" and method is None:
-        pack(model)
+    pack(model)
     return Loaded(model.eval(), located, format_name)
 
 

@@ -1,16 +1,23 @@
 """How fast replies are made and scored, and in how much memory: `make bench`.
 
 Generation is measured on the folder KOSENT_BENCH_CORPUS (in a layout kosent-data reads; the sample
-corpus if unset), in one run with the loop it is compared with. KOSENT_VLLM_PYTHON names the Python
+corpus if unset), in one run with what it is compared with: a loop that makes one reply at a time,
+vLLM, and other revisions of this repository.
+
+KOSENT_BENCH_REVISIONS names those revisions, with spaces between. KOSENT_VLLM_PYTHON is the Python
 of an environment with vLLM, made by `make test-vllm`; KOSENT_VLLM_DTYPE=float32 spares vLLM the
-bfloat16 where the CPU lacks it.
+bfloat16 where the CPU lacks it. KOSENT_BENCH_SAMPLES=32 makes a quick try, without a verdict.
 """
 
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +25,11 @@ from kosent_hub import metrics
 from tests.conftest import ROOT
 from tests.kosent_hub.dialogues import write_dataset
 
-SAMPLES, NEW_TOKENS = 256, 48
+FULL = 256
+SAMPLES, NEW_TOKENS = int(os.environ.get("KOSENT_BENCH_SAMPLES", FULL)), 48
 PAIRS = 18_000
+# Every so many-th sample is enough for a loop that takes seconds for each.
+LOOP_STEP = 16
 
 ONE_AT_A_TIME = """
 import json, sys, time
@@ -49,49 +59,91 @@ def dataset(run, tmp_path_factory):
     return folder
 
 
-def samples_per_second(python, model, dataset, out, *more, dtype="bfloat16"):
+Measured = tuple[int, float]  # samples, and the seconds that their replies took
+
+
+def kosent_eval(
+    python: str, tree: Path, model: Path, dataset: Path, *more: str, dtype: str = "bfloat16"
+) -> Measured:
+    """kosent-eval as the source tree `tree` has it, without the time to load the model."""
     command = [
         *(python, "-m", "kosent_hub.evaluate", "--model", str(model), "--dataset", str(dataset)),
         *("--limit", str(SAMPLES), "--max-new-tokens", str(NEW_TOKENS), "--dtype", dtype),
-        *("--embedder", "none", "--no-safety", "--json", "--output", str(out), *more),
+        *("--embedder", "none", "--no-safety", "--json", "--fresh", *more),
+        *("--output", str(dataset.parent / "results")),
     ]
     # By itself, vLLM leaves a core to its other processes.
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
-    env = os.environ | {"RANK": "0", "VLLM_CPU_OMP_THREADS_BIND": cores}
-    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    env = os.environ | {"RANK": "0", "VLLM_CPU_OMP_THREADS_BIND": cores, "PYTHONPATH": str(tree)}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tree)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["speed"]["samples_per_second"]
+    results = json.loads(done.stdout)
+    return results["dataset"]["samples"], results["speed"]["seconds"]
 
 
-def one_at_a_time(model, dataset, first):
-    """Samples and seconds of every 16th sample from `first` on."""
-    arguments = [model, dataset, SAMPLES, NEW_TOKENS, first, 16]
+def one_at_a_time(model: Path, dataset: Path, first: int) -> Measured:
+    """The loop over every LOOP_STEP-th sample from `first` on."""
+    arguments = [model, dataset, SAMPLES, NEW_TOKENS, first, LOOP_STEP]
     command = [sys.executable, "-c", ONE_AT_A_TIME, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    samples, seconds = json.loads(done.stdout)
+    return samples, seconds
 
 
-def test_generation_is_twelve_times_as_fast_as_one_at_a_time(smollm2, dataset, tmp_path):
-    # Half of the loop before and half after, as machines grow faster and slower within minutes.
-    before = one_at_a_time(smollm2, dataset, first=0)
-    ours = samples_per_second(sys.executable, smollm2, dataset, tmp_path / "ours")
-    after = one_at_a_time(smollm2, dataset, first=8)
-    loop = (before[0] + after[0]) / (before[1] + after[1])
-    print(f"\nkosent-eval {ours:.2f}, one at a time {loop:.3f} samples/s: {ours / loop:.1f} times")
-    assert ours > 12 * loop
+def source_tree(revision: str, folder: Path) -> Path:
+    """`folder` with the packages of a revision of this repository."""
+    command = ["git", "archive", revision, "kosent_hub", "model_card"]
+    packed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
 
 
-def test_generation_is_faster_than_vllm_on_a_cpu(smollm2, dataset, tmp_path):
-    python = os.environ.get("KOSENT_VLLM_PYTHON")
-    if not python:
+@pytest.fixture(scope="module")
+def rates(smollm2, dataset, tmp_path_factory):
+    """Samples per second by name, printed as a table.
+
+    All are measured one after the other, and then again in reverse order: machines grow faster and
+    slower within minutes.
+    """
+    half = iter((0, LOOP_STEP // 2))
+    runs: dict[str, Callable[[], Measured]] = {
+        "one at a time": lambda: one_at_a_time(smollm2, dataset, next(half)),
+        "kosent-eval": lambda: kosent_eval(sys.executable, ROOT, smollm2, dataset),
+    }
+    for revision in os.environ.get("KOSENT_BENCH_REVISIONS", "").split():
+        tree = source_tree(revision, tmp_path_factory.mktemp("tree"))
+        runs[revision] = lambda tree=tree: kosent_eval(sys.executable, tree, smollm2, dataset)
+    if python := os.environ.get("KOSENT_VLLM_PYTHON"):
+        dtype = os.environ.get("KOSENT_VLLM_DTYPE", "bfloat16")
+        engine = ["--backend", "vllm", "--engine-arg", "gpu_memory_utilization=0.3"]
+        runs["vLLM"] = lambda: kosent_eval(python, ROOT, smollm2, dataset, *engine, dtype=dtype)
+    rounds = [*runs, *reversed(runs)]
+    measured: dict[str, list[Measured]] = {name: [] for name in runs}
+    for name in rounds:
+        measured[name].append(runs[name]())
+    found = {
+        name: sum(samples for samples, _ in both) / sum(seconds for _, seconds in both)
+        for name, both in measured.items()
+    }
+    print(f"\n{SAMPLES} samples, at most {NEW_TOKENS} new tokens each, {os.cpu_count()} cores")
+    print(f"{'samples/s':<28}{'first':>8}{'again':>8}{'both':>8}{'times the loop':>16}")
+    for name, both in measured.items():
+        each = "".join(f"{samples / seconds:>8.2f}" for samples, seconds in both)
+        print(f"{name:<28}{each}{found[name]:>8.2f}{found[name] / found['one at a time']:>16.1f}")
+    if SAMPLES < FULL:
+        pytest.skip(f"the ratios are those of {FULL} samples")
+    return found
+
+
+def test_generation_is_twelve_times_as_fast_as_one_at_a_time(rates):
+    assert rates["kosent-eval"] > 12 * rates["one at a time"]
+
+
+def test_generation_is_half_as_fast_again_as_vllm_on_a_cpu(rates):
+    if "vLLM" not in rates:
         pytest.skip("KOSENT_VLLM_PYTHON is not set")
-    ours = samples_per_second(sys.executable, smollm2, dataset, tmp_path / "ours")
-    engine = ["--backend", "vllm", "--engine-arg", "gpu_memory_utilization=0.3"]
-    dtype = os.environ.get("KOSENT_VLLM_DTYPE", "bfloat16")
-    theirs = samples_per_second(python, smollm2, dataset, tmp_path / "vllm", *engine, dtype=dtype)
-    rates = f"kosent-eval {ours:.2f}, vLLM ({dtype}) {theirs:.2f} samples/s"
-    print(f"\n{rates}: {ours / theirs:.2f} times")
-    assert ours > 1.3 * theirs
+    assert rates["kosent-eval"] > 1.5 * rates["vLLM"]
 
 
 def test_scoring_18000_pairs_takes_less_than_a_minute(dataset):

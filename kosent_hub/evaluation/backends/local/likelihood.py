@@ -1,4 +1,4 @@
-"""How well the true replies fit a model: the numbers behind perplexity and token accuracy."""
+"""Log-likelihoods of the true replies: what perplexity and token accuracy are computed from."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from kosent_hub.models.encoding import IGNORED, encoder
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Logits are the largest thing here: the replies' tokens in a batch times the vocabulary.
+# Logits take the most memory: as many numbers as replies in a batch have tokens, times the
+# vocabulary.
 LOGITS_BUDGET = 2**25
 TOKENS_BUDGET = 2**12
 
 
 @dataclass(frozen=True)
 class Dialogue:
-    """A dialogue's tokens, and the samples whose replies stand in it: (index, begin, end)."""
+    """A dialogue's tokens, and where in it each sample's true reply is: (index, begin, end)."""
 
     tokens: array
     replies: list[tuple[int, int, int]]
 
     @property
     def asked(self) -> int:
-        """How many of its tokens have to be predicted."""
+        """How many of its tokens are predicted: those of the replies."""
         return sum(end - begin for _, begin, end in self.replies)
 
 
@@ -46,8 +47,8 @@ def score_targets(
     """A TargetScore for each wanted place among the samples, from one pass over each dialogue,
     whose tokens are those of training.
 
-    Rounding depends on what is computed together, so that is settled by all the samples: whichever
-    of them are wanted, a sample's numbers are the same to the last bit.
+    Batches, and so rounding, depend on all the samples: a sample's numbers are the same to the last
+    bit, whichever others are wanted.
     """
     vocabulary = model.get_output_embeddings().weight.shape[0]
     for batch in _batches(_dialogues(tokenizer, samples), LOGITS_BUDGET // vocabulary):
@@ -66,7 +67,7 @@ def score_targets(
 
 
 def _dialogues(tokenizer: PreTrainedTokenizerBase, samples: Sequence[Sample]) -> list[Dialogue]:
-    """The dialogues that the samples are turns of, longest first."""
+    """The dialogues of the samples, longest first."""
     order = sorted(range(len(samples)), key=lambda i: (samples[i].dialogue_id, _turn(samples[i])))
     turns = [list(group) for _, group in groupby(order, lambda i: samples[i].dialogue_id)]
     longest = (samples[indices[-1]] for indices in turns)
@@ -79,13 +80,14 @@ def _dialogues(tokenizer: PreTrainedTokenizerBase, samples: Sequence[Sample]) ->
     return sorted(dialogues, key=lambda dialogue: len(dialogue.tokens), reverse=True)
 
 
-def _batches(dialogues: Sequence[Dialogue], most_asked: int) -> Iterator[list[Dialogue]]:
-    """The dialogues, sorted by length, in batches within the budgets or of one."""
+def _batches(dialogues: Sequence[Dialogue], max_asked: int) -> Iterator[list[Dialogue]]:
+    """The dialogues, longest first, in batches within TOKENS_BUDGET and `max_asked` predicted
+    tokens; a dialogue that exceeds them is a batch alone."""
     batch: list[Dialogue] = []
     asked = 0
     for dialogue in dialogues:
         wide = batch and len(batch[0].tokens) * (len(batch) + 1) > TOKENS_BUDGET
-        if batch and (wide or asked + dialogue.asked > most_asked):
+        if batch and (wide or asked + dialogue.asked > max_asked):
             yield batch
             batch, asked = [], 0
         batch.append(dialogue)
@@ -95,12 +97,12 @@ def _batches(dialogues: Sequence[Dialogue], most_asked: int) -> Iterator[list[Di
 
 
 def _turn(sample: Sample) -> int:
-    """How many replies stand in the sample's history."""
+    """How many replies the sample's history has."""
     return sum(message["role"] == "assistant" for message in sample.messages)
 
 
 def spans(labels: Sequence[int]) -> list[tuple[int, int]]:
-    """Where each reply's learned tokens lie."""
+    """(begin, end) of each reply's learned tokens."""
     found, at = [], 0
     for learned, run in groupby(labels, lambda label: label != IGNORED):
         end = at + len(list(run))
@@ -114,20 +116,21 @@ def spans(labels: Sequence[int]) -> list[tuple[int, int]]:
 def _token_scores(
     model: PreTrainedModel, batch: Sequence[Dialogue]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of the replies' tokens, in order: negative log-likelihood, and whether it came first."""
+    """For each token of the replies: its negative log-likelihood in nats, and whether it was the
+    model's first choice."""
     width = max(len(dialogue.tokens) for dialogue in batch)
     ids = torch.zeros(len(batch), width, dtype=torch.long)
-    shown, asked = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
+    mask, asked = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
     for row, dialogue in enumerate(batch):
         ids[row, : len(dialogue.tokens)] = torch.tensor(dialogue.tokens)
-        shown[row, : len(dialogue.tokens)] = 1
+        mask[row, : len(dialogue.tokens)] = 1
         for _, begin, end in dialogue.replies:
             asked[row, begin:end] = True
     targets = ids[asked].to(model.device)
     # A token is predicted from the one before it.
     with _projecting(model, asked.roll(-1, dims=1)):
         logits = model(
-            input_ids=ids.to(model.device), attention_mask=shown.to(model.device), use_cache=False
+            input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False
         ).logits.float()
     nll = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
     return nll.cpu(), (logits.argmax(dim=-1) == targets).cpu()
@@ -135,7 +138,10 @@ def _token_scores(
 
 @contextmanager
 def _projecting(model: PreTrainedModel, places: torch.Tensor) -> Iterator[None]:
-    """Have the model's head make logits for these (row, position) only: (places, vocabulary)."""
+    """Inside the `with` block the model's logits are those of `places`, (places, vocabulary).
+
+    `places` is a mask, (batch, length): the other logits would take most of the memory.
+    """
 
     def choose(_: torch.nn.Module, args: tuple[Any, ...]) -> tuple[torch.Tensor]:
         return (args[0][places.to(args[0].device)],)
