@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from model_card.publishing.errors import KoSentError
-from model_card.publishing.files import exclusive
+from model_card.publishing.files import decode_text, exclusive
 
 from . import card, folder, provenance, splits
 from .corpus import Corpus, read_corpus
@@ -76,7 +76,7 @@ def _write(
     folder.write_eval(new)
     report["outputs"] = folder.hashes(new)
     earlier = out / folder.README
-    existing = earlier.read_text(encoding="utf-8") if earlier.is_file() else None
+    existing = decode_text(earlier.read_bytes(), earlier) if earlier.is_file() else None
     text = card.render(report, existing=existing)
     (new / folder.README).write_text(text, encoding="utf-8")
     report["outputs"] = folder.hashes(new)

@@ -11,6 +11,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from model_card.publishing import session
 from model_card.publishing.commit import Head, Operation, commit
 from model_card.publishing.errors import KoSentError
+from model_card.publishing.files import decode_text
 
 from . import card, folder
 from .sources import sha256
@@ -55,7 +56,8 @@ def push(
         there = head.read(folder.README)
         if there is not None and edited:
             progress(f"{local}: your changes stay here, the repo has a README; edit that one")
-        text = local.read_text(encoding="utf-8") if there is None else there.decode("utf-8")
+        where = local if there is None else f"{repo_id}/{folder.README}"
+        text = decode_text(local.read_bytes() if there is None else there, where)
         readme = card.render(report, existing=text, repo_id=repo_id, plot=card.PLOT)
         contents: dict[str, str | bytes] = {file: str(dataset / file) for file in files}
         contents |= {

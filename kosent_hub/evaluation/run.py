@@ -20,7 +20,7 @@ from kosent_hub.models.locate import ModelRef
 from model_card import conversations
 from model_card.publishing import commit, session
 from model_card.publishing.errors import AGAIN, next_step
-from model_card.publishing.files import atomic_file, atomic_write
+from model_card.publishing.files import atomic_file, atomic_write, decode_text
 from model_card.records import (
     RUN_PATH,
     EvaluatedDataset,
@@ -85,7 +85,8 @@ def _models(options: Options) -> list[ModelRef]:
     """The model and then the baseline, if there is one, to be loaded in the same way."""
     template = None
     if options.chat_template is not None:
-        template = Path(options.chat_template).read_text("utf-8")
+        path = Path(options.chat_template)
+        template = decode_text(path.read_bytes(), path)
     names = [(options.model, options.revision)]
     names += [(options.baseline, None)] if options.baseline else []
     return [

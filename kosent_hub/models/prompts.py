@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from dataset_builder.options import SYSTEM_PROMPT
 from kosent_hub.models.tokenizer import Messages, render, turn_end
 from model_card.publishing.errors import KoSentError
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 EXAMPLE = [
-    {"role": "system", "content": "당신은 감정을 공감해주는 챗봇입니다."},
+    {"role": "system", "content": SYSTEM_PROMPT},
     {"role": "user", "content": "오늘은 조금 지친 하루였어."},
 ]
 

@@ -242,6 +242,14 @@ def test_a_failure_late_in_the_build_leaves_out_as_it_was(build, source: Path, c
     assert [path.name for path in built.out.parent.iterdir() if path.name.startswith(".")] == []
 
 
+def test_a_card_of_ours_in_another_encoding_is_one_line(build, source: Path, capsys) -> None:
+    built = build(source)
+    (built.out / "README.md").write_bytes("# 감정\n".encode("cp949"))
+    assert main(["build", str(source), str(built.out), "--overwrite"]) == 2
+    assert "README.md: not UTF-8 at byte 2; save it as UTF-8" in capsys.readouterr().err
+    assert (built.out / "README.md").read_bytes() == "# 감정\n".encode("cp949")
+
+
 def test_out_inside_source_is_not_read(tmp_path: Path, source: Path) -> None:
     out = source / "dataset"
     for flags in ([], ["--overwrite"]):

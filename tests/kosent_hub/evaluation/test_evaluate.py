@@ -309,10 +309,15 @@ def test_a_run_folder_gets_its_scores_and_conversations(tiny_llama, dataset, tmp
         (("--backend", "endpoint"), "--backend endpoint and --endpoint URL go together"),
         (("--split", "dev"), "no split 'dev'; it has test"),
         (("--chat-template", "nowhere.jinja"), "nowhere.jinja: No such file or directory"),
+        (("--chat-template", "cp949.jinja"), "cp949.jinja: not UTF-8 at byte 0; save it as UTF-8"),
         (("--embedder", "no/such/encoder"), "no/such/encoder: no such folder, and not a Hub id"),
     ],
 )
-def test_what_the_user_can_mend_is_one_line(tiny_llama, dataset, tmp_path, capsys, arguments, said):
+def test_what_the_user_can_fix_is_one_line(
+    tiny_llama, dataset, tmp_path, monkeypatch, capsys, arguments, said
+):
+    monkeypatch.chdir(tmp_path)
+    Path("cp949.jinja").write_bytes("말".encode("cp949"))
     out = tmp_path / "out"
     given = ("--model", tiny_llama, "--dataset", dataset, *QUICK, "--output", out)
     assert evaluate(*given, *arguments) == 2
