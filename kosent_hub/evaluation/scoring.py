@@ -22,14 +22,7 @@ from kosent_hub.evaluation.sentence_encoder import SentenceEncoder
 from kosent_hub.metrics import Measure
 from kosent_hub.models.versions import versions
 from model_card.metrics import METRICS
-from model_card.records import (
-    Baseline,
-    Comparison,
-    EvaluatedDataset,
-    Metric,
-    Protocol,
-    Results,
-)
+from model_card.records import Baseline, Comparison, EvaluatedDataset, Metric, Protocol, Results
 
 Measures = dict[str, Measure]
 # Measures of the same samples, and the group of each sample: its dialogue, or itself alone.
