@@ -40,7 +40,7 @@ class KoSentError(Exception):
 
 
 class HubUnavailable(KoSentError):
-    """The Hub, or the way to it, is out of order: nothing is wrong with what was asked."""
+    """The Hub or the network fails; nothing is wrong with the request."""
 
 
 def run_command(name: str, command: Callable[[], object]) -> int:
