@@ -18,6 +18,7 @@ from kosent_hub.models import distributed
 from kosent_hub.models.chat_dataset import system_prompt
 from kosent_hub.models.locate import ModelRef
 from model_card import conversations
+from model_card.publish import publish
 from model_card.publishing import commit, session
 from model_card.publishing.errors import AGAIN, next_step
 from model_card.publishing.files import atomic_file, atomic_write, decode_text
@@ -168,8 +169,6 @@ def _hand_on(
     }
     run = Path(options.model)
     if options.writes_card:
-        from model_card.publish import publish
-
         message = f"Scores on {_title(results)}"
         with next_step(f"{AGAIN}: the replies are kept, none is generated again"):
             url = publish(options.model, files, message=message, create_pr=options.create_pr)

@@ -6,6 +6,7 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from kosent_hub.models.device import use_all_cores
 from model_card.publishing.files import exclusive
 
 
@@ -26,8 +27,6 @@ def holding(folder: Path, command: str) -> AbstractContextManager[None]:
 
 def join() -> None:
     """Join the process group, if there is one."""
-    from kosent_hub.models.device import use_all_cores
-
     use_all_cores()
     wait()
 

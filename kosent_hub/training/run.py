@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from kosent_hub.models import distributed
 from kosent_hub.training import run_folder
+from kosent_hub.training.push import push as push_run
+from kosent_hub.training.push import push_merged
 from kosent_hub.training.recipe import MAY_CHANGE_ON_RESUME, as_flags, parse
 from model_card import records
 from model_card.publishing.errors import KoSentError, next_step
+from model_card.run_folder import write_card
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -33,8 +36,8 @@ def train(recipe: str, **fields: Any) -> records.Run:
 
     `train("smollm2-135m/cpu", dataset_name="dataset")` is `python -m kosent_hub.train --config
     smollm2-135m/cpu --dataset_name dataset`: fields are named as the flags are, an interrupted run
-    is resumed. Raises KoSentError for what the user can fix,
-    and huggingface_hub's errors for what the Hub refuses.
+    is resumed. Raises KoSentError for what the user can fix, and huggingface_hub's errors for what
+    the Hub refuses.
     """
     if "inspect" in fields:
         raise KoSentError("inspect", "prints samples and trains nothing", "leave it out")
@@ -241,10 +244,6 @@ def _report(split: str, counts: Counts, max_length: int | None) -> None:
 
 def _conclude(folder: Path, push: Push | None, show: Callable[[object], None]) -> None:
     """Write the card, push if asked, show folder and URL, and print the next command."""
-    from kosent_hub.training.push import push as push_run
-    from kosent_hub.training.push import push_merged
-    from model_card.run_folder import write_card
-
     write_card(folder, None, None)
     show(folder)
     if push is None:
