@@ -20,7 +20,7 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def holding(folder: Path, command: str) -> AbstractContextManager[None]:
+def lock(folder: Path, command: str) -> AbstractContextManager[None]:
     """A lock on the folder against other commands, taken by rank 0 for the whole group."""
     return exclusive(folder, command) if rank() == 0 else nullcontext()
 

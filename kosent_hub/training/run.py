@@ -74,7 +74,7 @@ def run(settings: Settings, argv: Sequence[str], show: Callable[[object], None] 
     `argv` is recorded as the run's command. `show` gets the run folder when it is complete, and the
     URL of what is pushed.
     """
-    with distributed.holding(settings.folder, "kosent_hub.train"):
+    with distributed.lock(settings.folder, "kosent_hub.train"):
         _train(settings, argv, show)
 
 
