@@ -170,7 +170,7 @@ def _joined(parts: Sequence[Measure]) -> Measure:
 
 
 def measure_targets(scores: Sequence[TargetScore]) -> Measures:
-    """Perplexity and token accuracy of the true replies with their end of turn; none of none."""
+    """Perplexity and token accuracy of true replies and their end of turn; {} without scores."""
     if not scores:
         return {}
     tokens = [score.tokens for score in scores]

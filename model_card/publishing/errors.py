@@ -69,7 +69,7 @@ def run_command(name: str, command: Callable[[], object]) -> int:
 
 
 def without_secrets(text: str) -> str:
-    """The text with `...` in place of tokens and of what stands before an address's host."""
+    """The text with `...` in place of tokens and of the user part of URLs."""
     return SECRET.sub(lambda found: "...@" if found[0].endswith("@") else "...", text)
 
 
