@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub.models import distributed
-from kosent_hub.training import run_folder
+from kosent_hub.models import chat_dataset, device, distributed, encoding
+from kosent_hub.models.repo import resolve
+from kosent_hub.models.tokenizer import load_tokenizer
+from kosent_hub.training import preflight, run_folder
 from kosent_hub.training.push import push as push_run
 from kosent_hub.training.push import push_merged
 from kosent_hub.training.recipe import MAY_CHANGE_ON_RESUME, as_flags, parse
 from model_card import records
+from model_card.publishing import session
 from model_card.publishing.errors import KoSentError, next_step
 from model_card.run_folder import write_card
 
@@ -61,8 +64,6 @@ class Prepared:
 
 def inspect(settings: Settings) -> list[str]:
     """The texts of the first samples, what is learned in `[[ ]]`; nothing is written."""
-    from kosent_hub.models import encoding
-
     data = _prepare(settings)
     shown = data.samples["train"][: settings.extra.inspect]
     return [encoding.show(data.tokenizer, sample) for sample in shown]
@@ -81,12 +82,6 @@ def run(settings: Settings, argv: Sequence[str], show: Callable[[object], None] 
 def _prepare(settings: Settings) -> Prepared:
     """The data, after the checks: the text of evaluation, of which replies are learned."""
     from accelerate import PartialState
-
-    from kosent_hub.models import chat_dataset, device, encoding
-    from kosent_hub.models.repo import resolve
-    from kosent_hub.models.tokenizer import load_tokenizer
-    from kosent_hub.training import preflight
-    from model_card.publishing import session
 
     if settings.token:
         os.environ["HF_TOKEN"] = settings.token
@@ -119,9 +114,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
     from peft import NoMatchingPeftModuleError
     from trl import get_peft_config, get_quantization_config
 
-    from kosent_hub.models import chat_dataset, device, encoding
     from kosent_hub.models.load import load_causal_model
-    from kosent_hub.training import preflight
     from kosent_hub.training.checkpoints import PushCheckpoints
     from kosent_hub.training.run_record import record
     from kosent_hub.training.trainer import AssistantTrainer
