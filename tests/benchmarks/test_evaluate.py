@@ -92,7 +92,7 @@ def one_at_a_time(model: Path, dataset: Path, first: int) -> Measured:
 
 def source_tree(revision: str, folder: Path) -> Path:
     """`folder` with the packages of a revision of this repository."""
-    command = ["git", "archive", revision, "kosent_hub", "model_card"]
+    command = ["git", "archive", revision, "kosent_hub", "model_card", "dataset_builder"]
     packed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         archive.extractall(folder, filter="data")
