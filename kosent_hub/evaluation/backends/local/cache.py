@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import torch
 from transformers import Cache
@@ -71,8 +72,8 @@ class PrefillCache(Cache):
         layer_idx: int,
         *args: object,
         **kwargs: object,
-    ) -> tuple[Context, Context]:
-        """Store a layer's keys and values; return what attention reads, twice."""
+    ) -> tuple[Any, Any]:
+        """Store a layer's keys and values; return a Context of it, twice."""
         self.pairs.append((key_states, value_states))
         context = Context(self.segments, layer_idx, self.slots, self.slots)
         return context, context
@@ -157,8 +158,8 @@ class DecodeCache(Cache):
         layer_idx: int,
         *args: object,
         **kwargs: object,
-    ) -> tuple[Context, Context]:
-        """Store each row's token after its reply; return what attention reads, twice."""
+    ) -> tuple[Any, Any]:
+        """Store each row's token after its reply; return the layer's Context, twice."""
         keys, values = self.replies[layer_idx]
         keys[self.slot_of, :, self.ends] = key_states[:, :, 0]
         values[self.slot_of, :, self.ends] = value_states[:, :, 0]
