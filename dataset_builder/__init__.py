@@ -9,7 +9,7 @@ This folder is flat because of its loading script. datasets 2 and 3 copy the scr
 with it the files beside it that the script's own import lines name: `from .corpus import ...` takes
 corpus.py along. They look neither into those files nor into sub-folders (`get_imports` and
 `_download_additional_modules` in datasets 3.6). So every module that the script needs, directly or
-not, lies beside it and is named by a line there, and none of these modules imports model_card.
+not, is beside it and is named by a line there, and none of these modules imports model_card.
 
 What the script needs:
 

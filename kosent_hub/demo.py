@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+from kosent_hub.demo_model import write_smollm2
 from model_card.publishing.errors import KoSentError, run_command
 
 BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -79,12 +80,9 @@ def _output_folder(asked: Path | None) -> Path:
 
 def _lay_out(output: Path) -> None:
     """Write the sample corpus and the base model into the output folder."""
-    from kosent_hub.demo_model import write_smollm2
-
     output.mkdir(parents=True, exist_ok=True)
     with resources.as_file(resources.files("dataset_builder") / "sample") as sample:
-        code = shutil.ignore_patterns("*.py", "*.yaml", "__*")
-        shutil.copytree(sample, output / "sample", ignore=code)
+        shutil.copytree(sample, output / "sample")
     write_smollm2(output / BASE)
 
 

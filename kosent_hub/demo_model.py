@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from gguf import GGUFReader
     from transformers import PreTrainedTokenizerFast
 
-SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
-
 # GGUF's names of a Llama layer's weights, and ours.
 _LAYER = {
     "attn_norm": "input_layernorm",

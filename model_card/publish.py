@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from huggingface_hub import CommitOperationAdd, HfApi
 
 from model_card.facts import Facts, gather
 from model_card.licenses import LLAMA_FILES, NOTICE_PATH, llama
@@ -21,9 +22,6 @@ from model_card.render.card import card_sections, languages_of, render_facts
 from model_card.render.model_index import EVAL_RESULTS_PATH, eval_results
 from model_card.render.plots import emotion_plot, training_plots
 from model_card.render.score_tables import emotion_picture
-
-if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd, HfApi
 
 README = "README.md"
 
@@ -50,8 +48,6 @@ def publish(
     Raises:
         KoSentError: see `commit`; or a record that cannot be read.
     """
-    from huggingface_hub import HfApi
-
     api = api or HfApi()
     base = BaseRepo(api)
     shown: set[str] = set()  # a commit that lost a race is built again
@@ -93,8 +89,6 @@ def publish(
 
 def additions(files: Mapping[str, Path | bytes]) -> list[CommitOperationAdd]:
     """The operations that add these files."""
-    from huggingface_hub import CommitOperationAdd
-
     return [CommitOperationAdd(path, data) for path, data in sorted(files.items())]
 
 
@@ -154,7 +148,7 @@ def _bytes(data: Path | bytes) -> bytes:
     return data if isinstance(data, bytes) else data.read_bytes()
 
 
-def _existing(there: bytes | None, draft: bytes | None, said: set[str]) -> str | None:
+def _existing(there: bytes | None, draft: bytes | None, shown: set[str]) -> str | None:
     """The README to start from: the repo's, or the draft if it has all of the repo's text."""
     if there is None or is_generated(text := decode_text(there, README)):
         return None if draft is None else decode_text(draft, README)
@@ -169,8 +163,8 @@ def _existing(there: bytes | None, draft: bytes | None, said: set[str]) -> str |
     )
     if theirs <= mine:
         return decode_text(draft, README)
-    if mine - theirs and "draft" not in said:
-        said.add("draft")
+    if mine - theirs and "draft" not in shown:
+        shown.add("draft")
         print(
             "README.md: the text around our sections differs from the repo's; the repo's is kept. "
             "To publish yours, add it to the README on the Hub",

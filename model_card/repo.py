@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
 from model_card.facts import gather
 from model_card.publish import README
 from model_card.publishing.commit import Head, read_head
@@ -40,8 +42,6 @@ def readme_at(head: Head) -> str | None:
 
 def readme_of(repo_id: str) -> str | None:
     """The README that the repo has now, None if it has none or there is no such repo yet."""
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-
     try:
         return readme_at(read_head(repo_id))
     except GatedRepoError:

@@ -8,12 +8,7 @@ from model_card.conversations import CONVERSATIONS_PATH
 from model_card.facts import Facts, gather_folder
 from model_card.publish import README, kept_edits, plots, show_kept_edits
 from model_card.publishing.files import atomic_write, decode_text
-from model_card.records import (
-    LOG_HISTORY_PATH,
-    RUN_PATH,
-    dumps,
-    eval_path,
-)
+from model_card.records import LOG_HISTORY_PATH, RUN_PATH, dumps, eval_path
 from model_card.render.card import render_facts
 
 

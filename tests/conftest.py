@@ -90,6 +90,7 @@ def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
     return [*first, *(item for item in items if item not in some), *last, *requests]
 
 
+@pytest.hookimpl(optionalhook=True)  # the environment of vLLM has no xdist
 def pytest_xdist_auto_num_workers() -> int:
     """Half as many again as there are cores: much of a test's time is waiting."""
     return round(1.5 * len(os.sched_getaffinity(0)))

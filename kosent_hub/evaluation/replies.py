@@ -25,7 +25,7 @@ Produce = Callable[[Sequence[Sample], Sequence[int]], Iterator[Reply | TargetSco
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one model did.
+    """One model's replies and target scores, how they were made, and how fast.
 
     `replies` are in the samples' order. `extra_replies` are those to the extra prompts, each under
     its prompt's name. `target_scores` are in the samples' order, or empty where the engine cannot

@@ -18,6 +18,7 @@ from kosent_hub.models import distributed
 from kosent_hub.models.chat_dataset import system_prompt
 from kosent_hub.models.locate import ModelRef
 from model_card import conversations
+from model_card.publish import publish
 from model_card.publishing import commit, session
 from model_card.publishing.errors import AGAIN, next_step
 from model_card.publishing.files import atomic_file, atomic_write, decode_text
@@ -56,7 +57,7 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
     )
     place = _place(options.model, dataset)
     folder = Path(options.output or place.with_name(place.name + suffix(settings)))
-    with distributed.holding(folder, "kosent-eval"):
+    with distributed.lock(folder, "kosent-eval"):
         before = _results_in(folder)
         distributed.join()
         # Other settings may have had the same replies made, as with another sentence encoder.
@@ -77,7 +78,7 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
             show(results)
         print(f"results: {folder / 'results.json'}", file=sys.stderr)
         _report_replaced(before, results)
-        _hand_on(options, results, extra, outcomes)
+        _pass_to_card(options, results, extra, outcomes)
     return results
 
 
@@ -156,7 +157,7 @@ def _write_samples(path: Path, samples: Sequence[Sample], columns: Columns) -> N
         pq.write_table(pa.table(known | columns), file)
 
 
-def _hand_on(
+def _pass_to_card(
     options: Options, results: Results, extra: ExtraPrompts, outcomes: Sequence[Outcome]
 ) -> None:
     """Write the scores to where the model's card is made from, and say what to do next."""
@@ -168,8 +169,6 @@ def _hand_on(
     }
     run = Path(options.model)
     if options.writes_card:
-        from model_card.publish import publish
-
         message = f"Scores on {_title(results)}"
         with next_step(f"{AGAIN}: the replies are kept, none is generated again"):
             url = publish(options.model, files, message=message, create_pr=options.create_pr)

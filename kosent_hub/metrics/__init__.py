@@ -25,7 +25,7 @@ from kosent_hub.metrics.kosent_score.overlap import (
 from kosent_hub.metrics.meaning import cosine_similarity
 from kosent_hub.metrics.resampling import intervals, p_values
 
-# Every metric that needs nothing but the replies and the true ones, in the order of a record.
+# Every metric that needs nothing but the replies and the true ones.
 TEXT_METRICS = OVERLAP | FORM
 
 __all__ = [

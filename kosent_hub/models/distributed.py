@@ -6,6 +6,7 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from kosent_hub.models.device import use_all_cores
 from model_card.publishing.files import exclusive
 
 
@@ -19,15 +20,13 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def holding(folder: Path, command: str) -> AbstractContextManager[None]:
+def lock(folder: Path, command: str) -> AbstractContextManager[None]:
     """A lock on the folder against other commands, taken by rank 0 for the whole group."""
     return exclusive(folder, command) if rank() == 0 else nullcontext()
 
 
 def join() -> None:
     """Join the process group, if there is one."""
-    from kosent_hub.models.device import use_all_cores
-
     use_all_cores()
     wait()
 

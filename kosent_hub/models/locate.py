@@ -29,7 +29,7 @@ DECIDING = (".safetensors", ".json", ".jinja")
 class ModelRef:
     """A model by its Hub id or folder, and how to load it.
 
-    None is the default branch, the device's dtype, the model's own chat template.
+    Where a field is None: the default branch, the device's dtype, the model's own chat template.
     """
 
     model_id: str

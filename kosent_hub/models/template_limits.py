@@ -43,8 +43,8 @@ def check_template(template: str, where: str) -> None:
 def bounded(where: str) -> Iterator[None]:
     """Limit a rendering, within the block, to MAX_SECONDS and to MAX_MEMORY more bytes.
 
-    Raises KoSentError, naming the model `where`, for a template that exceeds them or fails in any
-    way but by a jinja2.TemplateError. The limits need the main thread (time) and Linux (memory).
+    Raises KoSentError, naming the model `where`, for a template that exceeds them or fails with
+    any error but a jinja2.TemplateError. The limits need the main thread (time) and Linux (memory).
     """
     from jinja2 import TemplateError
 

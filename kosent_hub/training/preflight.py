@@ -9,16 +9,20 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from huggingface_hub import HfApi
+from huggingface_hub.constants import is_offline_mode
+
 from kosent_hub.models import distributed
+from kosent_hub.models.chat_dataset import read_splits
 from kosent_hub.models.repo import resolve
-from kosent_hub.training.memory import GIB
+from kosent_hub.training import planning
+from kosent_hub.training.memory import DEFAULTS, GIB, adapter
 from model_card.publishing.commit import writer
 from model_card.publishing.errors import HubUnavailable, KoSentError, explain
 from model_card.publishing.hub_ids import is_hub_id
 
 if TYPE_CHECKING:
     from kosent_hub.models.encoding import Counts
-    from kosent_hub.training.planning import Gpu
     from kosent_hub.training.recipe import Settings
 
 
@@ -30,9 +34,6 @@ def check(settings: Settings) -> None:
 
 def check_memory(settings: Settings, counts: Counts) -> None:
     """Raise KoSentError when the planned peak for this data does not fit the device."""
-    from kosent_hub.training import planning
-    from kosent_hub.training.memory import DEFAULTS
-
     values = DEFAULTS | settings.values(DEFAULTS)
     try:
         base = planning.load_base(settings.model_id)
@@ -103,9 +104,6 @@ def _device(settings: Settings) -> Iterator[str]:
 
 def _disk(settings: Settings) -> Iterator[str]:
     """Problems of the disk: no room for the checkpoints (adapter and AdamW's moments, float32)."""
-    from kosent_hub.training import planning
-    from kosent_hub.training.memory import DEFAULTS, adapter
-
     try:
         base = planning.load_base(settings.model_id)
         parameters = adapter(base, DEFAULTS | settings.values(DEFAULTS)).parameters
@@ -154,9 +152,6 @@ def _problem(check: Callable[[], None], where: str) -> Iterator[str]:
 
 def _check_readable(repo_id: str, repo_type: str) -> None:
     """Raise the Hub's own error for a repo that is gated, private, missing or out of reach."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.constants import is_offline_mode
-
     found = resolve(repo_id, repo_type=repo_type)
     if not found.local and not is_offline_mode():
         HfApi().auth_check(repo_id, repo_type=repo_type)
@@ -164,8 +159,6 @@ def _check_readable(repo_id: str, repo_type: str) -> None:
 
 def _check_chat_dataset(dataset: str, settings: Settings) -> None:
     """Raise KoSentError unless the training split is there and has chat messages."""
-    from kosent_hub.models.chat_dataset import read_splits
-
     _check_readable(dataset, "dataset")
     script = settings.script
     read_splits(
@@ -191,14 +184,12 @@ def _check_writable(repo_id: str) -> None:
         )
 
 
-def _this_device(settings: Settings) -> Gpu:
+def _this_device(settings: Settings) -> planning.Gpu:
     """The device of this run as a plan takes it."""
     import torch
 
-    from kosent_hub.training.planning import Gpu, this_cpu
-
     if settings.training.use_cpu:
-        return this_cpu()
+        return planning.this_cpu()
     memory = torch.cuda.get_device_properties(0).total_memory / GIB
     major, minor = torch.cuda.get_device_capability()
-    return Gpu(torch.cuda.get_device_name(), round(memory, 1), 1.0, major + minor / 10)
+    return planning.Gpu(torch.cuda.get_device_name(), round(memory, 1), 1.0, major + minor / 10)

@@ -6,6 +6,8 @@ import json
 import tempfile
 from pathlib import Path
 
+from kosent_hub.training.run_folder import ADAPTER, to_push
+from model_card.publish import publish
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.hub_ids import is_hub_id
 
@@ -16,9 +18,6 @@ def push(run: Path, repo_id: str, *, private: bool = True, create_pr: bool = Fal
     `private` matters only where the repo has to be created. Raises KoSentError when `run` is no
     finished run, or when its adapter names a base that only this machine has.
     """
-    from kosent_hub.training.run_folder import to_push
-    from model_card.publish import publish
-
     files = to_push(run)
     _base(run)
     return publish(
@@ -38,8 +37,6 @@ def push_merged(run: Path, repo_id: str, *, private: bool = True) -> str:
     from peft import PeftModel
 
     from kosent_hub.models.load import load_causal_model
-    from kosent_hub.training.run_folder import ADAPTER, to_push
-    from model_card.publish import publish
 
     base, revision = _base(run)
     kept = {path: data for path, data in to_push(run).items() if path not in ADAPTER}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
+from kosent_hub.models.device import compute_dtype
 from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
@@ -198,8 +199,6 @@ def _for_device(values: Mapping[str, Any], flags: Container[str]) -> list[str]:
     `values` are the recipe's, `flags` the names of those given beside it.
     """
     import torch
-
-    from kosent_hub.models.device import compute_dtype
 
     added = []
     use_cpu = values.get("use_cpu", False) or "use_cpu" in flags

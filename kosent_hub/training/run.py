@@ -14,11 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub.models import distributed
-from kosent_hub.training import run_folder
+from kosent_hub.models import chat_dataset, device, distributed, encoding
+from kosent_hub.models.repo import resolve
+from kosent_hub.models.tokenizer import load_tokenizer
+from kosent_hub.training import preflight, run_folder
+from kosent_hub.training.push import push as push_run
+from kosent_hub.training.push import push_merged
 from kosent_hub.training.recipe import MAY_CHANGE_ON_RESUME, as_flags, parse
 from model_card import records
+from model_card.publishing import session
 from model_card.publishing.errors import KoSentError, next_step
+from model_card.run_folder import write_card
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -33,8 +39,8 @@ def train(recipe: str, **fields: Any) -> records.Run:
 
     `train("smollm2-135m/cpu", dataset_name="dataset")` is `python -m kosent_hub.train --config
     smollm2-135m/cpu --dataset_name dataset`: fields are named as the flags are, an interrupted run
-    is resumed. Raises KoSentError for what the user can fix,
-    and huggingface_hub's errors for what the Hub refuses.
+    is resumed. Raises KoSentError for what the user can fix, and huggingface_hub's errors for what
+    the Hub refuses.
     """
     if "inspect" in fields:
         raise KoSentError("inspect", "prints samples and trains nothing", "leave it out")
@@ -58,8 +64,6 @@ class Prepared:
 
 def inspect(settings: Settings) -> list[str]:
     """The texts of the first samples, what is learned in `[[ ]]`; nothing is written."""
-    from kosent_hub.models import encoding
-
     data = _prepare(settings)
     shown = data.samples["train"][: settings.extra.inspect]
     return [encoding.show(data.tokenizer, sample) for sample in shown]
@@ -71,19 +75,13 @@ def run(settings: Settings, argv: Sequence[str], show: Callable[[object], None] 
     `argv` is recorded as the run's command. `show` gets the run folder when it is complete, and the
     URL of what is pushed.
     """
-    with distributed.holding(settings.folder, "kosent_hub.train"):
+    with distributed.lock(settings.folder, "kosent_hub.train"):
         _train(settings, argv, show)
 
 
 def _prepare(settings: Settings) -> Prepared:
     """The data, after the checks: the text of evaluation, of which replies are learned."""
     from accelerate import PartialState
-
-    from kosent_hub.models import chat_dataset, device, encoding
-    from kosent_hub.models.repo import resolve
-    from kosent_hub.models.tokenizer import load_tokenizer
-    from kosent_hub.training import preflight
-    from model_card.publishing import session
 
     if settings.token:
         os.environ["HF_TOKEN"] = settings.token
@@ -116,9 +114,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
     from peft import NoMatchingPeftModuleError
     from trl import get_peft_config, get_quantization_config
 
-    from kosent_hub.models import chat_dataset, device, encoding
     from kosent_hub.models.load import load_causal_model
-    from kosent_hub.training import preflight
     from kosent_hub.training.checkpoints import PushCheckpoints
     from kosent_hub.training.run_record import record
     from kosent_hub.training.trainer import AssistantTrainer
@@ -241,10 +237,6 @@ def _report(split: str, counts: Counts, max_length: int | None) -> None:
 
 def _conclude(folder: Path, push: Push | None, show: Callable[[object], None]) -> None:
     """Write the card, push if asked, show folder and URL, and print the next command."""
-    from kosent_hub.training.push import push as push_run
-    from kosent_hub.training.push import push_merged
-    from model_card.run_folder import write_card
-
     write_card(folder, None, None)
     show(folder)
     if push is None:

@@ -60,7 +60,7 @@ class AssistantTrainer(SFTTrainer):
         self.learned_tokens = 0
         self.started = time.monotonic()
         # TRL keeps a quantised model's adapter in bfloat16, which a gradient scaler (fp16 on
-        # older cards) cannot unscale; under autocast float32 costs little.
+        # older GPUs) cannot unscale; under autocast float32 costs little.
         for parameter in self.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()

@@ -13,7 +13,8 @@ from markdown_it.token import Token
 
 from model_card.check.card import ERROR, WARNING, CheckedCard, Finding
 from model_card.preview.html import headings, is_relative, repo_path, slug
-from model_card.publishing.sections import MarkerError, find
+from model_card.publishing.sections import MarkerError, find, merge
+from model_card.render.card import card_sections, languages_of
 
 _HTML_IMAGE = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
 _ATTRIBUTE = r"\b{}\s*=\s*[\"']([^\"']*)[\"']"
@@ -64,9 +65,6 @@ def check_code(card: CheckedCard) -> Iterator[Finding]:
 
 def check_markers(card: CheckedCard) -> Iterator[Finding]:
     """Our markers out of order, sections changed by hand, a card older than its records."""
-    from model_card.publishing.sections import merge
-    from model_card.render.card import card_sections, languages_of
-
     try:
         sections = find(card.text)
     except MarkerError as error:

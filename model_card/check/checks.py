@@ -6,6 +6,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HTTPError
+from huggingface_hub.utils import get_session
+
 from model_card.check.body import check_code, check_links, check_markers, check_placeholders
 from model_card.check.card import ERROR, WARNING, Check, CheckedCard, Finding
 from model_card.check.metadata import (
@@ -29,6 +33,7 @@ from model_card.facts import gather, gather_folder
 from model_card.publish import README, BaseRepo, with_license
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import decode_text
+from model_card.repo import repo_head
 
 # Shorter sentences of the corpus are too common to be recognised.
 MIN_SENTENCE = 12
@@ -55,7 +60,8 @@ CHECKS: tuple[Check, ...] = (
 
 def check(card: CheckedCard, corpus: frozenset[str] = frozenset()) -> list[Finding]:
     """Everything that is wrong with a card, in order of lines."""
-    return sorted({finding for run in CHECKS for finding in run(card)} | set(_quoted(card, corpus)))
+    found = {finding for run in CHECKS for finding in run(card)}
+    return sorted(found | set(check_against(card, corpus)))
 
 
 def check_folder(folder: Path) -> tuple[CheckedCard, list[Finding]]:
@@ -77,10 +83,6 @@ def check_folder(folder: Path) -> tuple[CheckedCard, list[Finding]]:
 
 def check_repo(repo_id: str) -> tuple[CheckedCard, list[Finding]]:
     """The card of a repo on the Hub, and what the Hub itself says about its metadata."""
-    from huggingface_hub import HfApi
-
-    from model_card.repo import repo_head
-
     api = HfApi()
     head = repo_head(repo_id)
     data = head.read(README)
@@ -98,7 +100,7 @@ def check_repo(repo_id: str) -> tuple[CheckedCard, list[Finding]]:
         facts=facts,
         base_license=lambda name: base.license(name, None),
     )
-    return card, list(_hub_says(text, api.endpoint))
+    return card, list(_ask_hub(text, api.endpoint))
 
 
 def corpus_sentences(dataset: Path) -> frozenset[str]:
@@ -125,23 +127,16 @@ def as_text(findings: Iterable[Finding]) -> str:
     )
 
 
-def _quoted(card: CheckedCard, corpus: frozenset[str]) -> Iterator[Finding]:
-    return check_against(card, corpus) if corpus else iter(())
-
-
-def _hub_says(text: str, endpoint: str) -> Iterator[Finding]:
+def _ask_hub(text: str, endpoint: str) -> Iterator[Finding]:
     """The Hub's own findings about the metadata; a line on stderr if it does not answer."""
-    from huggingface_hub.errors import HTTPError
-    from huggingface_hub.utils import get_session
-
     url = f"{endpoint}/api/validate-yaml"
     try:
         answer = get_session().post(url, json={"content": text, "repoType": "model"}, timeout=30)
-        said = answer.json()
+        problems = answer.json()
     except (HTTPError, ValueError) as error:
         print(f"{url}: not asked about the metadata ({type(error).__name__})", file=sys.stderr)
         return
     for level, key in ((ERROR, "errors"), (WARNING, "warnings")):
-        for problem in said.get(key) or []:
+        for problem in problems.get(key) or []:
             message = f"the Hub says: {problem.get('message')}"
             yield Finding(1, level, "hub", " ".join(message.split()), "fix the metadata")

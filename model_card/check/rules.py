@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from model_card.check.card import ERROR, WARNING, CheckedCard, Finding
 from model_card.licenses import LLAMA_FILES, NOTICE_PATH, known_license, llama
+from model_card.records import RUN_PATH
 
 AIHUB = r"(?i)감성\s?대화\s?말뭉치|AI[\s-]?허브|AI[\s-]?Hub|aihub\.or\.kr"
 SCORE = re.compile(
@@ -144,9 +145,9 @@ def check_limits(card: CheckedCard) -> Iterator[Finding]:
 def check_secrets(card: CheckedCard) -> Iterator[Finding]:
     """Secrets and a machine's paths, in the card and in run.json."""
     texts = [("", card.text)]
-    if card.paths is not None and "kosent/run.json" in card.paths:
-        record = (card.read("kosent/run.json") or b"").decode("utf-8", "replace")
-        texts.append(("kosent/run.json: ", record))
+    if card.paths is not None and RUN_PATH in card.paths:
+        record = (card.read(RUN_PATH) or b"").decode("utf-8", "replace")
+        texts.append((f"{RUN_PATH}: ", record))
     for where, text in texts:
         for number, line in enumerate(text.splitlines(), start=1):
             at = 1 if where else number

@@ -254,7 +254,7 @@ def _same_pull_request(
 ) -> str | None:
     """URL of your open pull request with these operations, None if there is none.
 
-    Its push was repeated, or its answer was lost.
+    There is one when a push is repeated, or when the answer to it was lost.
     """
     mine: str | None = None
     discussions = api.get_repo_discussions(
@@ -285,19 +285,17 @@ def _forbidden(error: HfHubHTTPError) -> bool:
 
 
 def _refusal(repo_id: str, error: HfHubHTTPError, create_pr: bool) -> KoSentError:
-    said = (error.server_message or "HTTP 403").strip().rstrip(".")
+    reason = (error.server_message or "HTTP 403").strip().rstrip(".")
     way = "" if create_pr else "run the same command with --create-pr to propose it instead, or "
     return KoSentError(
         repo_id,
-        f"your token may not write to this repo ({said})",
+        f"your token may not write to this repo ({reason})",
         f"{way}use a token with write permission for it",
     )
 
 
 def writer(repo_id: str) -> dict[str, Any]:
     """The user of the token, as `whoami` says; raises KoSentError for a token that only reads."""
-    from huggingface_hub import HfApi
-
     user = HfApi().whoami()
     if user["auth"].get("accessToken", {}).get("role") == "read":
         raise KoSentError(

@@ -40,7 +40,7 @@ class KoSentError(Exception):
 
 
 class HubUnavailable(KoSentError):
-    """The Hub, or the way to it, is out of order: nothing is wrong with what was asked."""
+    """The Hub or the network fails; nothing is wrong with the request."""
 
 
 def run_command(name: str, command: Callable[[], object]) -> int:
@@ -69,7 +69,7 @@ def run_command(name: str, command: Callable[[], object]) -> int:
 
 
 def without_secrets(text: str) -> str:
-    """The text with `...` in place of tokens and of what stands before an address's host."""
+    """The text with `...` in place of tokens and of the user part of URLs."""
     return SECRET.sub(lambda found: "...@" if found[0].endswith("@") else "...", text)
 
 

@@ -16,7 +16,7 @@ from model_card.publishing.errors import AGAIN, HubUnavailable, KoSentError
 
 
 class Status(NamedTuple):
-    """A status: whether the same request may soon get another one, and what is said of it."""
+    """A status: whether a repeated request may succeed (`passes`), and its error for the user."""
 
     passes: bool
     what: str
@@ -40,7 +40,7 @@ STATUSES = {
 
 
 class Row(NamedTuple):
-    """A kind of exception: its error for the user, None if it is another kind after all.
+    """A kind of exception: `explain` gives its error for the user, None if the kind is another.
 
     `passes` is whether a commit that ended so is worth another try.
     """
@@ -57,13 +57,13 @@ def explain_hub(error: BaseException) -> KoSentError | None:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether what kept a commit from landing, or its answer from arriving, may pass."""
+    """Whether a commit that failed with this error is worth another try."""
     found = _find(error)
     return found is not None and found[1].passes(error)
 
 
 def bad_answer(response: Any, where: str, *, is_hub: bool = True) -> HubUnavailable | None:
-    """What is wrong with an answer that may soon be another one; None for every other answer.
+    """The error for an answer whose fault may pass; None for any other answer.
 
     `is_hub=False` is for other servers, whose errors explain themselves in their body.
     """
@@ -84,7 +84,7 @@ def bad_answer(response: Any, where: str, *, is_hub: bool = True) -> HubUnavaila
 
 
 def no_answer(error: BaseException, where: str) -> HubUnavailable:
-    """What is said of a connection that could not be made, or that broke."""
+    """The error for a connection that could not be made, or that broke."""
     reason = one_line(f"{type(error).__name__}: {error}").rstrip(": ")
     return HubUnavailable(where, f"not reachable ({reason})", f"check the network and {AGAIN}")
 

@@ -81,7 +81,7 @@ def hub_link(repo_id: str, kind: str = "", revision: str | None = None) -> Markd
 
 
 def html_text(value: object) -> Markdown:
-    """Text for inside an HTML element that stands on its own lines; line breaks become <br>."""
+    """The text as the content of an HTML element on its own lines; line breaks become <br>."""
     lines = [plain(line) for line in str(value).replace("\r", "\n").split("\n")]
     kept = [line for line in lines if line]
     safe = "<br>".join(html.escape(_ADDRESS.sub(_JOINER, line)) for line in kept)

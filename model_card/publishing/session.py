@@ -3,8 +3,8 @@
 huggingface_hub, datasets, transformers and peft all send their requests with
 `huggingface_hub.get_session()`. Some of them repeat some requests, each in a way of its own.
 `install()` gives that session a transport that repeats every request which does no harm when it
-is sent twice, for as long as the fault may pass (hub_errors.py). A fault that stays becomes one
-HubUnavailable, which no library takes for a fault of its own to be waited out again. Commits are
+is sent twice, for as long as the fault may pass (hub_errors.py). A fault that stays is raised
+as one HubUnavailable, which no library retries again. Commits are
 not repeated here: commit.py looks first whether they landed.
 """
 
@@ -201,7 +201,7 @@ def _retry_seconds() -> float:
     name = SETTING
     if SETTING not in os.environ and os.environ.get(OLD_SETTING):
         name = OLD_SETTING
-        _say_new_name()
+        _announce_new_name()
     value = os.environ.get(name, "")
     try:
         return float(value) if value else DEFAULT_SECONDS
@@ -210,5 +210,5 @@ def _retry_seconds() -> float:
 
 
 @functools.cache
-def _say_new_name() -> None:
+def _announce_new_name() -> None:
     print(f"{OLD_SETTING} is called {SETTING} now; the old name still works", file=sys.stderr)

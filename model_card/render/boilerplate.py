@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 
 from model_card.publishing.front_matter import split
 from model_card.publishing.sections import MARKER
@@ -38,8 +39,6 @@ def is_generated(text: str) -> bool:
 
 def _default_lines() -> set[str]:
     """The lines of the Hub client's empty model card, on which PEFT's is built."""
-    from importlib.resources import files
-
     template = files("huggingface_hub") / "templates" / "modelcard_template.md"
     text = _EXPRESSION.sub(lambda match: match["text"], template.read_text(encoding="utf-8"))
     return {line.strip() for line in text.splitlines() if line.strip()}

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from model_card.render.labels import KO
+from model_card.metrics import KO
 
 
 def decimals(*values: float) -> int:

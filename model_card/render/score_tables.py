@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from model_card.metrics import HEADLINE, MAIN, Label, metric_label
 from model_card.publishing.markdown import Markdown, code, escape
 from model_card.records import PLOTS_FOLDER, Metric, Results, eval_path
-from model_card.render.labels import (
-    emotion_label,
-    reference_label,
-)
+from model_card.render.labels import emotion_label, reference_label
 from model_card.render.numbers import count, decimals, fixed, format_settings, percent
 from model_card.render.plots import emotion_metrics
 

@@ -319,11 +319,6 @@ def test_utf8_with_a_damaged_byte_does_not_pass_for_cp949(refused, tmp_path: Pat
     "change, message",
     [
         ({"사람문장3": "사람문장9"}, "its turns are no known edition's"),
-        (
-            {"시스템문장3": "시스템응답3"},
-            "its turns are no known edition's (시스템문장1 to 3, or 시스템응답1 to 3 or 4, each "
-            "beside its 사람문장); name the columns as AI Hub does",
-        ),
         ({"감정_소분류": "감정"}, "column 감정_소분류 is missing or there twice"),
         ({"성별": "연령"}, "column 연령 is missing or there twice"),
     ],
@@ -333,6 +328,21 @@ def test_columns_that_are_almost_the_corpus(refused, tmp_path: Path, change, mes
     table[0] = [change.get(name, name) for name in table[0]]
     line = refused(tree(tmp_path / "source", {"train.csv": text(table)}))
     assert line.startswith("train.csv, line 1: ") and message in line
+
+
+def test_turns_of_no_edition_are_refused_with_those_of_all_editions(refused, tmp_path) -> None:
+    table = rows("2022", TRAIN)
+    table[0] = ["시스템응답3" if name == "시스템문장3" else name for name in table[0]]
+    line = refused(tree(tmp_path / "source", {"train.csv": text(table)}))
+    edition = r"\w+1 to \d( or \d)*"
+    assert re.fullmatch(
+        "train.csv, line 1: has 사람문장1, but its turns are no known edition's "
+        rf"\({edition}(, or {edition})*, each beside its 사람문장\); "
+        "name the columns as AI Hub does",
+        line,
+    )
+    for _, reply, turns in EDITIONS.values():
+        assert re.search(rf"\b{reply}1 to (\d or )*{turns}\b", line), line
 
 
 def test_nothing_that_is_the_corpus(refused, tmp_path: Path) -> None:

@@ -10,10 +10,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import get_session, get_token
+
 from kosent_hub.evaluation.backends import Reply, TargetScore
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models.locate import ModelRef
 from model_card.publishing.errors import HubUnavailable, KoSentError
+from model_card.publishing.session import OTHER_SERVER, httpx
 from model_card.records import EvaluatedModel
 
 TIMEOUT_SECONDS = 600
@@ -92,10 +95,6 @@ class EndpointBackend:
 
     def _ask(self, body: bytes) -> Any:
         """The server's answer, through the Hub's session, which repeats what may pass."""
-        from huggingface_hub import get_session
-
-        from model_card.publishing.session import OTHER_SERVER, httpx
-
         headers = {"Content-Type": "application/json"}
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token}"
@@ -141,7 +140,5 @@ def _token(url: str) -> str | None:
     except ValueError as error:
         raise KoSentError(url, str(error), "check --endpoint") from None
     if host == "huggingface.co" or host.endswith((".huggingface.co", ".huggingface.cloud")):
-        from huggingface_hub import get_token
-
         return get_token()
     return None

@@ -142,12 +142,12 @@ class VllmBackend:
             )
 
     def _run(
-        self, prompts_ids: Iterable[Sequence[int]], settings: dict[str, Any], lora: bool = True
+        self, prompt_ids: Iterable[Sequence[int]], settings: dict[str, Any], lora: bool = True
     ) -> Iterator[tuple[int, Any]]:
         """Index and output of each prompt, in the order in which they end."""
         from vllm import SamplingParams
 
-        waiting, open_requests = enumerate(prompts_ids), 0
+        waiting, open_requests = enumerate(prompt_ids), 0
         more = True
         while more or open_requests:
             while more and open_requests < MAX_WAITING:

@@ -111,8 +111,8 @@ def test_prompts_of_every_shape_are_answered():
     model = tiny("llama")
     alone = [array("i", [5])]
     twins = [array("i", [5, 6, 7]), array("i", [5, 6, 7]), array("i", [5, 6])]
-    strangers = [array("i", [5, 6, 7, 8]), array("i", [9])]
-    for prompts in (alone, twins, strangers, []):
+    unrelated = [array("i", [5, 6, 7, 8]), array("i", [9])]
+    for prompts in (alone, twins, unrelated, []):
         assert in_batches(model, prompts, 100) == one_at_a_time(model, prompts)
 
 

@@ -146,7 +146,7 @@ def sparse(path: Path, size: int) -> Path:
 
 
 @pytest.fixture
-def strangers(hub, tiny_llama, tmp_path) -> dict[str, str]:
+def untrusted_repos(hub, tiny_llama, tmp_path) -> dict[str, str]:
     """The repos, on the Hub, and what is said of each."""
     whole = {path.name: path for path in tiny_llama.iterdir() if path.is_file()}
     config = json.loads((tiny_llama / "config.json").read_text("utf-8"))
@@ -202,14 +202,14 @@ def strangers(hub, tiny_llama, tmp_path) -> dict[str, str]:
     return expected
 
 
-def test_what_strangers_put_on_the_hub(hub, run, strangers, tmp_path):
+def test_untrusted_repos_on_the_hub(hub, run, untrusted_repos, tmp_path):
     data = write_dataset(tmp_path / "chat", 1)
     secret = tmp_path / "secret.parquet"
     secret.write_bytes(next(data.rglob("*.parquet")).read_bytes())
     card = {"configs": [{"config_name": "default", "data_files": str(secret)}]}
     hub.create("alice/evil", "dataset", files={"README.md": f"---\n{json.dumps(card)}\n---\n"})
-    asked = [[model, str(data)] for model in strangers] + [["alice/whole", "alice/evil"]]
-    expected = {**strangers, "alice/whole": "Data files don't belong to alice/evil"}
+    asked = [[model, str(data)] for model in untrusted_repos] + [["alice/whole", "alice/evil"]]
+    expected = {**untrusted_repos, "alice/whole": "Data files don't belong to alice/evil"}
 
     done = run(
         [sys.executable, "-c", COMMANDS],

@@ -88,7 +88,7 @@ def test_a_proxy_of_the_environment_is_used_and_asked_again(monkeypatch):
 def test_the_old_name_of_the_setting_works_and_says_so_once(monkeypatch, capsys):
     monkeypatch.delenv("KOSENT_HUB_RETRY_SECONDS")
     monkeypatch.setenv("KOSENT_HUB_PATIENCE", "0")
-    session._say_new_name.cache_clear()
+    session._announce_new_name.cache_clear()
     with server([(503, {}, b"")]) as (url, asked):
         for _ in range(2):
             with pytest.raises(HubUnavailable):
