@@ -12,7 +12,6 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from kosent_hub.models import device, prompts
 from kosent_hub.models.locate import Located, ModelRef, locate
-from kosent_hub.models.packing import pack
 from kosent_hub.models.tokenizer import render
 from kosent_hub.models.untrusted import check_size, explained
 from model_card.publishing.errors import KoSentError
@@ -59,7 +58,6 @@ def load_model(ref: ModelRef) -> Loaded:
         # The weights keep their rounded values. PyTorch emulates the missing instructions, which
         # takes many times as long as float32.
         model, format_name = model.float(), f"{format_name}, computed in float32"
-    pack(model)
     return Loaded(model.eval(), located, format_name)
 
 

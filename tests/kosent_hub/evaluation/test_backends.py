@@ -9,11 +9,11 @@ import torch
 from peft import PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from kosent_hub.evaluation.backends.local.attention import GROUPED, attention
 from kosent_hub.evaluation.backends.local.backend import TransformersBackend
 from kosent_hub.evaluation.backends.local.batcher import Batcher, plan
-from kosent_hub.evaluation.backends.local.probe import fast_path
-from kosent_hub.evaluation.backends.local.sharing import OWN_STEP, TRUNKS
+from kosent_hub.evaluation.backends.local.cache import REPLY_STEP, STACK
+from kosent_hub.evaluation.backends.local.plain import plain_replies
+from kosent_hub.evaluation.backends.local.probe import fast_length
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models.encoding import encoder
 from kosent_hub.models.locate import ModelRef
@@ -41,6 +41,7 @@ MODELS = {
     "gpt2": {"vocab_size": 300, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 512},
     "gpt_neox": TINY,
 }
+PLAIN = {"gemma2"}  # caps its attention scores, which neither sdpa nor the batcher does
 
 
 def tiny(kind, seed=0, dtype=torch.float32, **changes):
@@ -99,8 +100,10 @@ def test_batches_of_any_size_give_the_tokens_of_one_at_a_time(kind):
     stop = expected[3][4]  # a token that some replies hold and some do not
     expected = one_at_a_time(model, prompts, stop)
     assert len({len(reply) for reply in expected}) > 1, "no reply ends early; the test shows less"
-    assert fast_path(model) is not None
-    for budget in (1, 300, 1000, 100_000):
+    plain = dict(plain_replies(model, prompts, frozenset([stop]), NEW_TOKENS, pad=0))
+    assert [plain[i] for i in range(len(prompts))] == expected
+    assert bool(fast_length(model)) == (kind not in PLAIN)
+    for budget in (1, 300, 1000, 100_000) if kind not in PLAIN else ():
         assert in_batches(model, prompts, budget, stop) == expected, budget
 
 
@@ -115,39 +118,36 @@ def test_prompts_of_every_shape_are_answered():
 
 def test_a_dialogues_turns_are_computed_once():
     prompts = [array("i", p) for p in ([1, 2, 3], [1, 2, 9, 4, 5], [1, 2, 9, 4, 5, 6, 7], [1, 8])]
-    found = [(trunk.tokens.tolist(), sorted(trunk.samples)) for trunk in plan(prompts, range(4))]
-    # The first prompt's last token differs from the trunk's: only its beginning is shared.
+    found = [(prefix.tokens.tolist(), sorted(prefix.samples)) for prefix in plan(prompts, range(4))]
+    # The first prompt's last token differs from the prefix's: only its beginning is shared.
     assert found == [([1, 2, 9, 4, 5, 6], [0, 1, 2, 3])]
 
 
-def test_grouped_attention_is_the_models_own_to_rounding():
-    exact, prompts, new_tokens = tiny("llama"), dialogues(80), 2 * OWN_STEP + 4
-    assert len(plan(prompts, range(len(prompts)))) > TRUNKS
+def test_shared_prefix_attention_is_the_models_own_to_rounding():
+    exact, prompts, new_tokens = tiny("llama"), dialogues(80), 2 * REPLY_STEP + 4
+    assert len(plan(prompts, range(len(prompts)))) > STACK
     free = one_at_a_time(exact, prompts[:8], new_tokens=new_tokens)
     (stop, _), *_ = Counter(token for reply in free for token in reply).most_common()
-    # With the model's own attention, which gives the tokens of one at a time (above).
-    expected = in_batches(exact, prompts, 100_000, stop, new_tokens)
-    assert expected[:8] == one_at_a_time(exact, prompts[:8], stop, new_tokens)
+    expected = one_at_a_time(exact, prompts, stop, new_tokens)
     # Replies end at any time, so that slots empty, their room grows and, with the longest, shrinks.
     lengths = sorted(len(reply) for reply in expected)
-    assert len(set(lengths)) > OWN_STEP
+    assert len(set(lengths)) > REPLY_STEP
     assert lengths[0] < lengths[len(lengths) // 2] < lengths[-1] == new_tokens
-    with attention(exact, GROUPED):
-        for budget in (1000, 100_000):  # a few rows, and several stacks of trunks
-            assert in_batches(exact, prompts, budget, stop, new_tokens) == expected, budget
+    for budget in (1000, 100_000):  # a few rows, and several stacks of prefixes
+        assert in_batches(exact, prompts, budget, stop, new_tokens) == expected, budget
     assert exact.config._attn_implementation == "sdpa"
-    assert fast_path(tiny("llama", dtype=torch.bfloat16)).attention == GROUPED
+    assert fast_length(tiny("llama", dtype=torch.bfloat16))
 
 
 def test_a_window_limits_the_fast_path():
-    assert fast_path(tiny("gemma3_text")).length == 256
-    assert fast_path(tiny("mistral", sliding_window=64)).length == 64
-    assert fast_path(tiny("qwen2")).length == 512
+    assert fast_length(tiny("gemma3_text")) == 256
+    assert fast_length(tiny("mistral", sliding_window=64)) == 64
+    assert fast_length(tiny("qwen2")) == 512
 
 
 def test_a_model_with_a_cache_of_its_own_is_left_alone(capsys):
     mamba = tiny("mamba", num_hidden_layers=2, state_size=4)
-    assert fast_path(mamba) is None
+    assert fast_length(mamba) == 0
     assert "generating in plain batches" in capsys.readouterr().err
 
 

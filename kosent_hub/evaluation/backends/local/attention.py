@@ -1,62 +1,103 @@
-"""Attention on a CPU, several times as fast there as PyTorch's own for few queries.
+"""Shared-prefix attention: keys that several sequences attend to are read once for all of them.
 
-PyTorch's CPU kernel for scaled dot product attention is made for long queries; a decode step has
-one query a row. Here what looks back on the same keys becomes one longer query instead of copies of
-the keys, and batched matrix products use the processor's widest instructions.
+A decode step has one query for each sequence and head, and most of its attention is reading keys
+and values. Here the queries that attend to the same keys, of several sequences and of the heads of
+a key-value head, are one matrix. This is the decomposition of Hydragen (arXiv 2402.05099), also
+known as cascade attention. All tensors are dense: matrix products in bfloat16 would copy others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from transformers import AttentionInterface, PreTrainedModel
 
-from kosent_hub.evaluation.backends.local.sharing import SharedCache
+SHARED_PREFIX = "kosent_shared_prefix"
 
-GROUPED = "kosent_grouped"
+Pair = tuple[torch.Tensor, torch.Tensor]  # keys and values
 
 
-def grouped_attention(
+@dataclass(frozen=True)
+class Segment:
+    """Keys and values that `slots` attend to, each of n of them shared by `group` neighbours.
+
+    `pairs` has (n, kv heads, length, width) for each layer. `columns` is their part of the mask.
+    """
+
+    pairs: Sequence[Pair]
+    slots: slice
+    group: int
+    columns: slice
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the sequences of a batch attend to in one layer: a cache's `update` returns it instead
+    of tensors.
+
+    Each sequence has a slot. `slot_of` is that of each sequence, `sequence_of` the sequence in each
+    slot (any, in an empty one).
+    """
+
+    segments: Sequence[Segment]
+    layer: int
+    slot_of: torch.Tensor
+    sequence_of: torch.Tensor
+
+
+def shared_prefix_attention(
     module: torch.nn.Module,
     query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
+    key: Context,
+    value: Context,
     attention_mask: torch.Tensor,
     scaling: float | None = None,
-    shared: SharedCache | None = None,
     **kwargs: object,
 ) -> tuple[torch.Tensor, None]:
-    """Attention output (batch, length, heads, width); `attention_mask` is additive.
+    """Attention output (batch, length, heads, width) of a query (batch, heads, length, width).
 
-    Shapes: query (batch, heads, length, width); key and value (batch, kv heads, seen, width);
-    mask (batch, 1, length, seen). In a decode step what rows look back on is in `shared` instead.
+    `attention_mask` is additive, (slots or 1, 1, length, columns).
     """
     batch, heads, length, width = query.shape
+    like = key.segments[0].pairs[key.layer][1]
+    slots, kv_heads = len(key.sequence_of), like.shape[1]
     query = query * (width**-0.5 if scaling is None else scaling)
-    if shared is not None:
-        layer: Any = module.layer_idx
-        return shared.attend(layer, query[:, :, 0], attention_mask)[:, None], None
-    kv_heads, seen = key.shape[1], key.shape[2]
-    packed = query.reshape(batch * kv_heads, heads // kv_heads * length, width)
-    scores = torch.bmm(packed, key.flatten(0, 1).transpose(1, 2))
-    by_head = scores.view(batch, kv_heads, heads // kv_heads, length, seen)
-    by_head += attention_mask[:, :, None]
+    query = query[key.sequence_of].reshape(slots, kv_heads, -1, width)
+    scores = query.new_zeros(slots, kv_heads, query.shape[2], attention_mask.shape[-1])
+    for part in key.segments:
+        keys = part.pairs[key.layer][0].transpose(2, 3)
+        scores[part.slots, ..., part.columns] = _products(query[part.slots], keys, part.group)
+    scores.unflatten(2, (-1, length)).add_(attention_mask[:, :, None])
     weights = torch.softmax(scores, dim=-1)
-    mixed = torch.bmm(weights, value.flatten(0, 1)).view(batch, heads, length, -1)
-    return mixed.transpose(1, 2).contiguous(), None
+    # In float32, as a matrix product would sum over all columns.
+    output = like.new_zeros((*query.shape[:3], like.shape[3]), dtype=torch.float32)
+    for part in key.segments:
+        asked = weights[part.slots, ..., part.columns]
+        output[part.slots].add_(_products(asked, part.pairs[key.layer][1], part.group))
+    output = output.to(query.dtype)[key.slot_of].view(batch, heads, length, -1)
+    return output.transpose(1, 2).contiguous(), None
 
 
-AttentionInterface.register(GROUPED, grouped_attention)
+def _products(left: torch.Tensor, right: torch.Tensor, group: int) -> torch.Tensor:
+    """Matrix products of `left`, (n * group, kv heads, m, k), with the n that its groups share in
+    `right`, (n, kv heads, k, j): (n * group, kv heads, m, j)."""
+    count, kv_heads, rows, _ = left.shape
+    stacked = left.unflatten(0, (-1, group)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
+    found = torch.bmm(stacked, right.flatten(0, 1))
+    return found.view(count // group, kv_heads, group, rows, -1).transpose(1, 2).flatten(0, 1)
+
+
+AttentionInterface.register(SHARED_PREFIX, shared_prefix_attention)
 
 
 @contextmanager
-def attention(model: PreTrainedModel, name: str) -> Iterator[None]:
-    """The model with another attention for a while."""
+def shared_prefix(model: PreTrainedModel) -> Iterator[None]:
+    """The model computes shared-prefix attention inside the `with` block."""
     usual = model.config._attn_implementation
-    model.set_attn_implementation(name)
+    model.set_attn_implementation(SHARED_PREFIX)
     try:
         yield
     finally:

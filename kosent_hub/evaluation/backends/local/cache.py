@@ -1,56 +1,68 @@
-"""Keys and values of tokens that the fast path has computed."""
+"""Key-value caches of the batcher: one for prefill, one for decode steps.
+
+Both hold keys and values that sequences share once, and hand them to shared-prefix attention.
+"""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
 import torch
 from transformers import Cache
 
-Pair = tuple[torch.Tensor, torch.Tensor]
+from kosent_hub.evaluation.backends.local.attention import Context, Pair, Segment
+
 Tokens = array  # of "i": a list of ints would take ten times the memory
 
-# Attention reads rows up to the longest; rounding up keeps its shapes few.
-LENGTH_STEP = 32
+# Prefixes that one matrix product reads: more make fewer products, but more padding.
+STACK = 32
+# Tokens by which the room for a reply grows.
+REPLY_STEP = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Trunk:
-    """Token ids that are computed once, and the indices of the prompts they cover."""
+class Prefix:
+    """Token ids that are computed once, and the indices of the prompts that they are a prefix of
+    (or would be with a shorter end)."""
 
     tokens: Tokens
     samples: list[int]
 
 
-@dataclass
+@dataclass(eq=False)
 class Row:
-    """One reply in the making: `position` is where its next token goes."""
+    """One unfinished reply: `next_token` will be fed after the first `prefix_length` tokens of
+    `prefix` and those of `reply`."""
 
     index: int
-    trunk: Trunk
-    position: int
+    prefix: Prefix
+    prefix_length: int
     next_token: int
     reply: list[int]
 
-    @property
-    def head(self) -> int:
-        """How many tokens the prompt has before its last, which generation feeds first."""
-        return self.position - len(self.reply)
 
+class PrefillCache(Cache):
+    """Keys and values of right-padded sequences that all continue one common prefix."""
 
-class PrefixCache(Cache):
-    """Keys and values of a batch that looks back on a prefix, the same for all its sequences."""
-
-    def __init__(self, prefix: PrefixCache | None = None) -> None:
+    def __init__(self, common: PrefillCache | None, count: int, device: torch.device) -> None:
+        """An empty cache for `count` sequences."""
         super().__init__(layers=[])
-        self.prefix = prefix
+        self.common = common
+        self.start = common.length if common is not None else 0
         self.pairs: list[Pair] = []
+        everyone = slice(0, count)
+        self.segments = [Segment(self.pairs, everyone, 1, slice(self.start, None))]
+        if common is not None:
+            self.segments.append(Segment(common.pairs, everyone, count, slice(0, self.start)))
+        self.slots = torch.arange(count, device=device)
 
     @property
     def length(self) -> int:
-        """Tokens of its longest sequence, without the prefix."""
+        """Tokens of the longest sequence, without the common prefix."""
         return self.pairs[0][0].shape[2]
 
     def update(
@@ -60,67 +72,84 @@ class PrefixCache(Cache):
         layer_idx: int,
         *args: object,
         **kwargs: object,
-    ) -> Pair:
-        """Keys and values of prefix and batch, (batch, kv heads, length, width)."""
+    ) -> tuple[Any, Any]:
+        """Store a layer's keys and values; return a Context of it, twice."""
         self.pairs.append((key_states, value_states))
-        return self.whole(layer_idx)
-
-    def whole(self, layer: int) -> Pair:
-        """A layer's keys and values of prefix and batch."""
-        keys, values = self.pairs[layer]
-        if self.prefix is None:
-            return keys, values
-        before = (part.expand(len(keys), -1, -1, -1) for part in self.prefix.pairs[layer])
-        return torch.cat([next(before), keys], dim=2), torch.cat([next(before), values], dim=2)
+        context = Context(self.segments, layer_idx, self.slots, self.slots)
+        return context, context
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Tokens the batch can look back on."""
-        return self.prefix.length if self.prefix is not None else 0
+        """Tokens before the sequences: the common prefix."""
+        return self.start
 
 
-class RowCache(Cache):
-    """All that each reply in the making looks back on in a row of its own, as attention usually
-    reads it: (rows, kv heads, room, width), the first `active` rows in use.
+class DecodeCache(Cache):
+    """Keys and values that unfinished replies attend to: of the prefix common to all, of each
+    dialogue's prefix, and of each reply's own tokens.
 
-    Attention reads the first `length` positions of a row, the rest is room to grow.
+    Each reply has a slot. Replies to one prefix are neighbours, and so are prefixes with as many
+    replies: one matrix product reads up to STACK such prefixes. The slot of a reply that ended is
+    empty until new replies come or half of the slots are empty; then all are assigned anew.
+
+    The batcher calls `put` after each prefill; for each decode step `prepare_step`, with the
+    replies that are unfinished, and the model, which calls `update` in each layer.
     """
 
-    def __init__(self, like: PrefixCache) -> None:
+    def __init__(self, like: PrefillCache) -> None:
+        """An empty cache with the common prefix, layers, number format and device of `like`."""
         super().__init__(layers=[])
-        self.pairs = [(keys[:0, :, :0], values[:0, :, :0]) for keys, values in like.pairs]
-        self.positions = torch.zeros(0, dtype=torch.long, device=self.pairs[0][0].device)
-        self.active, self.length = 0, 0
+        self.common, self.start = like.common, like.start
+        # Each layer's (slots, kv heads, room, width).
+        self.replies = [(keys[:0, :, :0], values[:0, :, :0]) for keys, values in like.pairs]
+        # The stack that has a prefix's keys and values, and its number there.
+        self.prefixes: dict[Prefix, tuple[Sequence[Pair], int]] = {}
+        self.slots: dict[Row, int] = {}
+        self.stacks: list[Segment] = []
+        self.longest = 0  # tokens of the longest prefix, without the common one
+        # Of the next step:
+        self.segments: list[Segment] = []
+        self.slot_of = self.sequence_of = self.ends = torch.zeros(0, dtype=torch.long)
 
     @staticmethod
-    def tokens(trunks: int, rows: int, length: int, own: int) -> int:
-        """Tokens to hold for trunks of that length and rows of so many of their own."""
-        return rows * (length + own)
+    def tokens(prefixes: int, prefix_length: int, rows: int, reply_length: int) -> int:
+        """Tokens that the cache holds for so many prefixes and replies of those lengths."""
+        return prefixes * prefix_length + rows * reply_length
 
-    def grow(self, rows: int, room: int) -> None:
-        """Make room for so many rows of that length, keeping what the active rows hold."""
-        have = self.pairs[0][0].shape
-        if rows > have[0] or room > have[2]:
-            kept = range(self.active)
-            self.pairs = moved(self.pairs, kept, kept, rows, room)
+    def put(self, computed: PrefillCache, prefixes: Sequence[Prefix]) -> None:
+        """Add prefixes, which were computed in that order, for rows to attend to."""
+        self.prefixes |= {prefix: (computed.pairs, i) for i, prefix in enumerate(prefixes)}
 
-    def put(self, computed: PrefixCache, trunks: Sequence[Trunk]) -> None:
-        """Add a row for each sample of the trunks that were computed, a copy of its trunk."""
-        sources = [i for i, trunk in enumerate(trunks) for _ in trunk.samples]
-        chosen = torch.tensor(sources, device=self.positions.device)
-        stop = self.active + len(sources)
-        for layer, store in enumerate(self.pairs):
-            for into, part in zip(store, computed.whole(layer), strict=True):
-                width = min(part.shape[2], into.shape[2])
-                into[self.active : stop, :, :width] = part[chosen, :, :width]
-        self.active = stop
+    def prepare_step(self, rows: Sequence[Row]) -> torch.Tensor:
+        """Give each row a slot with room for its next token, and forget what no row needs.
 
-    def look(self, rows: Sequence[Row]) -> torch.Tensor:
-        """Make ready for a step of these rows; their additive mask, (rows, 1, 1, length)."""
-        like, longest = self.pairs[0][0], max(row.position for row in rows) + 1
-        self.length = min(-(-longest // LENGTH_STEP) * LENGTH_STEP, like.shape[2])
-        self.positions = torch.tensor([row.position for row in rows], device=like.device)
-        seen = torch.arange(self.length, device=like.device) <= self.positions[:, None]
-        return additive(seen[:, None, None], like.dtype)
+        Returns the additive mask, (slots, 1, 1, columns).
+        """
+        slots, _, room, _ = self.replies[0][0].shape
+        before = self.slots
+        if 2 * len(rows) <= slots or any(row not in before for row in rows):
+            self._assign(rows)
+            slots = len(rows)
+        needed = (max(len(row.reply) for row in rows) // REPLY_STEP + 1) * REPLY_STEP
+        if self.slots is not before or not room / 2 < needed <= room:
+            self._move_replies(before, slots, needed)
+        like = self.replies[0][0]
+        room, device = like.shape[2], like.device
+        everyone, prompt = slice(0, slots), self.start + self.longest
+        columns = slice(prompt, prompt + room)
+        self.segments = [*self.stacks, Segment(self.replies, everyone, 1, columns)]
+        if self.common is not None:
+            part = Segment(self.common.pairs, everyone, slots, slice(0, self.start))
+            self.segments.append(part)
+        self.slot_of = torch.tensor([self.slots[row] for row in rows], device=device)
+        self.sequence_of = torch.zeros(slots, dtype=torch.long, device=device)
+        self.sequence_of[self.slot_of] = torch.arange(len(rows), device=device)
+        self.ends = torch.tensor([len(row.reply) for row in rows], device=device)
+        lengths = torch.tensor([row.prefix_length for row in rows], device=device)
+        seen = [
+            torch.arange(prompt, device=device) < lengths[self.sequence_of, None],
+            torch.arange(room, device=device) <= self.ends[self.sequence_of, None],
+        ]
+        return additive(torch.cat(seen, dim=1)[:, None, None], like.dtype)
 
     def update(
         self,
@@ -129,45 +158,77 @@ class RowCache(Cache):
         layer_idx: int,
         *args: object,
         **kwargs: object,
-    ) -> Pair:
-        """The active rows' keys and values after each row's token was put at its position."""
-        rows = torch.arange(self.active, device=self.positions.device)
-        keys, values = self.pairs[layer_idx]
-        keys[rows, :, self.positions] = key_states[:, :, 0]
-        values[rows, :, self.positions] = value_states[:, :, 0]
-        return keys[: self.active, :, : self.length], values[: self.active, :, : self.length]
+    ) -> tuple[Any, Any]:
+        """Store each row's token after its reply; return the layer's Context, twice."""
+        keys, values = self.replies[layer_idx]
+        keys[self.slot_of, :, self.ends] = key_states[:, :, 0]
+        values[self.slot_of, :, self.ends] = value_states[:, :, 0]
+        context = Context(self.segments, layer_idx, self.slot_of, self.sequence_of)
+        return context, context
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Positions that attention reads."""
-        return self.length
+        """0: the batcher tells the model positions and mask."""
+        return 0
 
-    def leave(self, place: int) -> None:
-        """Free row `place` by moving the last active row into it."""
-        self.active -= 1
-        if place < self.active:
-            for pair in self.pairs:
-                for store in pair:
-                    store[place] = store[self.active]
+    def _assign(self, rows: Sequence[Row]) -> None:
+        """Give the rows the first slots, and stack their prefixes."""
+        rows_of: dict[Prefix, list[Row]] = {}
+        for row in rows:
+            rows_of.setdefault(row.prefix, []).append(row)
+        lengths = {
+            prefix: max(0, *(row.prefix_length - self.start for row in mine))
+            for prefix, mine in rows_of.items()
+        }
+        order = sorted(rows_of, key=lambda p: (len(rows_of[p]), lengths[p]), reverse=True)
+        in_order = (row for prefix in order for row in rows_of[prefix])
+        self.slots = {row: slot for slot, row in enumerate(in_order)}
+        self.longest = max(lengths.values())
+        kept: dict[Prefix, tuple[Sequence[Pair], int]] = {}
+        self.stacks, start = [], 0
+        for group, alike in groupby(order, key=lambda p: len(rows_of[p])):
+            for stack in _batched(list(alike), STACK):
+                pairs = self._stacked({prefix: lengths[prefix] for prefix in stack})
+                kept |= {prefix: (pairs, i) for i, prefix in enumerate(stack)}
+                slots = slice(start, start + group * len(stack))
+                columns = slice(self.start, self.start + lengths[stack[0]])
+                if lengths[stack[0]]:
+                    self.stacks.append(Segment(pairs, slots, group, columns))
+                start = slots.stop
+        self.prefixes = kept
+
+    def _stacked(self, lengths: Mapping[Prefix, int]) -> list[Pair]:
+        """Copies of each layer's keys and values of prefixes of these lengths, longest first."""
+        longest = max(lengths.values())
+
+        def stacked(layer: int, which: int) -> torch.Tensor:
+            like = self.replies[layer][which]
+            stack = like.new_zeros(len(lengths), like.shape[1], longest, like.shape[3])
+            for target, (prefix, length) in zip(stack, lengths.items(), strict=True):
+                pairs, i = self.prefixes[prefix]
+                target[:, :length] = pairs[layer][which][i, :, :length]
+            return stack
+
+        return [(stacked(layer, 0), stacked(layer, 1)) for layer in range(len(self.replies))]
+
+    def _move_replies(self, before: Mapping[Row, int], slots: int, room: int) -> None:
+        """Move the replies' keys and values from the slots `before` into so many new ones."""
+        moving = [row for row in self.slots if row in before]
+        sources, targets = [before[r] for r in moving], [self.slots[r] for r in moving]
+
+        def moved(store: torch.Tensor) -> torch.Tensor:
+            new = store.new_zeros(slots, store.shape[1], room, store.shape[3])
+            kept = min(room, store.shape[2])
+            new[targets, :, :kept] = store[sources, :, :kept]
+            return new
+
+        self.replies = [(moved(keys), moved(values)) for keys, values in self.replies]
 
 
 def additive(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """0 where attention may look and minus infinity where not."""
+    """0 where `seen` is true, minus infinity elsewhere."""
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, -torch.inf)
 
 
-def moved(
-    pairs: Sequence[Pair], sources: Sequence[int], targets: Sequence[int], rows: int, room: int
-) -> list[Pair]:
-    """Stores of so many rows and so much room, where rows `targets` hold what `sources` did."""
-    like = pairs[0][0]
-    kept = min(room, like.shape[2])
-    source, target = (
-        torch.tensor(places, dtype=torch.long, device=like.device) for places in (sources, targets)
-    )
-    fresh = []
-    for pair in pairs:
-        stores = [part.new_zeros(rows, part.shape[1], room, part.shape[3]) for part in pair]
-        for into, part in zip(stores, pair, strict=True):
-            into[target, :, :kept] = part[source, :, :kept]
-        fresh.append((stores[0], stores[1]))
-    return fresh
+def _batched(prefixes: Sequence[Prefix], size: int) -> Iterator[Sequence[Prefix]]:
+    for first in range(0, len(prefixes), size):
+        yield prefixes[first : first + size]

@@ -1,53 +1,41 @@
-"""Whether the fast path computes what the model itself computes, and up to what length."""
+"""Whether the batcher computes what a model computes by itself, and up to what length."""
 
 from __future__ import annotations
 
 import sys
 from array import array
-from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedModel
 
-from kosent_hub.evaluation.backends.local.attention import GROUPED, attention
 from kosent_hub.evaluation.backends.local.batcher import Batcher
 
 STEPS = 4
-# How far below the model's best logit a chosen token may lie, in standard deviations of the
-# logits: rounding moves a logit by hundredths, a wrong cache by several.
+# How far below the model's best logit the logit of a chosen token may be, in standard deviations
+# of the logits: rounding moves a logit by hundredths, a wrong cache by several.
 TOLERANCE = 0.25
 
 
-@dataclass(frozen=True)
-class FastPath:
-    """How the fast path is right for a model: with which attention, up to how many tokens."""
+def fast_length(model: PreTrainedModel) -> int:
+    """Tokens of prompt and reply together up to which the batcher is right for this model; 0 if it
+    never is.
 
-    attention: str
-    length: int
-
-
-def fast_path(model: PreTrainedModel) -> FastPath | None:
-    """The fast path for this model, None where it is not right.
-
-    Models differ in how they keep state, count positions and cut windows in more ways than a list
-    could keep up with, so the model is asked: tokens chosen on the fast path must be its own best.
+    Models differ in their attention, state and positions in more ways than a list could name. So
+    it is tried, where attention is plain enough for `sdpa`: the tokens that the batcher chooses
+    must be the model's own best.
     """
-    usual = model.config._attn_implementation
-    choices = [usual]
-    if model.device.type == "cpu" and usual == "sdpa":
-        choices.insert(0, GROUPED)
-    for name in choices:
-        if _agrees(model, name):
-            return FastPath(name, _window(model))
+    if model.config._attn_implementation == "sdpa" and _agrees(model):
+        return _window(model)
     print(
-        f"{type(model).__name__}: keeps its cache in its own way; generating in plain batches",
+        f"{type(model).__name__}: has an attention or a cache of its own; generating in plain "
+        "batches",
         file=sys.stderr,
     )
-    return None
+    return 0
 
 
 def _window(model: PreTrainedModel) -> int:
-    """The shortest length that some layer of the model can look back."""
+    """Tokens that the model's layer with the shortest reach can attend to."""
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["sliding_attention"])
     limits = [getattr(config, "max_position_embeddings", None)]
@@ -58,17 +46,16 @@ def _window(model: PreTrainedModel) -> int:
     return min((limit for limit in limits if limit), default=sys.maxsize)
 
 
-def _agrees(model: PreTrainedModel, name: str) -> bool:
-    """Whether replies made with that attention are the model's own best."""
+def _agrees(model: PreTrainedModel) -> bool:
+    """Whether the batcher's replies are the model's own best."""
     generator = torch.Generator().manual_seed(0)
     vocabulary = min(1000, model.config.get_text_config().vocab_size)
     ids = torch.randint(3, vocabulary, (30,), generator=generator).tolist()
-    # A prompt, a longer one that begins with it, one that leaves it after a few tokens.
+    # A prompt, a longer one that begins with it, one that differs from it after a few tokens.
     prompts = [array("i", p) for p in (ids[:12], ids[:21], ids[:7] + ids[21:])]
     try:
-        with attention(model, name):
-            replies = dict(Batcher(model, prompts, frozenset(), STEPS, budget=10_000).run())
-    except Exception:  # whatever it is that this model's own code cannot do with our cache
+        replies = dict(Batcher(model, prompts, frozenset(), STEPS, budget=10_000).run())
+    except Exception:  # whatever the model's own code raises when it meets our cache
         return False
     return all(_is_best(model, prompts[i].tolist(), reply) for i, reply in replies.items())
 
