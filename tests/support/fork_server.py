@@ -49,25 +49,22 @@ LIGHT = ("dataset_builder.cli", "model_card.cli")
 MODULES = (*SCRIPTS.values(), "kosent_hub.push", "kosent_hub.train")
 # What a server imports besides: for the commands without torch, and for all.
 FOR_LIGHT = (
-    *("dataset_builder.builder", "dataset_builder.publish", "matplotlib.figure"),
-    *("model_card.check.checks", "model_card.run_folder", "model_card.publish"),
+    "dataset_builder.builder",
+    "dataset_builder.publish",
+    "matplotlib.figure",
+    "model_card.api",
 )
 FOR_ALL = (
+    *("datasets", "evaluate", "peft", "sacrebleu", "sentence_transformers", "trl"),
+    *("sacrebleu.tokenizers.tokenizer_ko_mecab", "torch.utils.tensorboard"),
+    *("kosent_hub.evaluation.backends.local.backend", "kosent_hub.evaluation.run"),
     *(
-        "datasets",
-        "evaluate",
-        "peft",
-        "sacrebleu",
-        "trl",
-        "kosent_hub.evaluation.backends.local.backend",
-    ),
-    *(
+        "kosent_hub.evaluation.table",
         "kosent_hub.models.encoding",
-        "kosent_hub.evaluation.run",
-        "kosent_hub.training.preflight",
-        "kosent_hub.training.run_record",
+        "kosent_hub.training.checkpoints",
     ),
-    "kosent_hub.training.trainer",
+    *("kosent_hub.training.preflight", "kosent_hub.training.push", "kosent_hub.training.run"),
+    *("kosent_hub.training.run_record", "kosent_hub.training.trainer"),
 )
 # No command of a test takes longer; a child that a test left behind must not stay.
 LONGEST_SECONDS = 900
