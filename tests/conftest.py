@@ -92,8 +92,8 @@ def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
 
 @pytest.hookimpl(optionalhook=True)  # the environment of vLLM has no xdist
 def pytest_xdist_auto_num_workers() -> int:
-    """Half as many again as there are cores: much of a test's time is waiting."""
-    return round(1.5 * len(os.sched_getaffinity(0)))
+    """Twice as many as there are cores: much of a test's time is waiting."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
 def pytest_collection_finish() -> None:
@@ -150,6 +150,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "KOSENT_HUB_RETRY_SECONDS": "1",
         "SSL_CERT_FILE": str(_one_authority(Path(home.name))),
     }
+    if config.getoption("numprocesses", None):
+        first = fork_server.ForkServer(os.environ, fork_server.SERVERS)
+        config.add_cleanup(first.close)
+        first.begin()
+        os.environ[fork_server.FIRST] = first.address
     if hasattr(config, "workerinput"):
         # The cores are the tests' beside this one; benchmarks run alone, as users' commands do.
         gc.disable()  # until all test modules are imported
@@ -179,7 +184,7 @@ def unmarked() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def forks() -> Iterator[None]:
     """Commands without a Hub are forks; those that talk to `hub` are, once there is one."""
-    fork_server.serve(os.environ, light=True)
+    fork_server.serve(os.environ)
     fork_server.serve(os.environ | {"HF_HUB_OFFLINE": "1"})
     yield
     fork_server.stop()
@@ -191,7 +196,6 @@ def worker_hub(tmp_path_factory: pytest.TempPathFactory, forks: None) -> Iterato
     from tests.support.hub import Hub
 
     with Hub(tmp_path_factory.mktemp("hf-home")) as running:
-        fork_server.serve(running.env(None), light=True)
         fork_server.serve(running.env(None))
         yield running
 

@@ -4,6 +4,8 @@ A new process spends ten seconds on importing torch, transformers and trl; a for
 has done so starts at once, and is otherwise as good as new. A fork cannot undo what libraries read
 from the environment when they are imported (HF_ENDPOINT, HF_HOME and their like), so there is a
 server for each set of those: a command whose environment has others needs a process of its own.
+Importing what reads nothing of the environment is most of the work, so the processes of a test run
+share a first server, which has done that much and whose forks become their servers.
 
     python -m tests.support.fork_server SOCKET MODULE...      serves these until its stdin ends
 """
@@ -47,6 +49,7 @@ SCRIPTS = {
 }
 LIGHT = ("dataset_builder.cli", "model_card.cli")
 MODULES = (*SCRIPTS.values(), "kosent_hub.push", "kosent_hub.train")
+SERVERS = ("tests.support.fork_server",)
 # What a server imports besides: for the commands without torch, and for all.
 FOR_LIGHT = (
     "dataset_builder.builder",
@@ -66,6 +69,16 @@ FOR_ALL = (
     *("kosent_hub.training.preflight", "kosent_hub.training.push", "kosent_hub.training.run"),
     *("kosent_hub.training.run_record", "kosent_hub.training.trainer"),
 )
+# What the first server imports: nothing that reads the environment.
+FOR_SERVERS = (
+    *("PIL.Image", "aiohttp", "bitsandbytes", "filelock", "httpx2", "jinja2.sandbox"),
+    *("kiwipiepy", "matplotlib.figure", "multiprocess", "pandas", "pyarrow.parquet", "requests"),
+    *("rich.console", "sacrebleu.tokenizers.tokenizer_ko_mecab", "safetensors.torch"),
+    *("scipy.stats", "sklearn.metrics", "tokenizers", "torch._dynamo", "torch.utils.tensorboard"),
+    *("torch.distributed.tensor", "torch.nn.attention.flex_attention"),
+)
+# The variable with the address of the first server, where there is one.
+FIRST = "KOSENT_TEST_FIRST_SERVER"
 # No command of a test takes longer; a child that a test left behind must not stay.
 LONGEST_SECONDS = 900
 
@@ -85,7 +98,7 @@ def module_of(command: Sequence[str]) -> tuple[str, list[str]] | None:
         return SCRIPTS[name], arguments
     if name.startswith("python") or program == sys.executable:
         match arguments:
-            case ["-m", module, *rest] if module in MODULES:
+            case ["-m", module, *rest] if module in (*MODULES, *SERVERS):
                 return module, rest
             case ["-c", *rest]:
                 return "-c", rest
@@ -177,24 +190,21 @@ def _send(connection: socket.socket, number: int) -> None:
 
 def _receive(connection: socket.socket) -> int:
     data = connection.recv(4, socket.MSG_WAITALL)
-    assert len(data) == 4, "the fork server is gone"
+    if len(data) < 4:
+        raise ConnectionError("the fork server has ended")
     return int.from_bytes(data, "big", signed=True)
 
 
 class ForkServer:
-    """A process that has imported what commands need; started when first asked.
+    """A process that has imported what some modules need; started when first asked."""
 
-    `light`: only the commands that need no torch.
-    """
-
-    def __init__(self, env: Mapping[str, str], light: bool = False) -> None:
-        self.reads = read_on_import(env)
-        self.light, self.modules = light, LIGHT if light else MODULES
+    def __init__(self, env: Mapping[str, str], modules: tuple[str, ...] = MODULES) -> None:
+        self.reads, self.modules = read_on_import(env), modules
         self._env = {**env, "OMP_NUM_THREADS": "1"}
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Process | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="kosent-forks-")
-        self._address = str(Path(self._folder.name) / "socket")
+        self.address = str(Path(self._folder.name) / "socket")
 
     def close(self) -> None:
         """End the process."""
@@ -205,48 +215,68 @@ class ForkServer:
     def start(self, command: Sequence[str], cwd: Path | None, env: Mapping[str, str]) -> Forked:
         """A command at work, with pipes for its stdin, stdout and stderr."""
         assert read_on_import(env) == self.reads, "this environment needs another server"
-        module = module_of(command)
-        assert module is not None, f"{command[0]} is not one of ours"
-        self._begin()
-        job = {"command": [*module], "cwd": str(cwd or Path.cwd()), "env": dict(env)}
-        (stdin, *reading), (writing, *outs) = zip(*(os.pipe() for _ in range(3)), strict=True)
-        theirs, ours = [stdin, *outs], [writing, *reading]
-        connection = socket.socket(socket.AF_UNIX)
-        connection.connect(self._address)
-        data = json.dumps(job).encode()
-        socket.send_fds(connection, [len(data).to_bytes(4, "big")], theirs)
-        connection.sendall(data)
-        for number in theirs:
-            os.close(number)
-        return Forked(connection, command, ours)
+        server = self.begin()
+        try:
+            return _fork_of(self.address, command, cwd, env)
+        except ConnectionError as error:
+            raise AssertionError(f"the fork server is gone: {server.communicate()[1]}") from error
 
-    def _begin(self) -> None:
+    def begin(self) -> Process:
+        """The process, started unless it is at work; it serves once it has imported all."""
         with self._lock:
-            if self._process is None:
-                self._process = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-m",
-                        "tests.support.fork_server",
-                        self._address,
-                        *self.modules,
-                    ],
-                    env=self._env,
-                    cwd=ROOT,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-                assert self._process.stdout is not None
-                assert self._process.stdout.readline() == "ready\n", "the fork server did not start"
+            if self._process is not None:
+                return self._process
+            server = [sys.executable, "-m", *SERVERS, self.address, *self.modules]
+            first = os.environ.get(FIRST)
+            if first is None or self.modules != MODULES:
+                self._process = _process(server, ROOT, self._env)
+            else:
+                self._process = _fork_of(first, server, ROOT, self._env)
+            assert self._process.stdout is not None
+            self._process.stdout.readline()
+            return self._process
+
+
+def _fork_of(
+    address: str, command: Sequence[str], cwd: Path | None, env: Mapping[str, str]
+) -> Forked:
+    """A command that the server at an address has begun."""
+    module = module_of(command)
+    assert module is not None, f"{command[0]} is not one of ours"
+    job = {"command": [*module], "cwd": str(cwd or Path.cwd()), "env": dict(env)}
+    (stdin, *reading), (writing, *outs) = zip(*(os.pipe() for _ in range(3)), strict=True)
+    theirs, ours = [stdin, *outs], [writing, *reading]
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(address)
+    data = json.dumps(job).encode()
+    socket.send_fds(connection, [len(data).to_bytes(4, "big")], theirs)
+    connection.sendall(data)
+    for number in theirs:
+        os.close(number)
+    return Forked(connection, command, ours)
+
+
+def _process(
+    command: Sequence[str], cwd: Path | None, env: Mapping[str, str]
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command,
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
 
 
 _servers: list[ForkServer] = []
 
 
-def serve(env: Mapping[str, str], light: bool = False) -> None:
+def serve(env: Mapping[str, str]) -> None:
     """From now on, commands with what is read on import of `env` are forks."""
-    _servers.append(ForkServer(env, light))
+    _servers.extend(ForkServer(env, modules) for modules in (LIGHT, MODULES))
 
 
 def stop() -> None:
@@ -275,19 +305,10 @@ def start(
     module = module_of(command)
     if module is not None and not fresh:
         for server in _servers:
-            able = script and not server.light if module[0] == "-c" else module[0] in server.modules
-            if able and server.reads == read_on_import(env):
+            wanted = "kosent_hub.train" if script and module[0] == "-c" else module[0]
+            if wanted in server.modules and server.reads == read_on_import(env):
                 return server.start(command, cwd, env)
-    return subprocess.Popen(
-        command,
-        env=env,
-        cwd=cwd,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-    )
+    return _process(command, cwd, env)
 
 
 def run(
@@ -314,12 +335,8 @@ def run(
 
 def main() -> None:
     """Serve until stdin ends."""
-    gc.disable()  # importing makes much, and leaves no rubbish
+    signal.alarm(0)  # a fork of the first server has one
     address, *modules = sys.argv[1:]
-    light = tuple(modules) == LIGHT
-    for name in (*modules, *FOR_LIGHT, *(() if light else FOR_ALL)):
-        importlib.import_module(name)
-    _warm_up(light)
     children: dict[int, socket.socket] = {}
     ended, wakes = os.pipe2(os.O_NONBLOCK)
     signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
@@ -327,7 +344,8 @@ def main() -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(64)
-        print("ready", flush=True)
+        print("listening", flush=True)
+        _import(tuple(modules))
         while True:
             ready, _, _ = select.select([listener, ended, sys.stdin], [], [])
             if ended in ready:
@@ -338,6 +356,18 @@ def main() -> None:
                 _fork(connection, children)
             if sys.stdin in ready:
                 return
+
+
+def _import(modules: tuple[str, ...]) -> None:
+    """Import these and what they need, and fill what libraries keep for a process's life."""
+    gc.disable()  # importing makes much, and leaves no rubbish
+    needed = {SERVERS: FOR_SERVERS, LIGHT: FOR_LIGHT, MODULES: (*FOR_LIGHT, *FOR_ALL)}
+    for name in (*modules, *needed[modules]):
+        importlib.import_module(name)
+    _warm_up(with_kiwi=modules != LIGHT)
+    gc.collect()
+    gc.freeze()  # a fork's own collections pass all this by
+    gc.enable()
 
 
 def _fork(connection: socket.socket, children: dict[int, socket.socket]) -> None:
@@ -368,21 +398,18 @@ def _report(children: dict[int, socket.socket]) -> None:
             _send(connection, os.waitstatus_to_exitcode(status))
 
 
-def _warm_up(light: bool) -> None:
-    """Fill what libraries keep for a process's life, where a fork can do without their threads."""
+def _warm_up(with_kiwi: bool) -> None:
+    """Fill what a fork can use without the threads that filled it."""
     from model_card.render.card import LANGUAGES, _environment
     from model_card.render.plots import training_plots
 
-    if not light:
+    if with_kiwi:
         from kosent_hub.metrics.kosent_score.form import _kiwi
 
         _kiwi().tokenize("네.")  # its threads are for many texts, and not needed for a few
     training_plots([{"step": step, "loss": 1.0, "learning_rate": 1e-4} for step in (1, 2)])
     for language in LANGUAGES:
         _environment().get_template(f"template.{language}.md.jinja")
-    gc.collect()
-    gc.freeze()  # a fork's own collections pass all this by
-    gc.enable()
 
 
 def _become(job: dict[str, Any], files: list[int]) -> NoReturn:
