@@ -107,31 +107,30 @@ class _Template:
     fold_system: bool = False
     parts: bool = False
 
-    def render(self, dialogues: Sequence[Messages], *, prompt: bool) -> list[str]:
-        """Their texts. With `prompt`, a text ends where the assistant's next reply begins.
+    def render(self, prompts: Sequence[Messages], texts: Sequence[Messages] = ()) -> list[str]:
+        """The prompts of these dialogues, and then the texts of those.
 
         Raises UnusableDialogue when the template refuses one of them, and KoSentError when it
         exceeds `template_limits`.
         """
         from jinja2 import TemplateError
+        from transformers.utils.chat_template_utils import render_jinja_template
 
         where = self.tokenizer.name_or_path
+        arguments: Any = {**self.tokenizer.special_tokens_map, **self.arguments}
+        found: list[str] = []
         try:
             with template_limits.bounded(where):
-                texts = self.tokenizer.apply_chat_template(
-                    [self._prepared(messages) for messages in dialogues],
-                    chat_template=self.text,
-                    add_generation_prompt=prompt,
-                    tokenize=False,
-                    **self.arguments,
-                )
+                for dialogues, prompt in ((prompts, True), (texts, False)):
+                    found += render_jinja_template(
+                        conversations=[self._prepared(messages) for messages in dialogues],
+                        chat_template=self.text,
+                        add_generation_prompt=prompt,
+                        **arguments,
+                    )[0]
         except TemplateError as error:
             raise UnusableDialogue(f"the chat template refuses it ({error})") from None
-        return [template_limits.check_text(text, where) for text in texts]
-
-    def one(self, messages: Messages, *, prompt: bool = False) -> str:
-        """The text of one dialogue."""
-        return self.render([messages], prompt=prompt)[0]
+        return [template_limits.check_text(text, where) for text in found]
 
     def _prepared(self, messages: Messages) -> list[Any]:
         found = list(messages)
@@ -181,7 +180,7 @@ class ChatFormat:
     def prompt_text(self, messages: Messages) -> str:
         """The text of `prompt(messages)`."""
         try:
-            return self._prompt_texts([plain(messages)])[0]
+            return self._closed(self._template.render([plain(messages)]))[0]
         except UnusableDialogue as error:
             roles = ", ".join(str(message.get("role")) for message in messages)
             raise KoSentError(
@@ -205,16 +204,17 @@ class ChatFormat:
             raise UnusableDialogue("an empty reply")
         if turns[0] == 0:
             raise UnusableDialogue("it begins with a reply")
-        prompts = self._prompt_texts([messages[:k] for k in turns])
         replies = [messages[k]["content"] for k in turns]
-        whole = self._template.one(messages[: turns[-1] + 1])
+        until_reply = [messages[:k] for k in turns]
+        *prompts, whole = self._template.render(until_reply, [messages[: turns[-1] + 1]])
+        prompts = self._closed(prompts)
         sample = self._one_sample(whole, prompts, replies)
         if sample is not None:
             return [sample]
         texts = [whole]
         if len(turns) > 1:
             before = [messages[: k + 1] for k in turns[:-1]]
-            texts = [*self._template.render(before, prompt=False), whole]
+            texts = [*self._template.render([], before), whole]
         found = []
         for k, prompt, text in zip(turns, prompts, texts, strict=True):
             completion = self._completion(prompt, text, messages[: k + 1])
@@ -277,11 +277,11 @@ class ChatFormat:
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _prompt_texts(self, dialogues: Sequence[Messages]) -> list[str]:
-        texts = self._template.render(dialogues, prompt=True)
+    def _closed(self, prompts: list[str]) -> list[str]:
+        """The prompts, a thought that one opens at its end being closed."""
         if not self.thought:
-            return texts
-        return [text + self.thought if _OPEN_THOUGHT.search(text) else text for text in texts]
+            return prompts
+        return [text + self.thought if _OPEN_THOUGHT.search(text) else text for text in prompts]
 
     def _one_sample(
         self, whole: str, prompts: Sequence[str], replies: Sequence[str]
@@ -339,7 +339,8 @@ class ChatFormat:
             known = self._written(text, len(prompt), reply, last=True)
             if known is not None:
                 return known
-        other = self._template.one([*messages[:-1], {"role": "assistant", "content": _REPLY}])
+        aside = [*messages[:-1], {"role": "assistant", "content": _REPLY}]
+        (other,) = self._template.render([], [aside])
         head, found, tail = other.rpartition(_REPLY)
         written = text[len(head) : len(text) - len(tail)]
         kept = found and text.startswith(head) and text.endswith(tail)
@@ -422,8 +423,7 @@ def chat_format(
     template = _with(template, switches)
     system = recorded.get("system") or ("written" if _writes_system(template) else "folded")
     template = replace(template, fold_system=system == "folded")
-    asked = template.one(_turns(_USER), prompt=True)
-    answered = template.one(_turns(_USER, _REPLY))
+    asked, answered = template.render([_turns(_USER)], [_turns(_USER, _REPLY)])
     head, found, last = answered.rpartition(_REPLY)
     if not found:
         raise KoSentError(where, "its chat template leaves replies out", "use another model")
@@ -452,7 +452,7 @@ def _turns(*contents: str, system: str | None = None) -> list[dict[str, str]]:
 def _try(template: _Template, messages: Messages, *, prompt: bool = False) -> str:
     """The text, empty if the template refuses the messages."""
     try:
-        return template.one(messages, prompt=prompt)
+        return (template.render([messages]) if prompt else template.render([], [messages]))[0]
     except UnusableDialogue:
         return ""
 
@@ -462,7 +462,7 @@ def _readable(template: _Template) -> _Template:
     for parts in (False, True):
         tried = replace(template, parts=parts)
         try:
-            if _USER in tried.one(_turns(_USER), prompt=True):
+            if _USER in tried.render([_turns(_USER)])[0]:
                 return tried
         except UnusableDialogue as error:
             why = error.what
