@@ -26,18 +26,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(argv: Sequence[str] | None) -> None:
-    options, as_json = _options(argv)
+    options, inspected, as_json = _options(argv)
     from kosent_hub.evaluation import evaluate
 
     _silence()
+    if inspected is not None:
+        from kosent_hub.evaluation.run import inspect
+        from kosent_hub.models.inspection import show
+
+        form, samples = inspect(options, inspected)
+        show(form, samples, model=options.model, as_json=as_json)
+        return
     evaluate(options, _show_json if as_json else _show_table)
 
 
-def _options(argv: Sequence[str] | None) -> tuple[Options, bool]:
-    """What to evaluate, and whether to print the results as JSON."""
+def _options(argv: Sequence[str] | None) -> tuple[Options, int | None, bool]:
+    """What to evaluate, how many samples to show instead, and whether to print JSON."""
     given = vars(_parser().parse_args(argv))
-    as_json = given.pop("json")
-    return Options(**given | {"engine_arg": dict(given["engine_arg"] or {})}), as_json
+    inspected, as_json = given.pop("inspect"), given.pop("json")
+    options = Options(**given | {"engine_arg": dict(given["engine_arg"] or {})})
+    return options, inspected, as_json
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,6 +95,17 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--max-new-tokens", type=int, metavar="N")
     how.add_argument("--dtype", choices=DTYPES, help="default: what this device is fast with")
     how.add_argument("--chat-template", metavar="FILE", help="for a model that has none")
+    how.add_argument(
+        "--new-chat-format",
+        action="store_true",
+        help="evaluate an adapter with another chat format than that of its training",
+    )
+    how.add_argument(
+        "--max-dropped",
+        type=float,
+        metavar="SHARE",
+        help="stop if more than this share of the dialogues is left out (default: %(default)s)",
+    )
     how.add_argument("--seed", type=int, help="of intervals and tests, not of replies")
     how.add_argument(
         "--trust-remote-code", action="store_true", help="run Python code from the model's repo"
@@ -96,6 +115,12 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--push", action="store_true", help="write the scores into the model's card")
     out.add_argument("--create-pr", action="store_true", help="the same as a pull request")
     out.add_argument("--fresh", action="store_true", help="forget the replies of earlier runs")
+    out.add_argument(
+        "--inspect",
+        type=int,
+        metavar="N",
+        help="print N samples and what is scored of them, load no weights, and stop",
+    )
     out.add_argument("--json", action="store_true", help="print results.json, not a table")
     parser.set_defaults(**{f.name: f.default for f in fields(Options) if f.default is not MISSING})
     return parser

@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Sequence
 
-from model_card.publishing.errors import run_command
+from model_card.publishing.errors import KoSentError, run_command
 
 HELP = """usage: accelerate launch -m kosent_hub.train --config RECIPE [--any_field value ...]
 
@@ -19,7 +19,7 @@ Train a LoRA adapter on the assistant's turns of a chat dataset.
   --dataset_name DATASET    a dataset folder or Hub id with a `messages` column
   --model_name_or_path ID   another base model than the recipe's
   --output_dir DIR          the run folder; on an unfinished one the same command goes on
-  --inspect N               print N samples, what is learned in [[ ]], and stop
+  --inspect N [--json]      print N samples and what is learned of them, and stop
   --push_to_hub true --hub_model_id ORG/NAME [--hub_private_repo false]
                             push adapter, tokenizer, records and card when done (private);
                             --push_merged true: the merged weights too, to ORG/NAME-merged;
@@ -43,13 +43,16 @@ def _main(argv: Sequence[str]) -> None:
     if {"-h", "--help"} & set(argv):
         print(HELP.format(recipes=", ".join(recipe.packaged())))
         return
+    from kosent_hub.models.inspection import show
     from kosent_hub.training.run import inspect, run
 
     _silence_libraries()
-    settings = recipe.parse(argv)
+    as_json = "--json" in argv
+    settings = recipe.parse([flag for flag in argv if flag != "--json"])
+    if as_json and not settings.extra.inspect:
+        raise KoSentError("--json", "goes with --inspect N", "leave it out")
     if settings.extra.inspect:
-        for text in inspect(settings):
-            print(text, end="\n\n")
+        show(*inspect(settings), model=settings.model_id, as_json=as_json)
     else:
         run(settings, argv)
 

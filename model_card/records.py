@@ -80,7 +80,8 @@ class Run:
     """`kosent/run.json`: one training run.
 
     `system_prompt` is the training data's; `template_kwargs` what every rendering of the chat
-    template was given, such as a pinned date.
+    template was given, such as a pinned date. `chat_format` are the facts of the text that was
+    trained on: switches, system message, end of turn; {} in older records.
     """
 
     model_name: str
@@ -98,6 +99,7 @@ class Run:
     quantization: str | None = None
     system_prompt: str | None = None
     template_kwargs: dict[str, Any] = field(default_factory=dict)
+    chat_format: dict[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
 
@@ -116,7 +118,8 @@ class EvaluatedModel:
 
 @dataclass(frozen=True)
 class EvaluatedDataset:
-    """The split the samples came from: `samples` assistant turns of `dialogues` dialogues."""
+    """The split the samples came from: `samples` assistant turns of `dialogues` dialogues; others,
+    `dropped`, were left out for what they say."""
 
     id: str
     split: str
@@ -124,6 +127,7 @@ class EvaluatedDataset:
     samples: int
     revision: str | None = None
     local: bool = False
+    dropped: int = 0
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,7 @@ class Protocol:
     """How replies were made: the true history, one template, one set of generation settings.
 
     `template_example` is that template around a sentence of ours, never around corpus text.
+    `chat_format` are the facts of the model's text, as `Run` has them.
     """
 
     system_prompt: str | None
@@ -140,6 +145,7 @@ class Protocol:
     history: str = "gold"
     normalization: str = "NFC"
     template_example: str | None = None
+    chat_format: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -183,6 +189,7 @@ class Baseline:
     metrics: dict[str, Metric]
     comparison: dict[str, Comparison]
     speed: Speed | None = None
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -191,6 +198,8 @@ class Results:
 
     `settings` are the options that differ from their defaults: they distinguish a model's
     evaluations on one split. Commits are not among them, so a repeated evaluation has the same.
+    `counts` says of the replies how many are empty (`empty_replies`) and how many had a thought cut
+    off (`thoughts_cut`), and how many true replies could not be scored (`targets_left_out`).
     """
 
     model: EvaluatedModel
@@ -204,6 +213,7 @@ class Results:
     references: dict[str, dict[str, float]] = field(default_factory=dict)
     baseline: Baseline | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
 

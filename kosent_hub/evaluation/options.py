@@ -42,6 +42,8 @@ class Options:
     dtype: str | None = field(default=None, metadata=SETTING)
     chat_template: str | Path | None = field(default=None, metadata=SETTING)
     seed: int = field(default=0, metadata=SETTING)
+    new_chat_format: bool = field(default=False, metadata=SETTING)
+    max_dropped: float = 0.05
     trust_remote_code: bool = False
     output: str | Path | None = None
     push: bool = False

@@ -16,7 +16,7 @@ from kosent_hub.evaluation.options import Options
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.evaluation.store import CompletionStore, keys
 from kosent_hub.models import distributed
-from kosent_hub.models.locate import ModelRef
+from kosent_hub.models.locate import Located, ModelRef
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel, Speed
 
@@ -33,18 +33,20 @@ class Outcome:
     """
 
     model: EvaluatedModel
-    template_sha256: str
+    chat_format: dict[str, Any]
     template_example: str | None
     generation: dict[str, Any]
     replies: list[str]
     extra_replies: dict[str, str]
     target_scores: list[TargetScore]
     speed: Speed
+    counts: dict[str, int]
 
 
 def collect(
     options: Options,
     model: ModelRef,
+    located: Located | None,
     samples: Sequence[Sample],
     extra: Sequence[Sample],
     store: CompletionStore,
@@ -53,7 +55,7 @@ def collect(
 
     Returns None in every process but the first, once its share of the work is done.
     """
-    with closing(BACKENDS[options.backend](model, options)) as backend:
+    with closing(BACKENDS[options.backend](model, located, options)) as backend:
         print(f"{backend.model.id}: {options.backend}, {backend.model.dtype}", file=sys.stderr)
         reply_keys = _generate("reply", samples, backend, backend.replies, store)
         extra_keys = _generate("reply", extra, backend, backend.replies, store)
@@ -67,9 +69,14 @@ def collect(
     scores = [store.records[key] for key in score_keys if key in store.records]
     if len(scores) < len(samples):
         scores = []
+    counts = {
+        "empty_replies": sum(not record["text"] for record in replies),
+        "thoughts_cut": sum(record["thought"] for record in replies),
+        "targets_left_out": sum(not record["tokens"] for record in scores),
+    }
     return Outcome(
         model=backend.model,
-        template_sha256=backend.template_sha256,
+        chat_format=backend.chat_format,
         template_example=backend.template_example,
         generation=backend.generation,
         replies=[record["text"] for record in replies],
@@ -82,6 +89,7 @@ def collect(
             for i, record in enumerate(scores)
         ],
         speed=_speed(options.backend, replies),
+        counts=counts,
     )
 
 

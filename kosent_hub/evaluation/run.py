@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from glob import escape
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from kosent_hub.evaluation.replies import Outcome, collect
 from kosent_hub.evaluation.samples import Sample, load_samples
 from kosent_hub.evaluation.scoring import Columns, score
 from kosent_hub.evaluation.store import CompletionStore
-from kosent_hub.models import distributed
+from kosent_hub.models import distributed, inspection
 from kosent_hub.models.chat_dataset import system_prompt
-from kosent_hub.models.locate import ModelRef
+from kosent_hub.models.chat_format import ChatFormat
+from kosent_hub.models.inspection import Inspected
+from kosent_hub.models.locate import Located, ModelRef, locate
 from model_card import conversations
 from model_card.publish import publish
 from model_card.publishing import commit, session
-from model_card.publishing.errors import AGAIN, next_step
+from model_card.publishing.errors import AGAIN, KoSentError, next_step
 from model_card.publishing.files import atomic_file, atomic_write, decode_text
 from model_card.records import (
     RUN_PATH,
@@ -48,9 +51,8 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
     if options.writes_card:
         commit.writer(options.model)  # a token is better missed now than hours later
     models = _models(options)
-    samples, dataset = load_samples(
-        options.dataset, options.split, revision=options.dataset_revision, limit=options.limit
-    )
+    located = [_located(options, model) for model in models]
+    samples, dataset = _samples(options, located)
     extra = ExtraPrompts(
         system_prompt([sample.messages for sample in samples]),
         safety.load() if options.with_safety else [],
@@ -65,7 +67,10 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
         store = CompletionStore(folder, distributed.rank(), others)
         if options.fresh:
             _delete(store)
-        found = [collect(options, model, samples, extra.samples, store) for model in models]
+        found = [
+            collect(options, model, place, samples, extra.samples, store)
+            for model, place in zip(models, located, strict=True)
+        ]
         outcomes = [outcome for outcome in found if outcome is not None]
         if not outcomes:
             return None
@@ -82,6 +87,16 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
     return results
 
 
+def inspect(options: Options, limit: int) -> tuple[ChatFormat, list[Inspected]]:
+    """The model's chat format, and the first samples with it; no weights are loaded."""
+    session.install()
+    located = locate(_models(options)[0])
+    options = replace(options, limit=limit)
+    samples, _ = _samples(options, [located])
+    found = [inspection.inspect(located.form, s.id, s.dialogue)[-1] for s in samples]
+    return located.form, found
+
+
 def _models(options: Options) -> list[ModelRef]:
     """The model and then the baseline, if there is one, to be loaded in the same way."""
     template = None
@@ -91,9 +106,44 @@ def _models(options: Options) -> list[ModelRef]:
     names = [(options.model, options.revision)]
     names += [(options.baseline, None)] if options.baseline else []
     return [
-        ModelRef(name, revision, options.dtype, template, options.trust_remote_code)
+        ModelRef(
+            name,
+            revision,
+            options.dtype,
+            template,
+            options.trust_remote_code,
+            options.new_chat_format,
+        )
         for name, revision in names
     ]
+
+
+def _located(options: Options, model: ModelRef) -> Located | None:
+    """The model's parts; None for a model that only its server has."""
+    if options.backend != "endpoint":
+        return locate(model)
+    try:
+        return locate(model)
+    except KoSentError as error:
+        print(
+            f"{model.model_id}: its chat template is not to be had ({error.what}), so its server's "
+            "own settings decide whether it thinks first, and whether it reads a system message",
+            file=sys.stderr,
+        )
+        return None
+
+
+def _samples(
+    options: Options, located: Sequence[Located | None]
+) -> tuple[list[Sample], EvaluatedDataset]:
+    return load_samples(
+        options.dataset,
+        options.split,
+        revision=options.dataset_revision,
+        limit=options.limit,
+        forms=[found.form for found in located if found is not None],
+        max_dropped=options.max_dropped,
+    )
 
 
 def _place(model: str, dataset: EvaluatedDataset) -> Path:

@@ -66,17 +66,20 @@ def score(
     baseline = None
     if len(outcomes) > 1:
         comparison = _compared(scores[0], scores[1], _p_values(parts[0], parts[1], seed))
-        baseline = Baseline(outcomes[1].model, scores[1], comparison, outcomes[1].speed)
+        baseline = Baseline(
+            outcomes[1].model, scores[1], comparison, outcomes[1].speed, outcomes[1].counts
+        )
     (ours, _), *_ = parts[0]
     results = Results(
         model=first.model,
         dataset=dataset,
         protocol=Protocol(
             system_prompt=extra.system,
-            template_sha256=first.template_sha256,
+            template_sha256=first.chat_format["template_sha256"],
             generation=first.generation,
             seed=seed,
             template_example=first.template_example,
+            chat_format=first.chat_format,
         ),
         metrics=scores[0],
         speed=first.speed,
@@ -89,6 +92,7 @@ def score(
         },
         baseline=baseline,
         settings=_settings(options, outcomes),
+        counts=first.counts,
     )
     columns: Columns = {"prediction": first.replies}
     columns |= {"baseline": outcomes[1].replies} if len(outcomes) > 1 else {}
@@ -171,7 +175,7 @@ def _joined(parts: Sequence[Measure]) -> Measure:
 
 def measure_targets(scores: Sequence[TargetScore]) -> Measures:
     """Perplexity and token accuracy of true replies and their end of turn; {} without scores."""
-    if not scores:
+    if not any(score.tokens for score in scores):
         return {}
     tokens = [score.tokens for score in scores]
     nll = np.column_stack([[score.nll for score in scores], tokens])

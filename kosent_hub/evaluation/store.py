@@ -68,7 +68,7 @@ def keys(kind: str, backend: Backend, samples: Iterable[Sample]) -> list[str]:
         kind,
         {name: value for name, value in model.items() if not name.endswith("revision")},
         backend.identity,
-        backend.template_sha256,
+        backend.chat_format,
         backend.generation,
     ]
     return [

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub.models import untrusted
-from kosent_hub.models.tokenizer import Messages
+from kosent_hub.models import distributed, untrusted
+from kosent_hub.models.chat_format import Messages
 from model_card.publishing.errors import KoSentError, user_error
 
 if TYPE_CHECKING:
     from trl import ScriptArguments
+
+# The share of a split's dialogues that may be left out for what they say.
+MAX_DROPPED = 0.05
+# Dialogues left out that are listed one by one.
+LISTED = 5
 
 
 def read_splits(
@@ -59,10 +65,11 @@ def read_splits(
 
 def load(
     script: ScriptArguments, revision: str | None, validation: bool
-) -> dict[str, list[Messages]]:
+) -> dict[str, Sequence[Messages]]:
     """The dialogues of the training split and, if `validation` and there, of that split.
 
-    Never the test split: after a look at it during training, its scores mean nothing.
+    They are read when they are asked for. Never the test split: after a look at it during
+    training, its scores mean nothing.
     """
     train = script.dataset_train_split
     rows = read_splits(
@@ -73,16 +80,51 @@ def load(
         config=script.dataset_config,
         revision=revision,
     )
-    found = {"train": list(rows[train]["messages"])}
+    found = {"train": rows[train]["messages"]}
     if validation and "validation" in rows:
-        found["validation"] = list(rows["validation"]["messages"])
+        found["validation"] = rows["validation"]["messages"]
     return found
 
 
 def system_prompt(dialogues: Sequence[Messages]) -> str | None:
     """The system message that all dialogues begin with, None if they differ."""
-    prompts = {d[0]["content"] if d and d[0]["role"] == "system" else None for d in dialogues}
-    return prompts.pop() if len(prompts) == 1 else None
+    found: set[Any] = set()
+    for at in range(0, len(dialogues), 1000):
+        for messages in dialogues[at : at + 1000]:
+            first = messages[0] if messages else {}
+            is_system = isinstance(first, Mapping) and first.get("role") == "system"
+            found.add(first.get("content") if is_system else None)
+        if len(found) > 1:
+            return None
+    (prompt,) = found or {None}
+    return prompt if isinstance(prompt, str) else None
+
+
+def report_dropped(
+    split: str, dropped: Sequence[tuple[int, str]], rows: int, max_dropped: float
+) -> None:
+    """Print how many of a split's dialogues are left out, and the first ones with their rows.
+
+    `dropped` are rows and reasons. Raises KoSentError if their share is more than `max_dropped`.
+    """
+    if not dropped:
+        return
+    if distributed.rank() == 0:
+        for row, why in dropped[:LISTED]:
+            print(f"{split}, row {row}: {why}; left out", file=sys.stderr)
+        if len(dropped) > LISTED:
+            print(f"{split}: {len(dropped) - LISTED} more like these", file=sys.stderr)
+    share = len(dropped) / rows
+    if share > max_dropped:
+        row, why = dropped[0]
+        raise KoSentError(
+            f"{split}, row {row}",
+            f"{why}; so {len(dropped):,} of {rows:,} dialogues ({share:.1%}) would be left out, "
+            f"more than --max-dropped {max_dropped:g}",
+            "build the data again without what is listed, or raise that share",
+        )
+    if distributed.rank() == 0:
+        print(f"{split}: {len(dropped):,} of {rows:,} dialogues left out", file=sys.stderr)
 
 
 def corpus(dataset: str, revision: str | None) -> str | None:

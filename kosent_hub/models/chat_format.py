@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from dataset_builder.options import SYSTEM_PROMPT
 from kosent_hub.models import template_limits
-from kosent_hub.models.tokenizer import template_text
 from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
@@ -29,6 +29,12 @@ IGNORED = -100
 
 # The day that a template is told when it asks: the default of Llama 3.1's own template.
 DATE = "2024-07-26"
+
+# A prompt of ours, for records and probes: no corpus text.
+EXAMPLE = [
+    {"role": "system", "content": SYSTEM_PROMPT},
+    {"role": "user", "content": "오늘은 조금 지친 하루였어."},
+]
 
 # What stands for a text while a template is looked at: private-use characters, which no corpus has
 # and no template looks for.
@@ -68,7 +74,8 @@ class UnusableDialogue(KoSentError):
     """A dialogue that this chat format cannot write, or with a reply that cannot be learned."""
 
     def __init__(self, what: str) -> None:
-        super().__init__("a dialogue", what, "correct it or leave it out")
+        remedy = "correct it, or give another template with --chat-template FILE"
+        super().__init__("a dialogue", what, remedy)
 
 
 def plain(messages: Messages) -> list[dict[str, str]]:
@@ -76,6 +83,8 @@ def plain(messages: Messages) -> list[dict[str, str]]:
 
     Raises UnusableDialogue for a message without a role, or with a content that is no text.
     """
+    if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
+        raise UnusableDialogue("`messages` is no list of messages")
     found = []
     for message in messages:
         role = message.get("role") if isinstance(message, Mapping) else None
@@ -84,9 +93,10 @@ def plain(messages: Messages) -> list[dict[str, str]]:
         content = message.get("content")
         if isinstance(content, Sequence) and not isinstance(content, str):
             parts = [part.get("text") if isinstance(part, Mapping) else None for part in content]
-            if not parts or not all(isinstance(part, str) for part in parts):
+            texts = [part for part in parts if isinstance(part, str)]
+            if not parts or len(texts) < len(parts):
                 raise UnusableDialogue(f"a message by {role} with parts that are no text")
-            content = " ".join(parts)
+            content = " ".join(texts)
         if not isinstance(content, str):
             raise UnusableDialogue(f"a message by {role} whose content is {_named(content)}")
         found.append({"role": role, "content": content})
@@ -123,16 +133,21 @@ class _Template:
             with template_limits.bounded(where):
                 for dialogues, prompt in ((prompts, True), (texts, False)):
                     found += render_jinja_template(
-                        conversations=[self._prepared(messages) for messages in dialogues],
+                        conversations=[self.prepared(messages) for messages in dialogues],
                         chat_template=self.text,
                         add_generation_prompt=prompt,
                         **arguments,
                     )[0]
         except TemplateError as error:
-            raise UnusableDialogue(f"the chat template refuses it ({error})") from None
+            messages = [*prompts, *texts][len(found)]
+            roles = ", ".join(message["role"] for message in messages)
+            raise UnusableDialogue(
+                f"the chat template refuses messages by {roles} ({error})"
+            ) from None
         return [template_limits.check_text(text, where) for text in found]
 
-    def _prepared(self, messages: Messages) -> list[Any]:
+    def prepared(self, messages: Messages) -> list[Any]:
+        """The messages as the template gets them."""
         found = list(messages)
         if self.fold_system and found and found[0]["role"] == "system":
             found = _folded(found)
@@ -173,21 +188,13 @@ class ChatFormat:
     def prompt(self, messages: Messages) -> list[int]:
         """The token ids that the model is given before it replies to `messages`.
 
-        Raises KoSentError when the template refuses these messages.
+        Raises UnusableDialogue when the template refuses these messages.
         """
         return self._ids(self.prompt_text(messages))
 
     def prompt_text(self, messages: Messages) -> str:
         """The text of `prompt(messages)`."""
-        try:
-            return self._closed(self._template.render([plain(messages)]))[0]
-        except UnusableDialogue as error:
-            roles = ", ".join(str(message.get("role")) for message in messages)
-            raise KoSentError(
-                self.tokenizer.name_or_path,
-                f"messages by {roles}: {error.what}",
-                "give it another template with --chat-template FILE, or leave them out",
-            ) from None
+        return self._closed(self._template.render([plain(messages)]))[0]
 
     def samples(self, messages: Messages) -> list[Sample]:
         """The training samples of a dialogue: `input_ids`, and `labels`, -100 where not learned.
@@ -211,15 +218,14 @@ class ChatFormat:
         sample = self._one_sample(whole, prompts, replies)
         if sample is not None:
             return [sample]
-        texts = [whole]
-        if len(turns) > 1:
-            before = [messages[: k + 1] for k in turns[:-1]]
-            texts = [*self._template.render([], before), whole]
+        through_reply = [messages[: k + 1] for k in turns[:-1]]
+        texts = [*self._template.render([], through_reply), whole]
         found = []
         for k, prompt, text in zip(turns, prompts, texts, strict=True):
             completion = self._completion(prompt, text, messages[: k + 1])
-            before, learned = self._joined(prompt, completion)
-            found.append(_sample([(before, learned)]))
+            ids, learned = self._joined(prompt, completion)
+            labels = [IGNORED] * len(ids) + learned
+            found.append({"input_ids": ids + learned, "labels": labels})
         return found
 
     def reply_text(self, ids: Sequence[int]) -> tuple[str, bool]:
@@ -229,24 +235,38 @@ class ChatFormat:
         reply. Special tokens are left out.
         """
         decode, reply = self.tokenizer.decode, list(ids)
-        text = str(decode(reply)).lstrip()
+        text, prefix = str(decode(reply)).lstrip(), self.prefix.strip()
+        thought = False
         close = next((end for begin, end in _THOUGHTS.items() if text.startswith(begin)), None)
-        prefix = self.prefix.strip()
-        if close is None and prefix:
-            if text.startswith(prefix):
-                return self._after(reply, prefix), False
-            if text.startswith(self._opening):
-                close = prefix
+        if prefix and text.startswith(prefix):
+            close = prefix
+        elif prefix and close is None and text.startswith(self._opening):
+            close, thought = prefix, True  # another channel than that of replies
+        elif close is not None:
+            thought = cut_thought(text)[1]
         if close is None:
             return str(decode(reply, skip_special_tokens=True)).strip(), False
-        if close not in text:
-            return "", True
-        rest = self._after(reply, close)
-        return rest, True
+        return (self._after(reply, close) if close in text else ""), thought
+
+    def as_written(self, messages: Messages) -> list[Any]:
+        """The messages as the template gets them, for a server that applies it."""
+        return self._template.prepared(messages)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What every rendering passes to the template beside the messages."""
+        return dict(self._template.arguments)
+
+    def stop_ids(self, generation_config: Any) -> frozenset[int]:
+        """The ids that end a reply: the first of the end of turn, and the model's end tokens."""
+        declared = getattr(generation_config, "eos_token_id", None)
+        listed = declared if isinstance(declared, list) else [declared]
+        listed = [*listed, self.tokenizer.eos_token_id, *self.end_ids[:1]]
+        return frozenset(token for token in listed if isinstance(token, int))
 
     @cached_property
     def end_ids(self) -> list[int]:
-        """The token ids of the end of a turn; generation stops on the first of them."""
+        """The token ids of the end of a turn."""
         return self._ids(self.end.strip())
 
     @cached_property
@@ -261,7 +281,8 @@ class ChatFormat:
 
     @cached_property
     def _special_ids(self) -> frozenset[int]:
-        return frozenset(self.tokenizer.convert_tokens_to_ids(self._special))
+        vocabulary = self.tokenizer.get_vocab()
+        return frozenset(vocabulary[token] for token in self._special if token in vocabulary)
 
     def _after(self, ids: list[int], mark: str) -> str:
         """The text after `mark` in what `ids` decode to, without special tokens."""
@@ -287,30 +308,29 @@ class ChatFormat:
         self, whole: str, prompts: Sequence[str], replies: Sequence[str]
     ) -> Sample | None:
         """The dialogue as one sample; None where what stands before a reply is not its prompt."""
-        spans, stop = [], 0
+        completions = []
         for number, (prompt, reply) in enumerate(zip(prompts, replies, strict=True), start=1):
-            if not whole.startswith(prompt):
+            last = number == len(replies)
+            found = whole.startswith(prompt) and self._written(whole, len(prompt), reply, last=last)
+            if not found:
                 return None
-            completion = self._written(whole, len(prompt), reply, last=number == len(replies))
-            if completion is None:
-                return None
-            stop = len(prompt) + len(completion)
-            spans.append((len(prompt), stop))
+            completions.append(found)
         if not self.tokenizer.is_fast:
             return None  # no offsets
-        text = whole[: spans[-1][0]] + completion
+        text = whole[: len(prompts[-1])] + completions[-1]
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
         labels = [IGNORED] * len(ids)
-        at = 0
-        for (begin, stop), prompt in zip(spans, prompts, strict=True):
-            first = _token_at(offsets, begin, at)
-            if first is None or first == len(ids) or not self._joins(ids[:first], offsets, prompt):
+        end = 0
+        for prompt, completion in zip(prompts, completions, strict=True):
+            begin = _token_at(offsets, len(prompt), end)
+            if begin is None or begin == len(ids) or not self._joins(ids[:begin], offsets, prompt):
                 return None
-            at = len(ids) if stop == len(text) else _token_at(offsets, stop, first)
-            if at is None:
+            through = _token_at(offsets, len(prompt) + len(completion), begin)
+            if through is None:
                 return None
-            labels[first:at] = ids[first:at]
+            end = through
+            labels[begin:end] = ids[begin:end]
         return {"input_ids": list(ids), "labels": labels}
 
     def _written(self, text: str, begin: int, reply: str, *, last: bool) -> str | None:
@@ -382,6 +402,19 @@ class ChatFormat:
         return before, next(exact, candidates[0])
 
 
+def cut_thought(text: str, opened: bool = False) -> tuple[str, bool]:
+    """A reply without the thought at its very beginning, and whether there was one.
+
+    `opened`: the prompt may have opened it. A thought that does not end leaves no reply.
+    """
+    text = text.strip()
+    for begin, end in _THOUGHTS.items():
+        if text.startswith(begin) or (opened and end in text):
+            thought, found, reply = text.removeprefix(begin).partition(end)
+            return (reply.strip() if found else ""), bool(thought.strip()) or not found
+    return text, False
+
+
 def _token_at(offsets: Sequence[tuple[int, int]], place: int, low: int) -> int | None:
     """The index, from `low` on, of the first token after `place`; None if one reaches across it.
 
@@ -397,15 +430,6 @@ def _token_at(offsets: Sequence[tuple[int, int]], place: int, low: int) -> int |
     return low if low and offsets[low - 1][1] <= place else None
 
 
-def _sample(runs: Iterable[tuple[list[int], list[int]]]) -> Sample:
-    ids: list[int] = []
-    labels: list[int] = []
-    for before, learned in runs:
-        ids += before + learned
-        labels += [IGNORED] * len(before) + learned
-    return {"input_ids": ids, "labels": labels}
-
-
 def chat_format(
     tokenizer: PreTrainedTokenizerBase, recorded: Mapping[str, Any] | None = None
 ) -> ChatFormat:
@@ -414,7 +438,7 @@ def chat_format(
     `recorded`, the facts of an earlier run, gives the switches, the day, and whether a system
     message is folded. Raises KoSentError for a template that cannot be used.
     """
-    where, written = tokenizer.name_or_path, template_text(tokenizer)
+    where, written = tokenizer.name_or_path, tokenizer.get_chat_template()
     recorded = recorded or {}
     date = str(recorded.get("date") or DATE)
     text, arguments = _pinned(written, date)

@@ -20,6 +20,11 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def local_world_size() -> int:
+    """How many processes of the group are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", world_size()))
+
+
 def lock(folder: Path, command: str) -> AbstractContextManager[None]:
     """A lock on the folder against other commands, taken by rank 0 for the whole group."""
     return exclusive(folder, command) if rank() == 0 else nullcontext()

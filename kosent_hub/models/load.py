@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from kosent_hub.models import device, prompts
-from kosent_hub.models.locate import Located, ModelRef, locate
-from kosent_hub.models.tokenizer import render
+from kosent_hub.models import device
+from kosent_hub.models.chat_format import EXAMPLE
+from kosent_hub.models.locate import Located
 from kosent_hub.models.untrusted import check_size, explained
 from model_card.publishing.errors import KoSentError
 
@@ -29,13 +29,13 @@ class Loaded:
     dtype: str
 
 
-def load_model(ref: ModelRef) -> Loaded:
-    """The requested model in evaluation mode, an adapter active and merged unless quantised.
+def load_model(located: Located) -> Loaded:
+    """The located model in evaluation mode, an adapter active and merged unless quantised.
 
-    Raises KoSentError, one line, for whatever `locate` refuses, and for a repo without
-    safetensors or in need of its own code.
+    Raises KoSentError, one line, for a repo without safetensors or in need of its own code, and
+    for an adapter that changes nothing.
     """
-    located = locate(ref)
+    ref = located.ref
     dtype = ref.dtype or device.compute_dtype(use_cpu=not torch.cuda.is_available())
     packed = getattr(located.config, "quantization_config", None) is not None
     each = 0.5 if packed else getattr(torch, dtype).itemsize
@@ -137,8 +137,7 @@ def _with_adapter(load_base: Callable[[], PreTrainedModel], located: Located) ->
 
 def _probe(located: Located) -> torch.Tensor:
     """Token ids of an example prompt, shape (1, length)."""
-    text = render(located.tokenizer, prompts.EXAMPLE, reply=True)
-    return located.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    return torch.tensor([located.form.prompt(EXAMPLE)])
 
 
 @torch.inference_mode()

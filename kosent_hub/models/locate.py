@@ -5,20 +5,18 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import cached_file
 
+from kosent_hub.models.chat_format import ChatFormat, chat_format
 from kosent_hub.models.repo import resolve
 from kosent_hub.models.tokenizer import load_tokenizer
 from kosent_hub.models.untrusted import base_of, explained, read_settings
 from model_card.publishing.errors import KoSentError
-from model_card.records import EvaluatedModel, Repo
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from model_card.records import RUN_PATH, EvaluatedModel, Repo
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # The suffixes of the files that decide what a model replies.
@@ -30,6 +28,7 @@ class ModelRef:
     """A model by its Hub id or folder, and how to load it.
 
     Where a field is None: the default branch, the device's dtype, the model's own chat template.
+    `new_format`: an adapter's chat format need not be the one it was trained with.
     """
 
     model_id: str
@@ -37,19 +36,24 @@ class ModelRef:
     dtype: str | None = None
     chat_template: str | None = None
     trust_remote_code: bool = False
+    new_format: bool = False
 
 
 @dataclass(frozen=True)
 class Located:
-    """A model's parts: `base` is the model itself where there is no adapter."""
+    """A model's parts: `base` is the model itself where there is no adapter.
 
+    `model_id` names what was asked for, `ref` how.
+    """
+
+    ref: ModelRef
     model_id: str
     repo: Repo
     base_id: str
     base: Repo
     adapter: bool
     config: Any
-    tokenizer: PreTrainedTokenizerBase
+    form: ChatFormat
 
     def record(self, dtype: str) -> EvaluatedModel:
         """The model as results.json names it."""
@@ -111,7 +115,34 @@ def locate(ref: ModelRef) -> Located:
         raise KoSentError(
             None, f"{error}, or give it a template with --chat-template FILE"
         ) from None
-    return Located(ref.model_id, repo, base_id, base, settings is not None, config, tokenizer)
+    form = _format(ref, repo, tokenizer)
+    return Located(ref, ref.model_id, repo, base_id, base, settings is not None, config, form)
+
+
+def _format(ref: ModelRef, repo: Repo, tokenizer: Any) -> ChatFormat:
+    """The chat format: that of the model's training where it is recorded.
+
+    Raises KoSentError when the model would not get the text it was trained with.
+    """
+    path = cached(ref.model_id, RUN_PATH, repo.revision)
+    where = f"{ref.model_id}/{RUN_PATH}"
+    recorded = None if path is None else read_settings(path, where).get("chat_format")
+    if not isinstance(recorded, dict) or not recorded:
+        return chat_format(tokenizer)
+    form = chat_format(tokenizer, recorded)
+    changed = [
+        f"{name} was {recorded.get(name)!r} and is {form.facts.get(name)!r}"
+        for name in sorted(recorded.keys() | form.facts.keys())
+        if recorded.get(name) != form.facts.get(name)
+    ]
+    if changed and not ref.new_format:
+        raise KoSentError(
+            ref.model_id,
+            f"was trained with another chat format ({'; '.join(changed)})",
+            "evaluate it with the template and the kosent-hub of its training, or add "
+            "--new-chat-format to evaluate it all the same",
+        )
+    return form
 
 
 def _place(repo: Repo) -> str:

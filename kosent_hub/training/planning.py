@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from kosent_hub.models.chat_dataset import MAX_DROPPED
 from kosent_hub.models.untrusted import read_settings
 from kosent_hub.training import recipe
 from kosent_hub.training.memory import DEFAULTS, GIB, Base, base_from_config, peak
@@ -234,19 +235,22 @@ def count(dataset: str, settings: Mapping[str, Any]) -> Data:
     """The dataset's training split, counted with the base's own tokenizer and template."""
     from trl import ScriptArguments
 
-    from kosent_hub.models import chat_dataset, encoding
+    from kosent_hub.models import chat_dataset
+    from kosent_hub.models.chat_format import chat_format
     from kosent_hub.models.repo import resolve
     from kosent_hub.models.tokenizer import load_tokenizer
+    from kosent_hub.training.samples import encode
 
     revision = resolve(dataset, repo_type="dataset").revision
     dialogues = chat_dataset.load(ScriptArguments(dataset_name=dataset), revision, False)["train"]
-    tokenizer = load_tokenizer(str(settings["model_name_or_path"]))
-    _, counts = encoding.encoder(tokenizer).fit(dialogues, settings["max_length"])
+    form = chat_format(load_tokenizer(str(settings["model_name_or_path"])))
+    length, share = settings["max_length"], settings.get("max_dropped", MAX_DROPPED)
+    counts = encode(form, dialogues, length, split="train", max_dropped=share).counts
     return from_counts(counts, f"{dataset}, counted")
 
 
 def from_counts(counts: Any, note: str) -> Data:
-    """The counts of a split (encoding.Counts) as the data of a plan."""
+    """The counts of a split (samples.Counts) as the data of a plan."""
     return Data(counts.samples, counts.tokens, counts.longest, counts.learned / counts.tokens, note)
 
 

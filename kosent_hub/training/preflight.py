@@ -22,8 +22,8 @@ from model_card.publishing.errors import HubUnavailable, KoSentError, explain
 from model_card.publishing.hub_ids import is_hub_id
 
 if TYPE_CHECKING:
-    from kosent_hub.models.encoding import Counts
     from kosent_hub.training.recipe import Settings
+    from kosent_hub.training.samples import Counts
 
 
 def check(settings: Settings) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
+from kosent_hub.models.chat_dataset import MAX_DROPPED
 from kosent_hub.models.device import compute_dtype
 from model_card.publishing.errors import KoSentError
 
@@ -43,7 +44,7 @@ NEVER_RECORDED = frozenset({
 # dataset are compared by their commits and by the samples' digest instead.
 MAY_CHANGE_ON_RESUME = frozenset({
     "dataset_name", "disable_tqdm", "eval_on_start", "eval_steps", "eval_strategy", "hub_model_id",
-    "hub_private_repo", "hub_strategy", "hub_token", "inspect", "logging_steps",
+    "hub_private_repo", "hub_strategy", "hub_token", "inspect", "logging_steps", "max_dropped",
     "model_name_or_path", "model_revision", "output_dir", "push_merged", "push_to_hub",
     "report_to", "run_name", "save_steps", "save_strategy", "save_total_limit",
 })  # fmt: skip
@@ -56,6 +57,10 @@ class ExtraArguments:
     inspect: int = field(
         default=0,
         metadata={"help": "Print this many samples with their learned tokens, then stop."},
+    )
+    max_dropped: float = field(
+        default=MAX_DROPPED,
+        metadata={"help": "Stop if more than this share of a split's dialogues is left out."},
     )
     push_merged: bool = field(
         default=False, metadata={"help": "Push the merged weights too, to HUB_MODEL_ID-merged."}

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub.models import chat_dataset, device, distributed, encoding
+from kosent_hub.models import chat_dataset, device, distributed, inspection
+from kosent_hub.models.chat_format import ChatFormat, Messages, UnusableDialogue, chat_format
+from kosent_hub.models.inspection import Inspected
 from kosent_hub.models.repo import resolve
 from kosent_hub.models.tokenizer import load_tokenizer
 from kosent_hub.training import preflight, run_folder
@@ -27,11 +29,8 @@ from model_card.publishing.errors import KoSentError, next_step
 from model_card.run_folder import write_card
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-    from kosent_hub.models.encoding import Counts, Sample
-    from kosent_hub.models.tokenizer import Messages
     from kosent_hub.training.recipe import Push, Settings
+    from kosent_hub.training.samples import Counts, Encoded
 
 
 def train(recipe: str, **fields: Any) -> records.Run:
@@ -51,22 +50,27 @@ def train(recipe: str, **fields: Any) -> records.Run:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What a run reads, by split: dialogues, and samples that are encoded, cut and counted."""
+class Read:
+    """What a run reads: base and dataset, the base's chat format, and the dialogues by split."""
 
     base: records.Repo
     dataset: records.Repo
-    tokenizer: PreTrainedTokenizerBase
-    dialogues: dict[str, list[Messages]]
-    samples: dict[str, list[Sample]]
-    counts: dict[str, Counts]
+    form: ChatFormat
+    dialogues: dict[str, Sequence[Messages]]
 
 
-def inspect(settings: Settings) -> list[str]:
-    """The texts of the first samples, what is learned in `[[ ]]`; nothing is written."""
-    data = _prepare(settings)
-    shown = data.samples["train"][: settings.extra.inspect]
-    return [encoding.show(data.tokenizer, sample) for sample in shown]
+def inspect(settings: Settings) -> tuple[ChatFormat, list[Inspected]]:
+    """The chat format, and the first samples of the training split; nothing is written."""
+    data, limit = _read(settings), settings.extra.inspect
+    found: list[Inspected] = []
+    for row, messages in enumerate(data.dialogues["train"]):
+        if len(found) >= limit:
+            break
+        try:
+            found += inspection.inspect(data.form, f"train, row {row}", messages)
+        except UnusableDialogue as error:
+            _say(f"train, row {row}: {error.what}; left out")
+    return data.form, found[:limit]
 
 
 def run(settings: Settings, argv: Sequence[str], show: Callable[[object], None] = print) -> None:
@@ -79,8 +83,8 @@ def run(settings: Settings, argv: Sequence[str], show: Callable[[object], None] 
         _train(settings, argv, show)
 
 
-def _prepare(settings: Settings) -> Prepared:
-    """The data, after the checks: the text of evaluation, of which replies are learned."""
+def _read(settings: Settings) -> Read:
+    """What a run reads, after the checks."""
     from accelerate import PartialState
 
     if settings.token:
@@ -96,21 +100,27 @@ def _prepare(settings: Settings) -> Prepared:
     base = resolve(settings.model_id, revision)
     dataset = resolve(settings.dataset_id, before.dataset.revision if before else None, "dataset")
 
-    tokenizer = load_tokenizer(settings.model_id, base.revision)
-    encoder = encoding.encoder(tokenizer)
+    form = chat_format(load_tokenizer(settings.model_id, base.revision))
     with process.main_process_first():
         dialogues = chat_dataset.load(settings.script, dataset.revision, args.eval_strategy != "no")
-    samples, counts = {}, {}
-    for split, messages in dialogues.items():
-        samples[split], counts[split] = encoder.fit(messages, args.max_length)
-        _report(split, counts[split], args.max_length)
-    return Prepared(base, dataset, tokenizer, dialogues, samples, counts)
+    return Read(base, dataset, form, dialogues)
+
+
+def _encode(settings: Settings, data: Read) -> dict[str, Encoded]:
+    """The samples of each split: the text of evaluation, of which the replies are learned."""
+    from kosent_hub.training.samples import encode
+
+    length, share = settings.training.max_length, settings.extra.max_dropped
+    encoded = {}
+    for split, messages in data.dialogues.items():
+        encoded[split] = encode(data.form, messages, length, split=split, max_dropped=share)
+        _report(split, encoded[split].counts, length)
+    return encoded
 
 
 def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], None]) -> None:
     """The run itself, from the data to the pushed repo."""
     from accelerate import PartialState
-    from datasets import Dataset
     from peft import NoMatchingPeftModuleError
     from trl import get_peft_config, get_quantization_config
 
@@ -119,22 +129,24 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
     from kosent_hub.training.run_record import record
     from kosent_hub.training.trainer import AssistantTrainer
 
-    data = _prepare(settings)
+    data = _read(settings)
+    encoded = _encode(settings, data)
     process, args = PartialState(), settings.training
     model_id, folder = settings.model_id, settings.folder
-    if "validation" not in data.samples:
+    has_validation = "validation" in encoded
+    if not has_validation:
         args.eval_strategy, args.eval_on_start = "no", False
     if args.report_to and "tensorboard" not in args.report_to:
         args.report_to = [*args.report_to, "tensorboard"]
     # Scores of the validation split come from the loss; whole logits would fill the memory.
     args.prediction_loss_only = True
 
-    preflight.check_memory(settings, data.counts["train"])
+    counts = encoded["train"].counts
+    preflight.check_memory(settings, counts)
 
     # The run folder: new, or resumed.
     fixed = settings.values(settings.asked - MAY_CHANGE_ON_RESUME)
-    digest = encoding.digest(data.samples["train"])
-    facts = run_folder.Facts(data.base, data.dataset, digest, fixed)
+    facts = run_folder.Facts(data.base, data.dataset, encoded["train"].sha256, fixed)
     with process.main_process_first():
         if process.is_main_process:
             run_folder.claim(folder, facts)
@@ -160,9 +172,9 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
         trainer = AssistantTrainer(
             model=model,
             args=args,
-            train_dataset=Dataset.from_list(data.samples["train"]),
-            eval_dataset=Dataset.from_list(data.samples.get("validation", [])) or None,
-            processing_class=data.tokenizer,
+            train_dataset=encoded["train"].samples,
+            eval_dataset=encoded["validation"].samples if has_validation else None,
+            processing_class=data.form.tokenizer,
             peft_config=get_peft_config(settings.model),
         )
     except NoMatchingPeftModuleError:
@@ -199,11 +211,12 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
                 data.dataset.id,
                 data.dataset.revision,
                 data.dataset.local,
-                rows={split: count.samples for split, count in data.counts.items()},
+                rows={split: found.counts.dialogues for split, found in encoded.items()},
                 source=chat_dataset.corpus(settings.dataset_id, data.dataset.revision),
             ),
-            counts=data.counts["train"],
+            counts=counts,
             system_prompt=chat_dataset.system_prompt(data.dialogues["train"]),
+            form=data.form,
             trainer=trainer,
         )
         run_folder.write_records(folder, finished, trainer.state.log_history)
@@ -219,14 +232,16 @@ def _relative(model_id: str) -> str:
 
 def _report(split: str, counts: Counts, max_length: int | None) -> None:
     """Print the sizes of a split, and what `max_length` cuts off; raise KoSentError for none."""
+    kind = "dialogues" if counts.samples + counts.dropped == counts.dialogues else "samples"
+    samples = "" if kind == "dialogues" else f"{counts.samples:,} samples (one a reply), "
     _say(
-        f"{split}: {counts.samples:,} dialogues, {counts.tokens:,} tokens, "
+        f"{split}: {counts.dialogues:,} dialogues, {samples}{counts.tokens:,} tokens, "
         f"{counts.learned:,} of them learned ({counts.learned / max(counts.tokens, 1):.0%}), "
         f"the longest {counts.longest:,}"
     )
     if counts.shortened or counts.dropped:
         _say(
-            f"{split}: max_length {max_length:,} shortens {counts.shortened:,} dialogues by whole "
+            f"{split}: max_length {max_length:,} shortens {counts.shortened:,} {kind} by whole "
             f"turns and drops {counts.dropped:,} whose first reply does not fit"
         )
     if not counts.samples:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosent_hub.models import device
-from kosent_hub.models.tokenizer import render_kwargs, template_sha256
 from kosent_hub.models.versions import versions
 from kosent_hub.training.recipe import ALWAYS_RECORDED, NEVER_RECORDED
 from model_card import records
 
 if TYPE_CHECKING:
-    from kosent_hub.models.encoding import Counts
+    from kosent_hub.models.chat_format import ChatFormat
     from kosent_hub.training.recipe import Settings
+    from kosent_hub.training.samples import Counts
     from kosent_hub.training.trainer import AssistantTrainer
 
 FINAL = ("loss", "mean_token_accuracy", "eval_loss", "eval_mean_token_accuracy")
@@ -30,6 +30,7 @@ def record(
     dataset: records.Dataset,
     counts: Counts,
     system_prompt: str | None,
+    form: ChatFormat,
     trainer: AssistantTrainer,
 ) -> records.Run:
     """The run's record. `counts` are the training split's."""
@@ -37,7 +38,6 @@ def record(
     batch = args.per_device_train_batch_size * args.gradient_accumulation_steps
     batch *= trainer.accelerator.num_processes
     trainable, total = trainer.accelerator.unwrap_model(trainer.model).get_nb_trainable_parameters()
-    tokenizer: Any = trainer.processing_class
     name = settings.push.repo_id.split("/")[-1] if settings.push else settings.folder.name
     return records.Run(
         model_name=name,
@@ -45,7 +45,7 @@ def record(
         dataset=dataset,
         recipe=settings.recipe,
         config=settings.values((ALWAYS_RECORDED | settings.asked) - NEVER_RECORDED),
-        template_sha256=template_sha256(tokenizer),
+        template_sha256=form.facts["template_sha256"],
         parameters={"total": int(total), "trainable": int(trainable)},
         training=records.Training(
             steps=state.global_step,
@@ -69,7 +69,8 @@ def record(
         command=command(argv),
         quantization=_quantization(settings),
         system_prompt=system_prompt,
-        template_kwargs=render_kwargs(tokenizer),
+        template_kwargs=form.arguments,
+        chat_format=form.facts,
     )
 
 

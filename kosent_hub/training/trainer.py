@@ -1,6 +1,6 @@
 """TRL's SFTTrainer with sealed checkpoints, token counts, and a faster head on a CPU.
 
-The loss and the optimizer are TRL's own; the labels come from models/encoding.py.
+The loss and the optimizer are TRL's own; the labels come from models/chat_format.py.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from transformers import (
 )
 from trl import SFTTrainer
 
-from kosent_hub.models.encoding import IGNORED
+from kosent_hub.models.chat_format import IGNORED
 from kosent_hub.training.run_folder import SEAL, seal_checkpoint
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from huggingface_hub import get_session, get_token
 
 from kosent_hub.evaluation.backends import Reply, TargetScore
 from kosent_hub.evaluation.samples import Sample
+from kosent_hub.models.chat_format import ChatFormat, cut_thought
 from kosent_hub.models.locate import ModelRef
 from model_card.publishing.errors import HubUnavailable, KoSentError
 from model_card.publishing.session import OTHER_SERVER, httpx
@@ -23,10 +24,19 @@ TIMEOUT_SECONDS = 600
 
 
 class EndpointBackend:
-    """Replies of a model behind a URL, with the chat template and number format of its server."""
+    """Replies of a model behind a URL, with the chat template and number format of its server.
+
+    With the model's chat format, the server gets its switches as `chat_template_kwargs`, and a
+    system message that the template does not write in the first user message.
+    """
 
     def __init__(
-        self, model: ModelRef, max_new_tokens: int, endpoint: str, concurrency: int
+        self,
+        model: ModelRef,
+        form: ChatFormat | None,
+        max_new_tokens: int,
+        endpoint: str,
+        concurrency: int,
     ) -> None:
         self.url = f"{endpoint.rstrip('/')}/chat/completions"
         self.name = model.model_id
@@ -43,7 +53,11 @@ class EndpointBackend:
             "endpoint": endpoint,
             "revision": model.revision,
         }
-        self.template_sha256 = "applied by the server"
+        self.form = form
+        self.template_kwargs = {} if form is None else form.arguments
+        self.chat_format: dict[str, Any] = {"template_sha256": "applied by the server"}
+        if form is not None:
+            self.chat_format |= {name: form.facts[name] for name in ("switches", "system")}
         self.template_example: str | None = None
         self.generation: dict[str, Any] = {
             "temperature": 0,
@@ -78,20 +92,24 @@ class EndpointBackend:
         """Nothing to end: the server was not started here."""
 
     def _reply(self, index: int, sample: Sample) -> Reply:
+        messages = list(sample.messages)
         body = {
             "model": self.name,
-            "messages": list(sample.messages),
+            "messages": messages if self.form is None else self.form.as_written(messages),
             "temperature": 0,
             "max_tokens": self.generation["max_new_tokens"],
             "stream": False,
         }
+        if self.template_kwargs:
+            body["chat_template_kwargs"] = self.template_kwargs
         answer = self._ask(json.dumps(body, ensure_ascii=False).encode())
         try:
             text = answer["choices"][0]["message"]["content"] or ""
             tokens = int((answer.get("usage") or {}).get("completion_tokens") or 0)
         except (KeyError, IndexError, TypeError, AttributeError):
             raise self._no_chat(json.dumps(answer, ensure_ascii=False)) from None
-        return Reply(index, text.strip(), tokens)
+        text, thought = cut_thought(text, opened=True)
+        return Reply(index, text, tokens, thought)
 
     def _ask(self, body: bytes) -> Any:
         """The server's answer, through the Hub's session, which repeats what may pass."""

@@ -14,17 +14,9 @@ from typing import Any
 from kosent_hub.evaluation.backends import Reply, TargetScore
 from kosent_hub.evaluation.backends.local.likelihood import spans
 from kosent_hub.evaluation.samples import Sample
-from kosent_hub.models import device, prompts
-from kosent_hub.models.encoding import encoder
-from kosent_hub.models.locate import (
-    ADAPTER_CONFIG,
-    ADAPTER_WEIGHTS,
-    Located,
-    ModelRef,
-    cached,
-    locate,
-)
-from kosent_hub.models.tokenizer import render, template_sha256
+from kosent_hub.models import device
+from kosent_hub.models.chat_format import EXAMPLE, UnusableDialogue
+from kosent_hub.models.locate import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Located, cached
 from model_card.publishing.errors import KoSentError
 from model_card.render.snippets import vllm_rank
 
@@ -37,7 +29,9 @@ SHUTDOWN_SECONDS = 60
 class VllmBackend:
     """Replies and target scores of one model, an adapter through vLLM's own LoRA support."""
 
-    def __init__(self, model: ModelRef, max_new_tokens: int, engine_arg: Mapping[str, Any]) -> None:
+    def __init__(
+        self, located: Located, max_new_tokens: int, engine_arg: Mapping[str, Any]
+    ) -> None:
         # vLLM reads these when it is imported. By default it logs to stdout, where the results go.
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
@@ -52,18 +46,18 @@ class VllmBackend:
             ) from None
         import torch
 
-        located = locate(model)
+        model = located.ref
         dtype = model.dtype or device.compute_dtype(use_cpu=not torch.cuda.is_available())
-        self.tokenizer = located.tokenizer
+        self.form = located.form
         self.model = located.record(dtype)
-        self.template_sha256 = template_sha256(self.tokenizer)
-        self.template_example: str | None = render(self.tokenizer, prompts.EXAMPLE, reply=True)
+        self.chat_format = located.form.facts
+        self.template_example: str | None = located.form.prompt_text(EXAMPLE)
         self.identity = located.identity
-        self.stop = prompts.stop_ids(self.tokenizer, _generation_config(located))
+        self.stop = located.form.stop_ids(_generation_config(located))
         self.generation: dict[str, Any] = {
             "do_sample": False,
             "max_new_tokens": max_new_tokens,
-            "stop": self.tokenizer.convert_ids_to_tokens(sorted(self.stop)),
+            "stop": located.form.tokenizer.convert_ids_to_tokens(sorted(self.stop)),
         }
         self.lora = _lora(located)
         with _starting(located.model_id):
@@ -99,7 +93,7 @@ class VllmBackend:
     def replies(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Reply]:
         """The wanted samples' replies as they end."""
         chosen = [samples[i] for i in wanted]
-        asked = list(prompts.encode(self.tokenizer, [sample.messages for sample in chosen]))
+        asked = [self.form.prompt(sample.messages) for sample in chosen]
         settings = {
             "max_tokens": self.generation["max_new_tokens"],
             "stop_token_ids": sorted(self.stop),
@@ -107,8 +101,8 @@ class VllmBackend:
         self._assert_room(asked, settings["max_tokens"], chosen)
         for index, output in self._run(asked, settings):
             tokens = list(output.outputs[0].token_ids)
-            text = self.tokenizer.decode(tokens, skip_special_tokens=True)
-            yield Reply(wanted[index], str(text).strip(), len(tokens))
+            text, thought = self.form.reply_text(tokens)
+            yield Reply(wanted[index], text, len(tokens), thought)
 
     def score_targets(
         self, samples: Sequence[Sample], wanted: Sequence[int]
@@ -125,17 +119,21 @@ class VllmBackend:
                 file=sys.stderr,
             )
             return
-        chosen = [samples[i] for i in wanted]
-        texts = ([*s.messages, {"role": "assistant", "content": s.target}] for s in chosen)
-        rows = list(encoder(self.tokenizer).encode(texts))
+        places, rows = [], []
+        for i in wanted:
+            try:
+                rows.append(self.form.samples(samples[i].dialogue)[-1])
+                places.append(i)
+            except UnusableDialogue:
+                yield TargetScore(i, 0.0, 0, 0)
         asked = [row["input_ids"] for row in rows]
-        self._assert_room(asked, 1, chosen)
+        self._assert_room(asked, 1, [samples[i] for i in places])
         for index, output in self._run(asked, {"max_tokens": 1, "prompt_logprobs": 1}):
             ids = rows[index]["input_ids"]
             begin, end = spans(rows[index]["labels"])[-1]
             found = [output.prompt_logprobs[i][ids[i]] for i in range(begin, end)]
             yield TargetScore(
-                wanted[index],
+                places[index],
                 nll=-sum(token.logprob for token in found),
                 correct=sum(token.rank == 1 for token in found),
                 tokens=len(found),
@@ -194,7 +192,7 @@ class VllmBackend:
 
     def _assert_active(self, model_id: str) -> None:
         """Raise KoSentError if the model's next token is as likely with the adapter as without."""
-        ids = self.tokenizer(self.template_example, add_special_tokens=False)["input_ids"]
+        ids = self.form.prompt(EXAMPLE)
         settings = {"max_tokens": 1, "logprobs": 5}
         (_, active), (_, bare) = (next(self._run([ids], settings, lora)) for lora in (True, False))
         first, second = (

@@ -7,17 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
 from kosent_hub.evaluation.backends import TargetScore
 from kosent_hub.evaluation.samples import Sample
-from kosent_hub.models.encoding import IGNORED, encoder
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from kosent_hub.models.chat_format import IGNORED, ChatFormat, UnusableDialogue
 
 # Logits take the most memory: as many numbers as replies in a batch have tokens, times the
 # vocabulary.
@@ -27,7 +24,7 @@ TOKENS_BUDGET = 2**12
 
 @dataclass(frozen=True)
 class Dialogue:
-    """A dialogue's tokens, and where in it each sample's true reply is: (index, begin, end)."""
+    """A training sample's tokens, and where in it true replies are: (index, begin, end)."""
 
     tokens: array
     replies: list[tuple[int, int, int]]
@@ -40,7 +37,7 @@ class Dialogue:
 
 def score_targets(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    form: ChatFormat,
     samples: Sequence[Sample],
     wanted: frozenset[int],
 ) -> Iterator[TargetScore]:
@@ -51,7 +48,9 @@ def score_targets(
     bit, whichever others are wanted.
     """
     vocabulary = model.get_output_embeddings().weight.shape[0]
-    for batch in _batches(_dialogues(tokenizer, samples), LOGITS_BUDGET // vocabulary):
+    dialogues, unusable = _dialogues(form, samples)
+    yield from (TargetScore(index, 0.0, 0, 0) for index in unusable if index in wanted)
+    for batch in _batches(dialogues, LOGITS_BUDGET // vocabulary):
         if wanted.isdisjoint(index for dialogue in batch for index, _, _ in dialogue.replies):
             continue
         nll, hits = _token_scores(model, batch)
@@ -66,18 +65,30 @@ def score_targets(
                     )
 
 
-def _dialogues(tokenizer: PreTrainedTokenizerBase, samples: Sequence[Sample]) -> list[Dialogue]:
-    """The dialogues of the samples, longest first."""
+def _dialogues(form: ChatFormat, samples: Sequence[Sample]) -> tuple[list[Dialogue], list[int]]:
+    """The dialogues of the samples as they are trained on, longest first, and the places of samples
+    whose dialogue cannot be."""
     order = sorted(range(len(samples)), key=lambda i: (samples[i].dialogue_id, _turn(samples[i])))
     turns = [list(group) for _, group in groupby(order, lambda i: samples[i].dialogue_id)]
     longest = (samples[indices[-1]] for indices in turns)
-    texts = ([*s.messages, {"role": "assistant", "content": s.target}] for s in longest)
-    dialogues = []
-    for row, indices in zip(encoder(tokenizer).encode(texts), turns, strict=True):
-        found = spans(row["labels"])
-        replies = [(i, *found[_turn(samples[i])]) for i in indices]
-        dialogues.append(Dialogue(array("i", row["input_ids"]), replies))
-    return sorted(dialogues, key=lambda dialogue: len(dialogue.tokens), reverse=True)
+    dialogues, unusable = [], []
+    for sample, indices in zip(longest, turns, strict=True):
+        try:
+            rows = form.samples(sample.dialogue)
+        except UnusableDialogue:
+            unusable += indices
+            continue
+        turn = 0
+        for row in rows:
+            found = spans(row["labels"])
+            own = range(turn, turn + len(found))
+            turn = own.stop
+            here = [i for i in indices if _turn(samples[i]) in own]
+            replies = [(i, *found[_turn(samples[i]) - own.start]) for i in here]
+            if replies:
+                dialogues.append(Dialogue(array("i", row["input_ids"]), replies))
+    dialogues.sort(key=lambda dialogue: len(dialogue.tokens), reverse=True)
+    return dialogues, unusable
 
 
 def _batches(dialogues: Sequence[Dialogue], max_asked: int) -> Iterator[list[Dialogue]]:
