@@ -63,11 +63,12 @@ FOR_ALL = (
     *("kosent_hub.evaluation.backends.local.backend", "kosent_hub.evaluation.run"),
     *(
         "kosent_hub.evaluation.table",
-        "kosent_hub.models.encoding",
+        "kosent_hub.models.inspection",
         "kosent_hub.training.checkpoints",
     ),
     *("kosent_hub.training.preflight", "kosent_hub.training.push", "kosent_hub.training.run"),
-    *("kosent_hub.training.run_record", "kosent_hub.training.trainer"),
+    *("kosent_hub.training.run_record", "kosent_hub.training.samples"),
+    "kosent_hub.training.trainer",
 )
 # What the first server imports: nothing that reads the environment.
 FOR_SERVERS = (
