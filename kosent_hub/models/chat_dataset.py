@@ -34,19 +34,28 @@ def read_splits(
 
     `dataset` is a dataset folder or a Hub id; `streaming` reads only the rows that are asked for.
     Raises KoSentError for what is no dataset, has no column `messages`, or has no `split`; `flag`
-    is the one that names another split.
+    is the one that names another split. Nothing is downloaded before `split` is known to be there;
+    then datasets downloads all splits, unless `streaming`.
     """
-    from datasets import load_dataset
+    from datasets import load_dataset_builder
 
     # A folder that reads like a Hub id must not be taken for one.
     where = str(Path(dataset).resolve()) if Path(dataset).is_dir() else dataset
     try:
-        found = load_dataset(where, config, revision=revision, streaming=streaming)
-        if split not in found:
+        builder = load_dataset_builder(where, config, revision=revision)
+        # Files by split; one that datasets finds in its cache, offline, has the splits themselves.
+        names = [str(name) for name in builder.config.data_files or builder.info.splits or ()]
+        if split not in names:
             raise KoSentError(
-                dataset, f"no split {split!r}", f"it has {', '.join(found)}: name one with {flag}"
+                dataset, f"no split {split!r}", f"it has {', '.join(names)}: name one with {flag}"
             )
-        rows = {name: found[name] for name in (split, *optional) if name in found}
+        wanted = [name for name in (split, *optional) if name in names]
+        if streaming:
+            found = builder.as_streaming_dataset()
+            rows = {name: found[name] for name in wanted}
+        else:
+            builder.download_and_prepare()
+            rows = {name: builder.as_dataset(name) for name in wanted}
         # A card may not name the columns of what is streamed; the first row does.
         columns = {name: r.column_names or list(next(iter(r), {})) for name, r in rows.items()}
     except (FileNotFoundError, ValueError) as error:

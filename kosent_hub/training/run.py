@@ -38,7 +38,8 @@ def train(recipe: str, **fields: Any) -> records.Run:
 
     `train("smollm2-135m/cpu", dataset_name="dataset")` is `python -m kosent_hub.train --config
     smollm2-135m/cpu --dataset_name dataset`: fields are named as the flags are, an interrupted run
-    is resumed. Raises KoSentError for what the user can fix, and huggingface_hub's errors for what
+    is resumed. In each of several processes it returns when the run is whole: card written, pushed
+    if asked. Raises KoSentError for what the user can fix, and huggingface_hub's errors for what
     the Hub refuses.
     """
     if "inspect" in fields:
@@ -153,6 +154,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
     if run_folder.has_run_record(folder):  # interrupted after its last step: card or push are left
         if process.is_main_process:
             _conclude(folder, settings.push, show)
+        process.wait_for_everyone()
         return
     checkpoint = run_folder.last_checkpoint(folder)
     args.eval_on_start = args.eval_on_start and checkpoint is None

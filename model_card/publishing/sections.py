@@ -48,8 +48,9 @@ def merge(existing: str | None, sections: dict[str, str], *, replace_edits: bool
     """README text in which our sections are exactly `sections`, the rest byte for byte as it was.
 
     A section keeps its place; a new one follows the one before it in `sections`, or precedes the
-    one after it, or comes last. A section of ours that is not in `sections` is removed. A section
-    that a person edited inside its markers stays as it is, unless `replace_edits` (see `edits`).
+    one after it, or comes last. A section of ours that is not in `sections` is removed, with the
+    blank line that set it off. A section that a person edited inside its markers stays as it is,
+    unless `replace_edits` (see `edits`). A last line without a line end gets one.
 
     Raises:
         MarkerError: a marker without its counterpart, or a name twice.
@@ -62,14 +63,17 @@ def merge(existing: str | None, sections: dict[str, str], *, replace_edits: bool
     pieces: list[tuple[str | None, str]] = []  # (name, block) of ours, (None, text) of others
     position = 0
     for section in found.values():
-        pieces.append((None, text[position : section.start]))
+        before, position = text[position : section.start], section.end
         if section.name in kept:
-            pieces.append((section.name, text[section.start : section.end]))
+            block = text[section.start : section.end]
+            pieces += [(None, before), (section.name, block)]
         elif section.name in sections:
-            pieces.append((section.name, _block(section.name, sections[section.name], newline)))
+            block = _block(section.name, sections[section.name], newline)
+            pieces += [(None, before), (section.name, block)]
+        elif before or any(part for _, part in pieces):
+            pieces.append((None, before.removesuffix(2 * newline)))
         else:
-            _close_gap(pieces, newline)
-        position = section.end
+            position += len(_gap_after(text, section.end, newline))
     pieces.append((None, text[position:]))
 
     order = list(sections)
@@ -158,17 +162,18 @@ def _insert(
         pieces[successor:successor] = [(name, block), gap]
     else:
         text = "".join(part for _, part in pieces)
-        if text.endswith(2 * newline) or not text:
+        if not text:
             gap = (None, "")
         elif text.endswith(newline):
             gap = (None, newline)
         pieces.extend([gap, (name, block), (None, newline)])
 
 
-def _close_gap(pieces: list[tuple[str | None, str]], newline: str) -> None:
-    """Remove the blank line before a section that was removed."""
-    name, before = pieces[-1]
-    pieces[-1] = (name, before.removesuffix(2 * newline))
+def _gap_after(text: str, end: int, newline: str) -> str:
+    """What sets the section at the very start off: from our next one, else from what follows."""
+    if text.startswith(2 * newline, end) and MARKER.match(text, end + 2 * len(newline)):
+        return 2 * newline
+    return newline if text.startswith(newline, end) else ""
 
 
 def _normal(text: str) -> str:

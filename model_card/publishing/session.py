@@ -2,10 +2,10 @@
 
 huggingface_hub, datasets, transformers and peft all send their requests with
 `huggingface_hub.get_session()`. Some of them repeat some requests, each in a way of its own.
-`install()` gives that session a transport that repeats every request which does no harm when it
-is sent twice, for as long as the fault may pass (hub_errors.py). A fault that stays is raised
-as one HubUnavailable, which no library retries again. Commits are
-not repeated here: commit.py looks first whether they landed.
+`install()` gives that session a transport that repeats every request which does no harm when it is
+sent twice, for as long as the fault may pass (hub_errors.py). A fault that stays is raised as one
+HubUnavailable, which no library retries again. Commits are not repeated here: commit.py looks first
+whether they landed.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ def forks(module: Sequence[str], env: Mapping[str, str], cwd: Path) -> str:
             [sys.executable, *module],
             env={**env, **shared, "RANK": rank, "LOCAL_RANK": rank},
             cwd=cwd,
+            script=True,
         )
         for rank in "01"
     ]

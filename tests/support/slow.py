@@ -54,7 +54,10 @@ def durations() -> dict[str, dict[str, Any]]:
 
 
 def record(reports: Iterable[pytest.TestReport]) -> None:
-    """Write down what the tests of a whole run took; of those that did not pass, the last time."""
+    """Write down what the tests of a whole run took, setup and teardown included, at least 0.1 s.
+
+    What did not pass keeps its last time; what is not in the run is no test any more.
+    """
     describe = ["git", "describe", "--always", "--dirty", "--abbrev=7"]
     commit = subprocess.run(describe, cwd=ROOT, capture_output=True, text=True).stdout.strip()
     before, now, new = durations(), {}, {}
@@ -65,7 +68,8 @@ def record(reports: Iterable[pytest.TestReport]) -> None:
         entry["long"] |= "long" in report.keywords
     for name, entry in now.items():
         if entry["passed"] == {"setup", "call", "teardown"}:
-            seconds, date = round(entry["seconds"], 1), datetime.date.today().isoformat()
+            seconds = max(round(entry["seconds"], 1), 0.1)
+            date = datetime.date.today().isoformat()
             new[name] = {"seconds": seconds, "date": date, "commit": commit, "long": entry["long"]}
         elif name in before:
             new[name] = before[name]

@@ -1,5 +1,8 @@
 """Dataset -> samples."""
 
+import json
+import sys
+
 import pytest
 
 from kosent_hub.evaluation.samples import load_samples
@@ -37,3 +40,61 @@ def test_what_cannot_be_evaluated_is_refused_in_one_line(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(KoSentError, match="empty"):
         load_samples(str(tmp_path / "empty"), "test")
+
+
+@pytest.fixture
+def on_the_hub(hub, tmp_path):
+    """alice/chat: a configuration of three splits, and one, `short`, of the test split."""
+    from tests.kosent_hub.conftest import write_dataset as write_splits
+
+    data = write_splits(tmp_path / "made")
+    card = (
+        "---\nconfigs:\n- config_name: whole\n  default: true\n  data_files:\n"
+        "  - {split: train, path: data/train-*}\n  - {split: validation, path: data/validation-*}\n"
+        "  - {split: test, path: data/test-*}\n- config_name: short\n  data_files:\n"
+        "  - {split: test, path: data/test-*}\n---\n"
+    )
+    files = {str(path.relative_to(data)): path for path in data.rglob("*.parquet")}
+    hub.create("alice/chat", repo_type="dataset", files={"README.md": card.encode(), **files})
+    return hub
+
+
+def test_a_split_that_is_not_there_is_missed_before_anything_is_downloaded(
+    run, on_the_hub, tiny_llama, tmp_path
+):
+    command = ["kosent-eval", "--model", tiny_llama, "--dataset", "alice/chat", "--split", "dev"]
+    done = run(command, env=on_the_hub.env(), cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "kosent-eval: alice/chat: no split 'dev'; it has train, validation, test: name one with "
+        "--split"
+    )
+    assert not [entry for entry in on_the_hub.journal if "parquet" in entry.path]
+
+
+READ = """
+import json, sys
+from kosent_hub.models.chat_dataset import read_splits
+found = read_splits(sys.argv[1], "test", "--split", optional=["validation", "dev"],
+                    **json.loads(sys.argv[2]))
+print(json.dumps({name: len(list(rows)) for name, rows in found.items()}))
+"""
+
+
+def test_the_splits_asked_for_are_read_wherever_they_are(run, on_the_hub, tmp_path):
+    first = on_the_hub.head("alice/chat", "dataset")
+    on_the_hub.land("alice/chat", {"data/test-00000-of-00001.parquet": b"bad"}, "dataset")
+    for dataset in ("alice/chat", str(tmp_path / "made")):
+        revision = first if dataset == "alice/chat" else None
+        for streaming in (False, True):
+            given = {"revision": revision, "streaming": streaming}
+            assert read(run, on_the_hub, dataset, given) == {"test": 3, "validation": 3}
+    short = {"config": "short", "revision": first}
+    assert read(run, on_the_hub, "alice/chat", short) == {"test": 3}
+
+
+def read(run, hub, dataset, given):
+    script = [sys.executable, "-c", READ, dataset, json.dumps(given)]
+    done = run(script, env=hub.env(), script=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from model_card import records
 from tests.kosent_hub.conftest import BASE, SYSTEM, dialogue
 from tests.support import fork_server
-from tests.support.launchers import LAUNCHERS
+from tests.support.launchers import LAUNCHERS, forks
 
 # Two epochs of five steps: dropout and a shuffled second epoch have to come back as they were.
 FLAGS = (
@@ -140,11 +140,16 @@ def test_curves_are_logged_for_the_card_and_for_tensorboard(trained: Path):
 def started(workplace: Path, env: dict[str, str], until: Path) -> fork_server.Process:
     """A training process that has just made `until`."""
     process = fork_server.start([*TRAIN, "--output_dir", "stormy"], cwd=workplace, env=env)
+    wait_for(until, process)
+    return process
+
+
+def wait_for(path: Path, process: fork_server.Process) -> None:
+    """Return once the process has made `path`."""
     deadline = time.monotonic() + 120
-    while not until.exists():
+    while not path.exists():
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.01)
-    return process
 
 
 def test_killed_and_interrupted_it_ends_where_an_undisturbed_run_does(
@@ -209,6 +214,42 @@ def test_two_processes_train_what_one_trains(
     assert two.hardware.processes == 2
     assert two.training.effective_batch_size == one.training.effective_batch_size == 4
     assert two.training.learned_tokens == one.training.learned_tokens
+
+
+FROM_PYTHON_TOGETHER = """
+import json, sys
+from pathlib import Path
+from kosent_hub.training import train
+run = train("smollm2-135m/cpu", **json.loads(sys.argv[1]))
+whole = Path("python/README.md").exists() and not Path("python/kosent/unfinished.json").exists()
+# In one piece: the other process may write at the same time.
+sys.stdout.write(f"{run.training.steps} steps, whole: {whole}\\n")
+"""
+
+
+def test_from_python_each_process_returns_when_the_run_is_whole(
+    workplace: Path, nobody: dict[str, str]
+):
+    fields = {
+        "model_name_or_path": BASE, "dataset_name": "dataset", "per_device_train_batch_size": 2,
+        "max_steps": 2, "dtype": "float32", "bf16": False, "eval_strategy": "no",
+        "report_to": "none", "output_dir": "python",
+    }  # fmt: skip
+    script = ["-c", FROM_PYTHON_TOGETHER, json.dumps(fields)]
+    folder = workplace / "python"
+    unfinished = folder / "kosent" / "unfinished.json"
+    process = fork_server.start([sys.executable, *script], cwd=workplace, env=nobody, script=True)
+    wait_for(unfinished, process)
+    note = unfinished.read_bytes()
+    process.kill()
+    process.communicate()
+
+    said = "2 steps, whole: True\n" * 2
+    assert forks(script, env=nobody, cwd=workplace) == said
+    # As if killed after the last step: what is left is the card.
+    unfinished.write_bytes(note)
+    (folder / "README.md").unlink()
+    assert forks(script, env=nobody, cwd=workplace) == said
 
 
 RELOAD = """

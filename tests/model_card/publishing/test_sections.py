@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from model_card.publishing.errors import KoSentError
@@ -30,6 +30,8 @@ def test_a_new_card_has_the_sections_in_order():
 
 
 @given(existing=prose, first=parts, second=parts)
+@example(existing="\n\n\n", first={"ko-head": "a"}, second={"en-head": "b"})
+@example(existing="mine\n\n\n", first={"ko-head": "a"}, second={"en-head": "b"})
 def test_what_people_write_around_survives_every_merge(existing, first, second):
     once = merge(existing, first)
     assert once.startswith(existing)
@@ -40,6 +42,28 @@ def test_what_people_write_around_survives_every_merge(existing, first, second):
     assert {section.name: section.text for section in find(twice)} == {
         name: text.strip("\n") for name, text in second.items()
     }
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@given(existing=prose, after=prose, first=parts, second=parts)
+@example(existing="\n\n\n", after="", first=OURS, second={})
+@example(existing="mine\n\n\n", after="", first=OURS, second={})
+@example(existing="", after="", first=OURS, second={})
+@example(existing="", after="\n\nyours", first=OURS, second={"en-use": "a"})
+@example(existing="mine\n", after="\nyours\n\n", first=OURS, second={"ko-training": "a"})
+def test_sections_that_are_removed_leave_nothing_behind(newline, existing, after, first, second):
+    existing, after = (text.replace("\n", newline) for text in (existing, after))
+    if newline == "\r\n":
+        existing = f"intro{newline}{existing}"
+    text = merge(existing, first) + after
+    # Only a last line without a line end gets one: before a section, or when one followed it.
+    before = ended(existing, newline)
+    assert merge(text, {}) == before + after
+    assert merge(merge(text, second), {}) in {before + after, ended(before + after, newline)}
+
+
+def ended(text, newline):
+    return text if not text or text.endswith(newline) else text + newline
 
 
 def others(text):
