@@ -37,10 +37,13 @@ def snippet(relation: str, model_id: str, run: Run, system_prompt: str | None) -
         "",
         "messages = [",
     ]
-    if system_prompt:
+    greeting = GREETING
+    if system_prompt and run.chat_format.get("system") == "folded":
+        greeting = f"{system_prompt}\n\n{greeting}"  # as in training: the template has no such role
+    elif system_prompt:
         lines.append(f'    {{"role": "system", "content": {_literal(system_prompt)}}},')
     lines += [
-        f'    {{"role": "user", "content": {_literal(GREETING)}}},',
+        f'    {{"role": "user", "content": {_literal(greeting)}}},',
         "]",
         "inputs = tokenizer.apply_chat_template(",
         "    messages,",
