@@ -1,7 +1,7 @@
 """How fast dialogues become training samples, against TRL's way: the template with marks.
 
-One run, one after the other and again: TRL's own training template of Llama 3 through
-`apply_chat_template(return_assistant_tokens_mask=True)`, one core, as its trainer does for each row.
+Both in one run, one after the other and again. TRL's training template of Llama 3 goes through
+`apply_chat_template(return_assistant_tokens_mask=True)`, as in its trainer, on one core.
 """
 
 import time
@@ -43,5 +43,7 @@ def test_encoding_takes_no_longer_than_trls_marks(smollm2, tmp_path):
         started = time.perf_counter()
         way()
         seconds[way] += time.perf_counter() - started
-    print(f"\n{DIALOGUES} dialogues: {seconds[theirs] / 2:.1f} s TRL, {seconds[ours] / 2:.1f} s ours")
+    print(
+        f"\n{DIALOGUES} dialogues: {seconds[theirs] / 2:.1f} s TRL, {seconds[ours] / 2:.1f} s ours"
+    )
     assert seconds[ours] < seconds[theirs]

@@ -15,8 +15,7 @@ from kosent_hub.evaluation.backends.local.cache import REPLY_STEP, STACK
 from kosent_hub.evaluation.backends.local.plain import plain_replies
 from kosent_hub.evaluation.backends.local.probe import fast_length
 from kosent_hub.evaluation.samples import Sample
-from kosent_hub.models.encoding import encoder
-from kosent_hub.models.locate import ModelRef
+from kosent_hub.models.locate import ModelRef, locate
 from model_card.publishing.errors import KoSentError
 from tests.kosent_hub.adapters import write_adapter
 
@@ -152,7 +151,7 @@ def test_a_model_with_a_cache_of_its_own_is_left_alone(capsys):
 
 
 def load(model_id, dtype="float32"):
-    return TransformersBackend(ModelRef(str(model_id), dtype=dtype), NEW_TOKENS)
+    return TransformersBackend(locate(ModelRef(str(model_id), dtype=dtype)), NEW_TOKENS)
 
 
 def texts(backend):
@@ -195,7 +194,7 @@ def test_an_adapter_that_rounding_would_undo_is_not_merged(tiny_llama, tmp_path,
 def test_an_adapter_without_a_tokenizer_of_its_own_uses_its_bases(tiny_llama, tmp_path):
     tuned = write_adapter(tiny_llama, tmp_path / "tuned", std=0.5)
     assert not (tuned / "tokenizer.json").exists()
-    assert load(tuned).template_sha256 == load(tiny_llama).template_sha256
+    assert load(tuned).chat_format == load(tiny_llama).chat_format
 
 
 def test_target_scores_are_the_loss_and_accuracy_that_training_reports(tiny_llama):
@@ -209,7 +208,7 @@ def test_target_scores_are_the_loss_and_accuracy_that_training_reports(tiny_llam
         Sample("b#1", "b", messages[:2], "괜찮아요?"),
     ]
     found = {score.index: score for score in backend.score_targets(samples, range(3))}
-    (encoded,) = encoder(backend.tokenizer).encode([messages])
+    (encoded,) = backend.form.samples(messages)
     ids, labels = torch.tensor([encoded["input_ids"]]), torch.tensor([encoded["labels"]])
     ids, labels = ids.to(backend.lm.device), labels.to(backend.lm.device)
     with torch.inference_mode():

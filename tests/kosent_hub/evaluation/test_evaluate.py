@@ -102,8 +102,18 @@ def test_results_and_samples_are_written_and_a_table_printed(tiny_llama, dataset
         "samples": 15,
         "revision": None,
         "local": True,
+        "dropped": 0,
     }
+    counts = {"empty_replies": 0, "thoughts_cut": 0, "targets_left_out": 0}
+    assert found["counts"] == found["baseline"]["counts"] == counts
     protocol = found["protocol"]
+    assert protocol["chat_format"] == {
+        "template_sha256": protocol["template_sha256"],
+        "switches": {},
+        "system": "written",
+        "end": "<|im_end|>",
+        "end_of_turn": "written",
+    }
     assert protocol["system_prompt"] == SYSTEM
     assert protocol["generation"] == {
         "do_sample": False,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -105,7 +106,8 @@ def test_only_replies_and_their_ends_are_learned_and_counted(trained: Path, work
     )  # fmt: skip
     run = records.read(records.Run, trained / records.RUN_PATH)
     assert run.training.learned_tokens == 2 * learned
-    assert run.training.tokens == 2 * around
+    # What the template writes after the last end of turn, a newline, is left out.
+    assert run.training.tokens == 2 * (around - len(dialogues))
     assert (run.training.steps, run.training.samples, run.training.epochs) == (10, 40, 2.0)
 
 
@@ -383,12 +385,43 @@ def test_packed_dialogues_are_learned_as_apart(run, workplace: Path, nobody: dic
 
 def test_inspect_shows_what_is_learned_and_stops(run, workplace: Path, nobody: dict[str, str]):
     done = run([*TRAIN, "--inspect", "1", "--output_dir", "unmade"], cwd=workplace, env=nobody)
-    assert done.stdout == (
-        f"<|im_start|>system\n{SYSTEM}<|im_end|>\n"
-        "<|im_start|>user\n오늘 시험을 망쳤어. (0)<|im_end|>\n"
-        "<|im_start|>assistant\n[[많이 속상하셨겠어요.<|im_end|>]]\n\n\n"
+    facts, sample = done.stdout.split("\n\n")
+    assert facts.splitlines()[0] == BASE
+    assert facts.splitlines()[-1] == "  end of turn     <|im_end|>  (written)"
+    title, *text, prompt = sample.splitlines()
+    assert re.fullmatch(r"train, row 0: \d+ tokens, \d+ learned", title)
+    assert text == [
+        "<|im_start|>system",
+        f"{SYSTEM}<|im_end|>",
+        "<|im_start|>user",
+        "오늘 시험을 망쳤어. (0)<|im_end|>",
+        "<|im_start|>assistant",
+        "[[많이 속상하셨겠어요.<|im_end|>]]",
+    ]
+    sha = "([0-9a-f]{12})"
+    found = re.fullmatch(
+        f"  prompt 1: sha256 {sha} in training, {sha} in evaluation: the same", prompt
     )
+    assert found and found[1] == found[2]
     assert not (workplace / "unmade").exists()
+
+
+def test_training_and_evaluation_inspect_the_same_prompts(run, workplace: Path, nobody):
+    shown = {}
+    for name, command in (
+        ("train", [*TRAIN, "--inspect", "1"]),
+        ("eval", ["kosent-eval", "--model", BASE, "--dataset", "dataset", "--split", "train",
+                  "--inspect", "1"]),
+    ):  # fmt: skip
+        done = run([*command, "--json"], cwd=workplace, env=nobody)
+        assert done.returncode == 0, done.stderr
+        shown[name] = json.loads(done.stdout)
+    assert shown["train"]["chat_format"] == shown["eval"]["chat_format"]
+    ours, theirs = (shown[name]["samples"][0] for name in ("train", "eval"))
+    assert (
+        ours["trained_prompts"][0] == ours["evaluated_prompts"][0] == theirs["evaluated_prompts"][0]
+    )
+    assert ours["same"] and theirs["same"]
 
 
 def test_help_names_the_recipes_without_importing_torch(run):
