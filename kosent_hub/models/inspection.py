@@ -113,11 +113,12 @@ def _facts_text(form: ChatFormat, model: str, color: bool) -> str:
     """The chat format's facts, a line each, under the model's name."""
     facts = form.facts
     switches = ", ".join(f"{name}={value}" for name, value in facts["switches"].items())
+    switches = switches or "nothing; no switch for thoughts, so replies may begin with them"
     end = f"{facts['end'].strip()}  ({facts['end_of_turn']})"
     lines = {
         "template": f"sha256 {facts['template_sha256'][:12]}",
         "system message": _SYSTEM[facts["system"]],
-        "switched off": switches or "nothing: the template has no switch for thoughts",
+        "switched off": switches,
         "thought closed": repr(facts["closed_thought"]) if "closed_thought" in facts else "",
         "the day is": facts.get("date", ""),
         "end of turn": end,

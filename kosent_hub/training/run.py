@@ -64,13 +64,16 @@ def inspect(settings: Settings) -> tuple[ChatFormat, list[Inspected]]:
     """The chat format, and the first samples of the training split; nothing is written."""
     data, limit = _read(settings), settings.extra.inspect
     found: list[Inspected] = []
+    dropped: list[tuple[int, str]] = []
+    row = -1
     for row, messages in enumerate(data.dialogues["train"]):
         if len(found) >= limit:
             break
         try:
             found += inspection.inspect(data.form, f"train, row {row}", messages)
         except UnusableDialogue as error:
-            _say(f"train, row {row}: {error.what}; left out")
+            dropped.append((row, error.what))
+    chat_dataset.report_dropped("train", dropped, row + 1, 1 if found else 0)
     return data.form, found[:limit]
 
 

@@ -1,6 +1,6 @@
 """How fast dialogues become training samples, against TRL's way: the template with marks.
 
-Both in one run, one after the other and again. TRL's training template of Llama 3 goes through
+Both in one run, one after the other and again. TRL's training template of Qwen 2.5 goes through
 `apply_chat_template(return_assistant_tokens_mask=True)`, as in its trainer, on one core.
 """
 
@@ -14,7 +14,6 @@ from tests.kosent_hub.dialogues import write_dataset
 
 DIALOGUES = 4_000
 TRL = resources.files("trl") / "chat_templates"
-TOKENS = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
 
 
 def test_encoding_takes_no_longer_than_trls_marks(smollm2, tmp_path):
@@ -23,10 +22,8 @@ def test_encoding_takes_no_longer_than_trls_marks(smollm2, tmp_path):
     folder = write_dataset(tmp_path / "chat", DIALOGUES)
     dialogues = load_dataset(str(folder), split="test")["messages"]
     tokenizer = load_tokenizer(str(smollm2))
-    tokenizer.add_special_tokens({"additional_special_tokens": TOKENS})
-    tokenizer.bos_token, tokenizer.eos_token = TOKENS[0], TOKENS[-1]
-    tokenizer.chat_template = (TRL / "llama3.jinja").read_text("utf-8")
-    marked = (TRL / "llama3_training.jinja").read_text("utf-8")
+    tokenizer.chat_template = (TRL / "qwen2_5.jinja").read_text("utf-8")
+    marked = (TRL / "qwen2_5_training.jinja").read_text("utf-8")
     form = chat_format(tokenizer)
 
     def theirs() -> None:
