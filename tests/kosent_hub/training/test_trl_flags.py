@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -143,3 +144,61 @@ def test_a_template_given_is_trained_recorded_and_saved(run, workplace, nobody):
     assert record.chat_format["template_sha256"] == record.template_sha256 == digest
     assert record.config["chat_template_path"] == "plain.jinja"
     assert (folder / "chat_template.jinja").read_text(encoding="utf-8") == PLAIN
+
+
+OWN = """
+from transformers import LlamaConfig, LlamaForCausalLM
+
+class OwnConfig(LlamaConfig):
+    model_type = "own"
+
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+
+
+def test_a_models_own_code_runs_where_it_is_allowed(run, workplace, nobody):
+    own = Path(shutil.copytree(workplace / BASE, workplace / "own"))
+    (own / "own.py").write_text(OWN)
+    config = json.loads((own / "config.json").read_text())
+    config |= {
+        "model_type": "own", "architectures": ["OwnModel"],
+        "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"},
+    }  # fmt: skip
+    (own / "config.json").write_text(json.dumps(config))
+    flags = [*SHORT, "--model_name_or_path", "own", "--output_dir", "owned"]
+    refused = run(flags, cwd=workplace, env=nobody)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].endswith("allow it with --trust-remote-code")
+    assert not (workplace / "owned" / "kosent").exists()
+    allowed = run([*flags, "--trust-remote-code", "true"], cwd=workplace, env=nobody)
+    assert allowed.returncode == 0, allowed.stderr
+    config = records.read(records.Run, workplace / "owned" / records.RUN_PATH).config
+    assert config["trust_remote_code"] is True
+
+
+def test_the_choice_of_experts_has_its_part_of_the_loss(run, workplace, nobody):
+    import torch
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    experts = Path(shutil.copytree(workplace / BASE, workplace / "experts"))
+    vocabulary = json.loads((experts / "config.json").read_text())["vocab_size"]
+    torch.manual_seed(0)
+    config = MixtralConfig(
+        vocab_size=vocabulary, hidden_size=64, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, num_local_experts=4,
+    )  # fmt: skip
+    MixtralForCausalLM(config).save_pretrained(experts)
+    losses = {}
+    for share in (0.0, 0.5):
+        flags = [
+            *SHORT, "--model_name_or_path", "experts", "--lora_target_modules", "q_proj", "v_proj",
+            "--router_aux_loss_coef", str(share), "--logging_steps", "1",
+            "--output_dir", f"experts-{share}",
+        ]  # fmt: skip
+        done = run(flags, cwd=workplace, env=nobody)
+        assert done.returncode == 0, done.stderr
+        log = (workplace / f"experts-{share}" / records.LOG_HISTORY_PATH).read_text()
+        losses[share] = json.loads(log.splitlines()[0])
+    added = losses[0.5]["loss"] - losses[0.0]["loss"]
+    assert added == pytest.approx(0.5 * losses[0.5]["aux_loss"], abs=1e-4)
