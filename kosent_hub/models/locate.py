@@ -105,16 +105,12 @@ def locate(ref: ModelRef) -> Located:
     _refuse_other_kinds(base_id, config)
     own = cached(ref.model_id, "tokenizer_config.json", repo.revision) is not None
     at = (ref.model_id, repo.revision) if own else (base_id, base.revision)
-    try:
-        tokenizer = load_tokenizer(
-            *at, chat_template=ref.chat_template, trust_remote_code=ref.trust_remote_code
-        )
-    except KoSentError as error:
-        if ref.chat_template is not None:
-            raise
-        raise KoSentError(
-            None, f"{error}, or give it a template with --chat-template FILE"
-        ) from None
+    tokenizer = load_tokenizer(
+        *at,
+        ids=getattr(config.get_text_config(), "vocab_size", None),
+        chat_template=ref.chat_template,
+        trust_remote_code=ref.trust_remote_code,
+    )
     form = _format(ref, repo, tokenizer)
     return Located(ref, ref.model_id, repo, base_id, base, settings is not None, config, form)
 

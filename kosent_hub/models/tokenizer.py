@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
-from kosent_hub.models import template_limits, untrusted
-from kosent_hub.models.chat_format import chat_format
+from kosent_hub.models import distributed, template_limits, untrusted
+from kosent_hub.models.chat_format import EXAMPLE, ChatFormat, chat_format
 from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
@@ -19,14 +20,17 @@ def load_tokenizer(
     model_id: str,
     revision: str | None = None,
     *,
+    ids: int | None = None,
     chat_template: str | None = None,
+    template_flag: str = "--chat-template",
     trust_remote_code: bool = False,
 ) -> PreTrainedTokenizerBase:
     """The model's tokenizer; the text `chat_template`, if given, replaces its own template.
 
     The padding token is never the end-of-turn token unless the model has no other: a padded
-    end-of-turn would be hidden from the loss, and the model would never learn to stop. Raises
-    KoSentError without a template, or for one that `template_limits` refuses.
+    end-of-turn would be hidden from the loss, and the model would never learn to stop. It is below
+    `ids`, the number of the model's embeddings. Raises KoSentError without such a token, without a
+    template, or for one that cannot be used; `template_flag` is the one that gives another.
     """
     from transformers import AutoTokenizer
 
@@ -36,35 +40,61 @@ def load_tokenizer(
         )
         if chat_template is not None:
             tokenizer.chat_template = chat_template
-        if not tokenizer.chat_template:
+        try:
+            template_limits.check_template(_template(tokenizer, model_id), model_id)
+            form = chat_format(tokenizer)
+        except KoSentError as error:
+            if chat_template is not None:
+                raise
             raise KoSentError(
-                model_id,
-                "its tokenizer has no chat template",
-                "use the Instruct (or chat) version of this model",
+                None, f"{error}, or give it a template with {template_flag} FILE"
+            ) from None
+        tokenizer.pad_token = _pad_token(form, model_id, ids)
+        bos = tokenizer.bos_token_id
+        if bos is not None and form.prompt(EXAMPLE[1:])[:2] == [bos, bos]:
+            _warn(
+                f"{model_id}: its chat template writes the beginning-of-text token twice, in "
+                "training and in evaluation alike"
             )
-        template_limits.check_template(_template(tokenizer, model_id), model_id)
-        tokenizer.pad_token = _pad_token(tokenizer)
     return tokenizer
 
 
 def _template(tokenizer: PreTrainedTokenizerBase, model_id: str) -> str:
     """The chat template in use; of several named ones, the default."""
     found = tokenizer.chat_template
+    if not found:
+        raise KoSentError(
+            model_id,
+            "its tokenizer has no chat template",
+            "use the Instruct (or chat) version of this model",
+        )
     if isinstance(found, dict) and "default" not in found:
         raise KoSentError(
             model_id,
-            f"it has chat templates named {', '.join(sorted(found))}, and none is the default",
-            "give it one of them with --chat-template FILE",
+            f"its chat templates are named {', '.join(sorted(found))}, and none is the default",
+            "save its tokenizer with one of them alone",
         )
     return tokenizer.get_chat_template()
 
 
-def _pad_token(tokenizer: PreTrainedTokenizerBase) -> str:
+def _pad_token(form: ChatFormat, model_id: str, ids: int | None) -> str:
     """The token to pad with: declared, reserved, or unused; the end of turn as a last resort."""
-    ends = {tokenizer.eos_token, *tokenizer.convert_ids_to_tokens(chat_format(tokenizer).end_ids)}
+    tokenizer = form.tokenizer
+    ends = {tokenizer.eos_token, *tokenizer.convert_ids_to_tokens(form.end_ids)}
     vocabulary = tokenizer.get_vocab()
     candidates = [tokenizer.pad_token, *_RESERVED_PADS, "<|endoftext|>", tokenizer.unk_token]
-    for token in candidates:
-        if token in vocabulary and token not in ends:
+    candidates = [token for token in candidates if token not in ends]
+    for token in [*candidates, tokenizer.pad_token, tokenizer.eos_token]:
+        if token in vocabulary and (ids is None or vocabulary[token] < ids):
             return token
-    return tokenizer.pad_token or tokenizer.eos_token
+    raise KoSentError(
+        model_id,
+        "its tokenizer has no padding token"
+        + ("" if ids is None else f" among the {ids:,} ids that the model knows"),
+        "save its tokenizer with another pad_token",
+    )
+
+
+def _warn(line: str) -> None:
+    if distributed.rank() == 0:
+        print(line, file=sys.stderr)

@@ -243,7 +243,13 @@ def count(dataset: str, settings: Mapping[str, Any]) -> Data:
 
     revision = resolve(dataset, repo_type="dataset").revision
     dialogues = chat_dataset.load(ScriptArguments(dataset_name=dataset), revision, False)["train"]
-    form = chat_format(load_tokenizer(str(settings["model_name_or_path"])))
+    path = settings.get("chat_template_path")
+    tokenizer = load_tokenizer(
+        str(settings["model_name_or_path"]),
+        chat_template=None if path is None else recipe.read_template(path),
+        template_flag="--chat_template_path",
+    )
+    form = chat_format(tokenizer)
     length, share = settings["max_length"], settings.get("max_dropped", MAX_DROPPED)
     counts = encode(form, dialogues, length, split="train", max_dropped=share).counts
     return from_counts(counts, f"{dataset}, counted")

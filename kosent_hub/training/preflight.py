@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -17,6 +18,7 @@ from kosent_hub.models.chat_dataset import read_splits
 from kosent_hub.models.repo import resolve
 from kosent_hub.training import planning
 from kosent_hub.training.memory import DEFAULTS, GIB, adapter
+from kosent_hub.training.recipe import REFUSED
 from model_card.publishing.commit import writer
 from model_card.publishing.errors import HubUnavailable, KoSentError, explain
 from model_card.publishing.hub_ids import is_hub_id
@@ -69,12 +71,51 @@ def _asked(settings: Settings) -> Iterator[str]:
         yield "no base model: add --model_name_or_path with a Hub id"
     if not settings.model.use_peft:
         yield "use_peft is false, and this trains adapters: --use_peft true"
-    if settings.script.dataset_streaming:
-        yield "dataset_streaming: the data is counted before training: --dataset_streaming false"
+    for name, value in settings.values(REFUSED.keys() & settings.asked).items():
+        known = REFUSED[name]
+        if value is not None and value not in known.fine:
+            given = json.dumps(value) if isinstance(value, bool | list | dict) else value
+            yield f"--{name} {given}: {known.why}; {known.remedy}"
+    yield from _combinations(settings)
+    try:
+        _ = settings.chat_template
+    except (KoSentError, OSError) as error:
+        yield f"{explain(error)}"
     if settings.push and not is_hub_id(settings.model_id):
         yield (
             f"a push is asked for, but the base is the folder {settings.model_id}, which nobody "
             "else has: name the base by its Hub id"
+        )
+
+
+def _combinations(settings: Settings) -> Iterator[str]:
+    """Settings that do nothing, or that TRL refuses when all is loaded, as the others are."""
+    from transformers.utils import is_liger_kernel_available
+
+    args = settings.training
+    if args.packing and args.max_length is None:
+        yield "--packing true fills rows of max_length tokens, and that is null: add --max_length"
+    if args.padding_free and not args.packing:
+        yield "--padding_free true is for packed rows here: add --packing true"
+    if args.eval_packing and not args.packing:
+        yield (
+            "--eval_packing true without packing would let dialogues see each other: "
+            "add --packing true, or leave it out"
+        )
+    if args.activation_offloading and args.use_cpu:
+        yield "--activation_offloading true: it moves memory off a GPU, here none: leave it out"
+    if args.use_liger_kernel and args.use_cpu:
+        yield "--use_liger_kernel true: its kernels run on GPUs only: leave it out"
+    elif args.use_liger_kernel and not is_liger_kernel_available():
+        yield "--use_liger_kernel true: it is not installed: pip install liger-kernel"
+    if args.liger_kernel_config and not args.use_liger_kernel:
+        yield "--liger_kernel_config does nothing without --use_liger_kernel true"
+    if (args.liger_kernel_config or {}).get("fused_linear_cross_entropy"):
+        yield "--liger_kernel_config: fused_linear_cross_entropy is not for this loss: leave it out"
+    if args.trust_remote_code and settings.push and settings.push.merged:
+        yield (
+            "--push_merged true loads the base once more, and never with code of its own: "
+            "leave it or --trust_remote_code out"
         )
 
 

@@ -17,6 +17,8 @@ import yaml
 from kosent_hub.models.chat_dataset import MAX_DROPPED
 from kosent_hub.models.device import compute_dtype
 from model_card.publishing.errors import KoSentError
+from model_card.publishing.files import decode_text
+from model_card.publishing.hub_ids import is_hub_id
 
 if TYPE_CHECKING:
     from trl import ModelConfig, ScriptArguments, SFTConfig
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 RECIPES = Path(str(resources.files("kosent_hub") / "recipes"))
 
 # The fate of each setting. A setting in none of these three sets is recorded if the recipe or a
-# flag sets it, and must not change when an interrupted run is resumed.
+# flag sets it, and must not change when an interrupted run is resumed. What could have no effect,
+# or would change the text that is learned, is in REFUSED.
 
 # Written into run.json even at TRL's default: a reader needs them to repeat the run.
 ALWAYS_RECORDED = frozenset({
@@ -43,11 +46,88 @@ NEVER_RECORDED = frozenset({
 # An interrupted run may be resumed with another value: the weights do not depend on it. Base and
 # dataset are compared by their commits and by the samples' digest instead.
 MAY_CHANGE_ON_RESUME = frozenset({
-    "dataset_name", "disable_tqdm", "eval_on_start", "eval_steps", "eval_strategy", "hub_model_id",
-    "hub_private_repo", "hub_strategy", "hub_token", "inspect", "logging_steps", "max_dropped",
-    "model_name_or_path", "model_revision", "output_dir", "push_merged", "push_to_hub",
-    "report_to", "run_name", "save_steps", "save_strategy", "save_total_limit",
+    "chat_template_path", "dataset_name", "disable_tqdm", "eval_on_start", "eval_steps",
+    "eval_strategy", "hub_model_id", "hub_private_repo", "hub_strategy", "hub_token", "inspect",
+    "logging_steps", "max_dropped", "model_name_or_path", "model_revision", "output_dir",
+    "push_merged", "push_to_hub", "report_to", "run_name", "save_steps", "save_strategy",
+    "save_total_limit",
 })  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why a setting is refused, what to do instead, and its values that say what is done anyway."""
+
+    why: str
+    remedy: str = "leave it out"
+    fine: tuple[Any, ...] = ()
+
+
+# Settings for what TRL and transformers do not do here: samples have their token ids and labels
+# before TRL sees them, the trainer has no repo, and a validation has only a loss.
+_TEMPLATE_ENDS = "replies end as the chat template writes it"
+_ONE_COLUMN = "dialogues are read from the column `messages`"
+_TWO_COLUMNS = "samples have the columns input_ids and labels, and nothing else"
+_NO_SCRIPT = "a training is all that this command does"
+_LOSS_ONLY = "a validation computes loss and token accuracy, and keeps no logits"
+_OWN_PUSH = "the run is pushed whole when it is done"
+REFUSED = {
+    "batch_eval_metrics": Refused(_LOSS_ONLY, fine=(False,)),
+    "completion_only_loss": Refused(
+        "only replies and what ends them are learned, never the whole text", fine=(True,)
+    ),
+    "dataset_kwargs": Refused(
+        "samples are made before TRL sees a dataset",
+        "prepare the data with kosent-data build",
+    ),
+    "dataset_num_proc": Refused(
+        "dialogues are encoded on all cores that this process may use",
+        "leave it out, or limit the cores with taskset",
+    ),
+    "dataset_streaming": Refused("the data is counted before training", fine=(False,)),
+    "dataset_test_split": Refused(
+        "no test split is read during training", "name it to kosent-eval, with --split"
+    ),
+    "dataset_text_field": Refused(_ONE_COLUMN, "give the dataset that column"),
+    "do_eval": Refused(_NO_SCRIPT, "use --eval_strategy steps or --eval_strategy no"),
+    "do_predict": Refused(_NO_SCRIPT, "use kosent-eval", fine=(False,)),
+    "do_train": Refused(_NO_SCRIPT, fine=(True,)),
+    "eos_token": Refused(_TEMPLATE_ENDS, "give another template with --chat_template_path FILE"),
+    "eval_do_concat_batches": Refused(_LOSS_ONLY, fine=(True,)),
+    "eval_use_gather_object": Refused(_LOSS_ONLY, fine=(False,)),
+    "hub_always_push": Refused(
+        _OWN_PUSH, "use --hub_strategy checkpoint to push while it trains", fine=(False,)
+    ),
+    "hub_revision": Refused(_OWN_PUSH, "use python -m kosent_hub.push when it is done"),
+    "ignore_bias_buffers": Refused("nothing here reads it", fine=(False,)),
+    "include_for_metrics": Refused(_LOSS_ONLY, fine=([],)),
+    "label_names": Refused(_TWO_COLUMNS, fine=(["labels"],)),
+    "length_column_name": Refused("lengths are counted from the samples"),
+    "lora_task_type": Refused("this trains causal language models", fine=("CAUSAL_LM",)),
+    "model_init_kwargs": Refused(
+        "the model is loaded before TRL sees it",
+        "use the flags that there are: --dtype, --attn_implementation, --model_revision",
+    ),
+    "packing_strategy": Refused(
+        "it would cut replies in two and let dialogues see each other",
+        "use --packing_strategy bfd",
+        fine=("bfd", "bfd_split"),
+    ),
+    "pad_token": Refused(
+        "padding is neither learned nor seen, and the tokenizer's own token is used",
+    ),
+    "prediction_loss_only": Refused(_LOSS_ONLY, fine=(True,)),
+    "remove_unused_columns": Refused(_TWO_COLUMNS, fine=(True,)),
+    "resume_from_checkpoint": Refused(
+        "an interrupted run goes on by itself from its last whole checkpoint",
+        "give the same command and --output_dir again",
+    ),
+    "truncation_mode": Refused(
+        "a dialogue that is too long loses whole turns at its end",
+        "leave it out, or raise --max_length",
+        fine=("keep_start",),
+    ),
+}
 
 
 @dataclass
@@ -109,11 +189,33 @@ class Settings:
         """The run folder."""
         return Path(str(self.training.output_dir))
 
+    @property
+    def chat_template(self) -> str | None:
+        """The text of the chat template that replaces the model's own."""
+        path = self.training.chat_template_path
+        return None if path is None else read_template(path)
+
     def values(self, names: Iterable[str]) -> dict[str, Any]:
         """The values of these settings by name, as JSON has them; a resumed run compares them."""
         known = vars(self.script) | vars(self.training) | vars(self.model) | vars(self.extra)
         found = {name: known[name] for name in sorted(names) if name in known}
         return json.loads(json.dumps(found, default=_text))
+
+
+def read_template(path: str) -> str:
+    """The chat template in a file; raises KoSentError for anything else that TRL would take."""
+    file = Path(path)
+    if file.is_file():
+        return decode_text(file.read_bytes(), file)
+    flag = f"--chat_template_path {path}"
+    if file.is_dir():
+        own = file / "chat_template.jinja"
+        remedy = f"name the file {own}" if own.is_file() else "name a Jinja file"
+        raise KoSentError(flag, "a folder, and only the file's text is used", remedy)
+    if is_hub_id(path) and file.suffix not in (".jinja", ".j2"):
+        remedy = f"download it first: hf download {path} chat_template.jinja"
+        raise KoSentError(flag, "no such file; of a repo on the Hub only a file is used", remedy)
+    raise KoSentError(flag, "no such file", "name a Jinja file")
 
 
 def packaged() -> list[str]:
@@ -185,7 +287,7 @@ def parse(argv: Sequence[str]) -> Settings:
     except (ValueError, TypeError) as error:
         raise KoSentError(name, f"{error}") from None
     script, training, model, extra = parsed
-    asked = values.keys() | named.keys()
+    asked = values.keys() | {key if key in known else key.removeprefix("no_") for key in named}
     token, training.hub_token = training.hub_token, None
     push = _take_push(training, extra, checkpoints="hub_strategy" in asked)
     return Settings(title(name), script, training, model, extra, frozenset(asked), push, token)

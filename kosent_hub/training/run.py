@@ -19,6 +19,7 @@ from kosent_hub.models.chat_format import ChatFormat, Messages, UnusableDialogue
 from kosent_hub.models.inspection import Inspected
 from kosent_hub.models.repo import resolve
 from kosent_hub.models.tokenizer import load_tokenizer
+from kosent_hub.models.untrusted import explained
 from kosent_hub.training import preflight, run_folder
 from kosent_hub.training.push import push as push_run
 from kosent_hub.training.push import push_merged
@@ -29,6 +30,8 @@ from model_card.publishing.errors import KoSentError, next_step
 from model_card.run_folder import write_card
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from kosent_hub.training.recipe import Push, Settings
     from kosent_hub.training.samples import Counts, Encoded
 
@@ -104,10 +107,38 @@ def _read(settings: Settings) -> Read:
     base = resolve(settings.model_id, revision)
     dataset = resolve(settings.dataset_id, before.dataset.revision if before else None, "dataset")
 
-    form = chat_format(load_tokenizer(settings.model_id, base.revision))
+    form = chat_format(_tokenizer(settings, base.revision))
     with process.main_process_first():
         dialogues = chat_dataset.load(settings.script, dataset.revision, args.eval_strategy != "no")
     return Read(base, dataset, form, dialogues)
+
+
+def _tokenizer(settings: Settings, revision: str | None) -> PreTrainedTokenizerBase:
+    """The base's tokenizer, with the chat template that is asked for.
+
+    Raises KoSentError for a model that cannot be trained so.
+    """
+    from transformers import AutoConfig
+
+    model_id, args = settings.model_id, settings.training
+    with explained(model_id):
+        config = AutoConfig.from_pretrained(
+            model_id, revision=revision, trust_remote_code=args.trust_remote_code
+        ).get_text_config()
+    if args.router_aux_loss_coef and not hasattr(config, "output_router_logits"):
+        raise KoSentError(
+            f"--router_aux_loss_coef {args.router_aux_loss_coef}",
+            f"{model_id} has no experts that are chosen among",
+            "leave it out",
+        )
+    return load_tokenizer(
+        model_id,
+        revision,
+        ids=getattr(config, "vocab_size", None),
+        chat_template=settings.chat_template,
+        template_flag="--chat_template_path",
+        trust_remote_code=args.trust_remote_code,
+    )
 
 
 def _encode(settings: Settings, data: Read) -> dict[str, Encoded]:
@@ -168,6 +199,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
         model_id,
         data.base.revision,
         str(settings.model.dtype),
+        trust_remote_code=args.trust_remote_code,
         attn_implementation=settings.model.attn_implementation or device.attention(),
         quantization_config=quantization,
         # A quantised model cannot be moved afterwards; DeepSpeed and FSDP place the others.

@@ -39,12 +39,15 @@ def record(
     batch *= trainer.accelerator.num_processes
     trainable, total = trainer.accelerator.unwrap_model(trainer.model).get_nb_trainable_parameters()
     name = settings.push.repo_id.split("/")[-1] if settings.push else settings.folder.name
+    config = settings.values((ALWAYS_RECORDED | settings.asked) - NEVER_RECORDED)
+    if config.get("chat_template_path"):
+        config["chat_template_path"] = Path(config["chat_template_path"]).name
     return records.Run(
         model_name=name,
         base_model=base,
         dataset=dataset,
         recipe=settings.recipe,
-        config=settings.values((ALWAYS_RECORDED | settings.asked) - NEVER_RECORDED),
+        config=config,
         template_sha256=form.facts["template_sha256"],
         parameters={"total": int(total), "trainable": int(trainable)},
         training=records.Training(

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from trl import SFTTrainer
+from trl import SFTConfig, SFTTrainer
 
 from kosent_hub.models.chat_format import IGNORED
 from kosent_hub.training.run_folder import SEAL, seal_checkpoint
@@ -49,9 +50,12 @@ class AssistantTrainer(SFTTrainer):
 
     model: Any
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, args: SFTConfig, **arguments: Any) -> None:
         self.stop = Stop()
-        super().__init__(callbacks=[self.stop], **arguments)
+        # Both are done in the samples; TRL would look for messages, and for a repo.
+        args = copy(args)
+        args.assistant_only_loss, args.chat_template_path = False, None
+        super().__init__(args=args, callbacks=[self.stop], **arguments)
         for shown in (ProgressCallback, PrinterCallback):
             self.remove_callback(shown)
         self.progress = Progress(lambda: self.tokens)
@@ -122,7 +126,8 @@ class AssistantTrainer(SFTTrainer):
         step = self.args.train_batch_size * self.args.gradient_accumulation_steps * processes
         lengths = [len(ids) for ids in dataset["input_ids"]]
         # The epoch is read when iteration begins, so a resumed epoch has the order it had.
-        return LengthGrouped(lengths, step, self.args.seed, lambda: int(self.state.epoch or 0))
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return LengthGrouped(lengths, step, seed, lambda: int(self.state.epoch or 0))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         # Trainer would remove older checkpoints before this one is known to be complete.
@@ -188,6 +193,8 @@ def project_learned_only(model: Any) -> None:
     scaled = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier")
     if any(getattr(config, name, None) is not None for name in scaled):
         return  # TRL knows how these models scale their logits
+    if getattr(config, "output_router_logits", False):
+        return  # and that the loss has a part for the choice of experts
     original = base.forward
 
     def forward(*args: Any, fused_lm_head: bool = False, labels: Any = None, **kwargs: Any) -> Any:
