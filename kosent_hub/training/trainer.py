@@ -188,6 +188,8 @@ def project_learned_only(model: Any) -> None:
     scaled = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier")
     if any(getattr(config, name, None) is not None for name in scaled):
         return  # TRL knows how these models scale their logits
+    if getattr(config, "output_router_logits", False):
+        return  # and what their experts' router adds to the loss
     original = base.forward
 
     def forward(*args: Any, fused_lm_head: bool = False, labels: Any = None, **kwargs: Any) -> Any:
