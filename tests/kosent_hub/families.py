@@ -271,8 +271,8 @@ FAMILIES = {
         config={"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 64}
         | {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}},
     ),
-    # A closed thought without its beginning, in prompts and texts alike. Its server thinks only
-    # when asked: no endpoint can close a thought that a template opens whatever it is told.
+    # A closed thought without its beginning, in prompts and texts alike. A template that opens a
+    # thought whatever it is told is not among the ten: at an endpoint, nobody can close it.
     "deepseek-v3": Family(
         "deepseek_v3",
         r"""
@@ -296,13 +296,21 @@ FAMILIES = {
             *("<think>", "</think>"),
         ),
         config={
-            **{"moe_intermediate_size": 16, "n_routed_experts": 4, "num_experts_per_tok": 2},
-            **{"n_group": 2, "topk_group": 1, "first_k_dense_replace": 1},
-            **{"kv_lora_rank": 16, "q_lora_rank": 16, "v_head_dim": 16},
-            **{"qk_rope_head_dim": 8, "qk_nope_head_dim": 16, "num_key_value_heads": 4},
+            "moe_intermediate_size": 16,
+            "n_routed_experts": 4,
+            "num_experts_per_tok": 2,
+            "n_group": 2,
+            "topk_group": 1,
+            "first_k_dense_replace": 1,
+            "kv_lora_rank": 16,
+            "q_lora_rank": 16,
+            "v_head_dim": 16,
+            "qk_rope_head_dim": 8,
+            "qk_nope_head_dim": 16,
+            "num_key_value_heads": 4,
         },
     ),
-}  # fmt: skip
+}
 BOS = {
     "gemma3": "<bos>",
     "mistral": "<s>",
@@ -322,7 +330,7 @@ def dialogue(number: int) -> list[dict[str, str]]:
 
 
 def write_models(folder: Path, base: Path) -> None:
-    """`folder/FAMILY` for each family: a tokenizer with the tokens of `base`, and a taught model."""
+    """`folder/FAMILY` for each family: a tokenizer with the tokens of `base`, a taught model."""
     for name in FAMILIES:
         tokenizer = _tokenizer(name, base, folder / name)
         model = _model(name, tokenizer)

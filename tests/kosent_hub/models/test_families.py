@@ -22,7 +22,7 @@ from kosent_hub.evaluation.samples import Sample, load_samples
 from kosent_hub.models.locate import Located, ModelRef, locate
 from kosent_hub.training.samples import encode
 from model_card import records
-from tests.kosent_hub.families import FAMILIES, REPLY, SYSTEM, USER, Family, dialogue
+from tests.kosent_hub.families import FAMILIES, REPLY, SYSTEM, Family, dialogue
 
 NEW_TOKENS = 24
 UNTAUGHT = [
@@ -121,10 +121,7 @@ def test_what_is_trained_is_what_is_asked_id_for_id(name, families, dataset):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["llama", "qwen3", "mistral", "gpt-oss"])
-def test_an_adapter_is_asked_what_it_was_trained_on(
-    name, families, dataset, run, nobody, tmp_path
-):
+def test_an_adapter_is_asked_what_it_was_trained_on(name, families, dataset, run, nobody, tmp_path):
     command = (
         f"{sys.executable} -m kosent_hub.train --config smollm2-135m/cpu --dtype float32 "
         "--bf16 false --num_train_epochs 1 --max_steps -1 --eval_strategy no "
@@ -163,7 +160,9 @@ class Server(http.server.BaseHTTPRequestHandler):
         )
         with self.lock:
             ids = generated(self.model, prompt, asked["max_tokens"])
-        content = self.tokenizer.decode(after_channel(self.tokenizer, ids), skip_special_tokens=True)
+        content = self.tokenizer.decode(
+            after_channel(self.tokenizer, ids), skip_special_tokens=True
+        )
         message = {"role": "assistant", "content": content}
         answer = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
         body = json.dumps(answer | {"usage": {"completion_tokens": len(ids)}}).encode()
