@@ -228,13 +228,13 @@ def smollm2() -> Path:
     Two folders up, it has the name of its Hub id: `HuggingFaceTB/SmolLM2-135M-Instruct`.
     """
     source = (ROOT / "kosent_hub" / "demo_model.py").read_text("utf-8")
-    return _made("HuggingFaceTB/SmolLM2-135M-Instruct", WRITE_SMOLLM2, source)
+    return made("HuggingFaceTB/SmolLM2-135M-Instruct", WRITE_SMOLLM2, source)
 
 
 @pytest.fixture(scope="session")
 def tiny_llama(smollm2: Path) -> Path:
     """Folder of a random two-layer Llama (hidden 64) with the first 1,000 tokens of SmolLM2's."""
-    return _made("tiny-llama", WRITE_TINY_LLAMA, str(smollm2), arguments=[smollm2])
+    return made("tiny-llama", WRITE_TINY_LLAMA, str(smollm2), arguments=[smollm2])
 
 
 # Both in a process of their own: this one stays free of torch.
@@ -272,7 +272,7 @@ tokenizer.save_pretrained(folder)
 """
 
 
-def _made(name: str, script: str, source: str, arguments: Sequence[Path] = ()) -> Path:
+def made(name: str, script: str, source: str, arguments: Sequence[Path] = ()) -> Path:
     """The folder `script` writes; kept for as long as `source`, what it is made from, is the same.
 
     It appears whole, for other processes to find.

@@ -366,7 +366,10 @@ class ChatFormat:
         kept = found and text.startswith(head) and text.endswith(tail)
         if not kept or written.strip() != reply.strip():
             raise UnusableDialogue("the chat template changes a reply")
-        prefix = head[len(prompt) :] if head.startswith(prompt) else ""
+        if head.startswith(prompt):
+            prefix = head[len(prompt) :]
+        else:  # the text differs from the prompt further up, as with a system message that moves
+            prefix = self.prefix if head.endswith(self.prefix) else ""
         return f"{prefix}{written}{self.end}"
 
     def _joins(self, before: list[int], offsets: Sequence[tuple[int, int]], prompt: str) -> bool:

@@ -26,14 +26,15 @@ def compute_dtype(use_cpu: bool) -> str:
     return "bfloat16" if fast else "float32"
 
 
-def attention() -> str:
-    """`flash_attention_2` where it is installed and the GPU has it (8.0 and up), else `sdpa`."""
+def attention() -> str | None:
+    """`flash_attention_2` where it is installed and the GPU has it (8.0 and up), else None:
+    transformers takes `sdpa`, or `eager` for a model without that."""
     import torch
     from transformers.utils import is_flash_attn_2_available
 
     if torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0):
-        return "flash_attention_2" if is_flash_attn_2_available() else "sdpa"
-    return "sdpa"
+        return "flash_attention_2" if is_flash_attn_2_available() else None
+    return None
 
 
 def use_all_cores() -> None:

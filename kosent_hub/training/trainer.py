@@ -194,7 +194,7 @@ def project_learned_only(model: Any) -> None:
     if any(getattr(config, name, None) is not None for name in scaled):
         return  # TRL knows how these models scale their logits
     if getattr(config, "output_router_logits", False):
-        return  # and that the loss has a part for the choice of experts
+        return  # and what the router of experts adds to the loss
     original = base.forward
 
     def forward(*args: Any, fused_lm_head: bool = False, labels: Any = None, **kwargs: Any) -> Any:

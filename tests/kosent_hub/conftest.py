@@ -7,6 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.conftest import made
+from tests.kosent_hub import families as ten
+
 SYSTEM = "당신은 감정을 공감해주는 챗봇입니다."
 BASE = "kosent/tiny-llama"
 
@@ -53,6 +56,13 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Pat
     write_dataset(place / "dataset")
     shutil.copytree(tiny_llama, place / BASE)
     return place
+
+
+@pytest.fixture(scope="session")
+def families(tiny_llama: Path) -> Path:
+    """A folder with a tiny model of each of `FAMILIES`, made once per environment."""
+    script = Path(ten.__file__).read_text("utf-8")
+    return made("families", script, str(tiny_llama), arguments=[tiny_llama])
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import urllib.parse
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from huggingface_hub import get_session, get_token
@@ -21,13 +23,15 @@ from model_card.publishing.session import OTHER_SERVER, httpx
 from model_card.records import EvaluatedModel
 
 TIMEOUT_SECONDS = 600
+# The field of a request with the variables of the chat template: no part of OpenAI's protocol.
+KWARGS = "chat_template_kwargs"
 
 
 class EndpointBackend:
     """Replies of a model behind a URL, with the chat template and number format of its server.
 
-    With the model's chat format, the server gets its switches as `chat_template_kwargs`, and a
-    system message that the template does not write in the first user message.
+    With the model's chat format, the server gets its switches as `chat_template_kwargs`, unless it
+    refuses them, and a system message that the template does not write in the first user message.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class EndpointBackend:
             "max_new_tokens": max_new_tokens,
         }
         self.token = _token(self.url)
+        self._refusal = Lock()
 
     def replies(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Reply]:
         """The wanted samples' replies, in any order, from `concurrency` requests at a time."""
@@ -100,9 +105,7 @@ class EndpointBackend:
             "max_tokens": self.generation["max_new_tokens"],
             "stream": False,
         }
-        if self.template_kwargs:
-            body["chat_template_kwargs"] = self.template_kwargs
-        answer = self._ask(json.dumps(body, ensure_ascii=False).encode())
+        answer = self._chat(body)
         try:
             text = answer["choices"][0]["message"]["content"] or ""
             tokens = int((answer.get("usage") or {}).get("completion_tokens") or 0)
@@ -111,15 +114,43 @@ class EndpointBackend:
         text, thought = cut_thought(text, opened=True)
         return Reply(index, text, tokens, thought)
 
-    def _ask(self, body: bytes) -> Any:
-        """The server's answer, through the Hub's session, which repeats what may pass."""
+    def _chat(self, body: dict[str, Any]) -> Any:
+        """The server's answer, with the variables of the chat template if it takes them."""
+        kwargs = self.template_kwargs
+        if not kwargs:
+            return self._ask(body)
+        try:
+            return self._ask(body | {KWARGS: kwargs})
+        except _UnknownField:
+            self._do_without()
+            return self._ask(body)
+
+    def _do_without(self) -> None:
+        """Send no variables from now on; the first thread that comes here says so."""
+        with self._refusal:
+            if not self.template_kwargs:
+                return
+            named = ", ".join(f"{name}={value!r}" for name, value in self.template_kwargs.items())
+            self.template_kwargs = {}
+        thoughts = self.form is not None and self.form.facts["switches"]
+        print(
+            f"{self.url}: the server takes none of {KWARGS} ({named}), so "
+            + ("replies may begin with thoughts" if thoughts else "its own values decide"),
+            file=sys.stderr,
+        )
+
+    def _ask(self, body: dict[str, Any]) -> Any:
+        """The server's answer, through the Hub's session, which repeats what may pass.
+
+        Raises _UnknownField when the server refuses the field with the template's variables.
+        """
         headers = {"Content-Type": "application/json"}
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token}"
         try:
             answer = get_session().post(
                 self.url,
-                content=body,
+                content=json.dumps(body, ensure_ascii=False).encode(),
                 headers=headers,
                 timeout=TIMEOUT_SECONDS,
                 follow_redirects=False,
@@ -131,7 +162,9 @@ class EndpointBackend:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise KoSentError(self.url, str(error), "check --endpoint") from None
         if not answer.is_success:
-            raise KoSentError(
+            refused = answer.status_code in (400, 422) and KWARGS in answer.text
+            kind = _UnknownField if refused and KWARGS in body else KoSentError
+            raise kind(
                 self.url,
                 f"HTTP {answer.status_code}: {answer.text[:300]}",
                 "check --endpoint, --model and the token",
@@ -147,6 +180,10 @@ class EndpointBackend:
             f"not an answer of OpenAI's chat protocol ({answer[:200]})",
             "check --endpoint",
         )
+
+
+class _UnknownField(KoSentError):
+    """The server does not know the field with the variables of the chat template."""
 
 
 def _token(url: str) -> str | None:

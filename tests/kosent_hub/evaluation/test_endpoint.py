@@ -17,7 +17,7 @@ from typing import ClassVar
 import pytest
 
 from kosent_hub.evaluate import main
-from tests.kosent_hub.dialogues import write_dataset
+from tests.kosent_hub.dialogues import SYSTEM, write_dataset
 
 QUICK = ("--embedder", "none", "--max-new-tokens", "8", "--no-safety", "--json")
 
@@ -164,6 +164,92 @@ class Listening(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+class Strict(http.server.BaseHTTPRequestHandler):
+    """Answers every chat; refuses a request with a field in `unknown`, as providers do."""
+
+    unknown: ClassVar[tuple[str, ...]] = ()
+    status = 400
+    asked: ClassVar[list[dict]] = []
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append(body)
+        found = [name for name in self.unknown if name in body]
+        message = {"role": "assistant", "content": "<think>\n음\n</think>\n\n네."}
+        answer = {"choices": [{"message": message}]}
+        if found:
+            answer = {"error": {"message": f"Unrecognized request argument supplied: {found[0]}"}}
+        self.send_response(self.status if found else 200)
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def strict(dataset, tmp_path, capsys):
+    """`strict(model, unknown, status)` evaluates at such a server: status, output, requests."""
+
+    def ask(model, unknown=(), status=400):
+        Strict.unknown, Strict.status = unknown, status
+        Strict.asked.clear()
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Strict) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            address = f"http://127.0.0.1:{server.server_address[1]}"
+            asked = ("--model", model, "--dataset", dataset, "--output", tmp_path / str(status))
+            where = ("--backend", "endpoint", "--endpoint", address, "--concurrency", "4")
+            done = evaluate(capsys, *asked, *where)
+            server.shutdown()
+        return *done, list(Strict.asked)
+
+    return ask
+
+
+def test_a_server_gets_the_switches_and_the_system_message_that_the_template_needs(
+    strict, families
+):
+    status, _, said, asked = strict(families / "qwen3")
+    assert status == 0, said
+    assert {json.dumps(body["chat_template_kwargs"]) for body in asked} == {
+        '{"enable_thinking": false}'
+    }
+    assert "chat_template_kwargs" not in said
+    assert {body["messages"][0]["role"] for body in asked} == {"system"}
+    status, _, said, asked = strict(families / "phi3", status=422)  # drops the role
+    assert status == 0, said
+    assert not any("chat_template_kwargs" in body for body in asked)
+    roles = [[message["role"] for message in body["messages"]] for body in asked]
+    assert all(set(found[::2]) == {"user"} and "system" not in found for found in roles)
+    assert {body["messages"][0]["content"].split("\n\n")[0] for body in asked} == {SYSTEM}
+
+
+@pytest.mark.parametrize("refusal", [400, 422])
+def test_a_server_that_takes_no_switches_is_asked_without_and_one_line_says_so(
+    strict, families, refusal
+):
+    status, printed, said, asked = strict(
+        families / "qwen3", ("chat_template_kwargs",), status=refusal
+    )
+    assert status == 0, said
+    (line,) = [line for line in said.splitlines() if "chat_template_kwargs" in line]
+    assert line.endswith(
+        "/chat/completions: the server takes none of chat_template_kwargs "
+        "(enable_thinking=False), so replies may begin with thoughts"
+    )
+    without = [body for body in asked if "chat_template_kwargs" not in body]
+    assert len(without) == 9 + 8  # the samples and the card's prompts
+    assert 1 <= len(asked) - len(without) <= 4  # what was under way when the server said so
+    assert json.loads(printed)["counts"]["thoughts_cut"] == 9
+
+
+def test_a_server_that_refuses_something_else_is_not_asked_again(strict, families):
+    status, _, said, asked = strict(families / "qwen3", ("max_tokens",))
+    assert status == 2
+    assert "HTTP 400" in said.splitlines()[-1] and "max_tokens" in said.splitlines()[-1]
+    assert all("chat_template_kwargs" in body for body in asked)
 
 
 @pytest.mark.parametrize("own", [None, "sk-own"])
