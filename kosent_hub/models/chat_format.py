@@ -409,8 +409,8 @@ def cut_thought(text: str, opened: bool = False) -> tuple[str, bool]:
     """
     text = text.strip()
     for begin, end in _THOUGHTS.items():
-        if text.startswith(begin) or (opened and end in text):
-            thought, found, reply = text.removeprefix(begin).partition(end)
+        thought, found, reply = text.removeprefix(begin).partition(end)
+        if text.startswith(begin) or (opened and found and begin not in thought):
             return (reply.strip() if found else ""), bool(thought.strip()) or not found
     return text, False
 
