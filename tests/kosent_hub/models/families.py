@@ -78,7 +78,7 @@ FAMILIES = [
     ),
     Family(
         "inst",
-        "Llama 2, Mixtral",
+        "Llama 2",
         "<s> </s>",
         bos="<s>",
         eos="</s>",
@@ -87,7 +87,7 @@ FAMILIES = [
     ),
     Family(
         "system_in_last_user",
-        "Mistral 7B v0.3, Nemo",
+        "Mistral Nemo",
         "<s> </s> [INST] [/INST]",
         bos="<s>",
         eos="</s>",
@@ -97,7 +97,7 @@ FAMILIES = [
     ),
     Family(
         "effort_none",
-        "Mistral with reasoning effort",
+        "an effort that may be `none`",
         "<s> </s> [INST] [/INST] [SYSTEM_PROMPT] [/SYSTEM_PROMPT] [THINK] [/THINK]",
         bos="<s>",
         eos="</s>",
@@ -106,7 +106,7 @@ FAMILIES = [
     ),
     Family(
         "refuses_system",
-        "Gemma 1 and 2, Mistral v0.1",
+        "Gemma 1 and 2",
         "<bos> <eos> <start_of_turn> <end_of_turn>",
         bos="<bos>",
         eos="<eos>",
@@ -126,7 +126,7 @@ FAMILIES = [
     ),
     Family(
         "drops_system",
-        "Phi-3-medium, Orion",
+        "Phi-3-medium",
         "<|user|> <|assistant|> <|end|> <|endoftext|>",
         bos="<|endoftext|>",
         eos="<|endoftext|>",
@@ -153,7 +153,7 @@ FAMILIES = [
     ),
     Family(
         "opens_thought",
-        "R1 distills, EXAONE Deep",
+        "R1 distills",
         "<|bos|> <|eos|> <|system|> <|user|> <|assistant|>",
         bos="<|bos|>",
         eos="<|eos|>",
@@ -164,7 +164,7 @@ FAMILIES = [
     ),
     Family(
         "closes_thought",
-        "thoughts closed in the text: GLM-4.6 and its like",
+        "a thought that prompts open and texts close",
         "<|im_start|> <|im_end|> <think> </think>",
         eos="<|im_end|>",
         end="<|im_end|>",
@@ -215,17 +215,20 @@ FAMILIES = [
         eos="<|return|>",
         prefix="<|channel|>final<|message|>",
         end="<|return|>",
+        switches={"reasoning_effort": "low"},
+        dated=True,
         samples=2,
     ),
     Family(
         "response_marks",
-        "Command R7B, Command A",
+        "Command A Reasoning",
         "<BOS> <EOS> <|START_OF_TURN|> <|MESSAGE|> <|START_RESPONSE|> <|END_RESPONSE|> "
-        "<|END_OF_TURN|>",
+        "<|START_THINKING|> <|END_THINKING|> <|END_OF_TURN|>",
         bos="<BOS>",
         eos="<|END_OF_TURN|>",
         prefix="<|START_RESPONSE|>",
         end="<|END_RESPONSE|><|END_OF_TURN|>",
+        switches={"reasoning": False},
     ),
     Family(
         "two_ends",
@@ -247,16 +250,8 @@ FAMILIES = [
         apart=True,
     ),
     Family(
-        "effort",
-        "an effort written into the system message",
-        "<|im_start|> <|im_end|>",
-        eos="<|im_end|>",
-        end="<|im_end|>",
-        switches={"reasoning_effort": "low"},
-    ),
-    Family(
         "clock",
-        "Granite 3, SmolLM3, Mistral Small 3",
+        "Granite 3",
         "<|start_of_role|> <|end_of_role|> <|end_of_text|>",
         eos="<|end_of_text|>",
         end="<|end_of_text|>",
@@ -264,7 +259,7 @@ FAMILIES = [
     ),
     Family(
         "parts",
-        "contents as lists of parts: models that see pictures",
+        "contents as lists of parts only",
         "<end_of_utterance>",
         eos="<end_of_utterance>",
         prefix=" ",

@@ -205,14 +205,16 @@ def test_a_reply_is_read_as_it_was_learned(family: Family):
             assert learned[-1] in form.stop_ids(None) or len(form.end_ids) > 1
 
 
-@pytest.mark.parametrize("name", ["trims", "clock"])
+@pytest.mark.parametrize("name", ["trims", "clock", "channel"])
 def test_the_day_is_the_recorded_one(name: str):
     family = BY_NAME[name]
     today = chat_format(tokenizer(family))
-    assert re.search("26 Jul 2024|July 26, 2024, a Friday", today.prompt_text(TWO_TURNS[:2]))
+    assert re.search(
+        "26 Jul 2024|July 26, 2024, a Friday|2024-07-26", today.prompt_text(TWO_TURNS[:2])
+    )
     other = chat_format(tokenizer(family), today.facts | {"date": "2025-01-02"})
     text = other.prompt_text(TWO_TURNS[:2])
-    assert re.search("02 Jan 2025|January 02, 2025, a Thursday", text)
+    assert re.search("02 Jan 2025|January 02, 2025, a Thursday|2025-01-02", text)
     assert other.facts["date"] == "2025-01-02"
     assert other.samples(TWO_TURNS) != today.samples(TWO_TURNS)
 
@@ -351,6 +353,12 @@ def test_what_is_no_message_is_refused(messages, why: str):
         ),
         ("channel", "<|channel|>analysis<|message|>음.", "", True),
         ("channel", "네.<|return|>", "네.", False),
+        (
+            "response_marks",
+            "<|START_THINKING|>음.<|END_THINKING|><|START_RESPONSE|>네.<|END_RESPONSE|>",
+            "네.",
+            True,
+        ),
         ("response_marks", "<|START_RESPONSE|>네.<|END_RESPONSE|>", "네.", False),
     ],
 )
