@@ -258,6 +258,13 @@ FAMILIES = [
         dated=True,
     ),
     Family(
+        "prompt_after_all",
+        "a prompt after every text",
+        "<|im_start|> <|im_end|>",
+        eos="<|im_end|>",
+        end="<|im_end|>",
+    ),
+    Family(
         "parts",
         "contents as lists of parts only",
         "<end_of_utterance>",
