@@ -396,11 +396,11 @@ class ChatFormat:
             return before, both[len(before) :]
         decode = self.tokenizer.decode
         start = len(str(decode(before)))
-        anchor = self._ids("\n")
-        after_newline = self._ids("\n" + completion)
         candidates = [self._ids(completion)]
-        if after_newline[: len(anchor)] == anchor:
-            candidates.append(after_newline[len(anchor) :])
+        for anchor in ("\n", ".", "a"):  # some tokenizers read the beginning of a text differently
+            alone, after = self._ids(anchor), self._ids(anchor + completion)
+            if after[: len(alone)] == alone:
+                candidates.append(after[len(alone) :])
         exact = (ids for ids in candidates if str(decode(before + ids))[start:] == completion)
         return before, next(exact, candidates[0])
 
@@ -412,8 +412,8 @@ def cut_thought(text: str, opened: bool = False) -> tuple[str, bool]:
     """
     text = text.strip()
     for begin, end in _THOUGHTS.items():
-        if text.startswith(begin) or (opened and end in text):
-            thought, found, reply = text.removeprefix(begin).partition(end)
+        thought, found, reply = text.removeprefix(begin).partition(end)
+        if text.startswith(begin) or (opened and found and begin not in thought):
             return (reply.strip() if found else ""), bool(thought.strip()) or not found
     return text, False
 
