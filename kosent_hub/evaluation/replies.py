@@ -74,6 +74,18 @@ def collect(
         "thoughts_cut": sum(record["thought"] for record in replies),
         "targets_left_out": sum(not record["tokens"] for record in scores),
     }
+    if counts["thoughts_cut"]:
+        print(
+            f"{backend.model.id}: {counts['thoughts_cut']:,} of {len(replies):,} replies began "
+            "with a thought, which is cut off before scoring",
+            file=sys.stderr,
+        )
+    if counts["targets_left_out"]:
+        print(
+            f"{backend.model.id}: its chat template changes {counts['targets_left_out']:,} of the "
+            "true replies, so perplexity and token accuracy leave them out",
+            file=sys.stderr,
+        )
     return Outcome(
         model=backend.model,
         chat_format=backend.chat_format,

@@ -7,6 +7,7 @@ the other. The corpus is the sample, or the AI Hub-like folder in KOSENT_BENCHMA
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kosent_hub.models.families import TEMPLATES
 from tests.support import ROOT
 
 BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -58,11 +60,16 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Path:
-    place = tmp_path_factory.mktemp("speed")
+@pytest.fixture(params=["a sample a dialogue", "a sample a reply"])
+def workplace(request, tmp_path: Path, smollm2: Path) -> Path:
+    """A folder with the base and the data; the second base has a template in Qwen3's shape."""
+    place = tmp_path
     (place / BASE).parent.mkdir()
-    (place / BASE).symlink_to(smollm2)
+    if request.param == "a sample a dialogue":
+        (place / BASE).symlink_to(smollm2)
+    else:
+        shutil.copytree(smollm2, place / BASE)
+        shutil.copy(TEMPLATES / "think_in_last_turn.jinja", place / BASE / "chat_template.jinja")
     source = os.environ.get("KOSENT_BENCHMARK_SOURCE", ROOT / "dataset_builder" / "sample")
     build = [Path(sys.executable).parent / "kosent-data", "build", source, "dataset"]
     subprocess.run(build, cwd=place, check=True, capture_output=True)

@@ -148,6 +148,7 @@ print(len(names))
 """
 
 
+@pytest.mark.slow
 def test_no_module_and_no_help_asks_the_network():
     env = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     done = subprocess.run([sys.executable, "-c", OFFLINE], capture_output=True, text=True, env=env)

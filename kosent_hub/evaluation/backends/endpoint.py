@@ -62,6 +62,12 @@ class EndpointBackend:
         self.chat_format: dict[str, Any] = {"template_sha256": "applied by the server"}
         if form is not None:
             self.chat_format |= {name: form.facts[name] for name in ("switches", "system")}
+        if form is not None and "date" in form.facts and "date_string" not in self.template_kwargs:
+            print(
+                f"{self.name}: its chat template reads the clock, and a server tells it today's "
+                f"date where the other backends tell it {form.facts['date']}",
+                file=sys.stderr,
+            )
         self.template_example: str | None = None
         self.generation: dict[str, Any] = {
             "temperature": 0,

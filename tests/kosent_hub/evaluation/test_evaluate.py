@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from kosent_hub import evaluation
 from kosent_hub.evaluate import _options, main
 from kosent_hub.evaluation import Options
-from kosent_hub.evaluation import evaluate as evaluate_from_python
 from model_card.metrics import METRICS
 from model_card.publishing.errors import KoSentError
 from tests.kosent_hub.dialogues import SYSTEM, write_dataset
@@ -173,7 +173,7 @@ def test_evaluate_from_python_returns_what_the_command_writes(
 def test_the_flags_defaults_are_the_fields():
     given = ["--model", "m", "--dataset", "d"]
     assert _options(given)[0] == Options(model="m", dataset="d")
-    assert evaluate_from_python.__module__ == "kosent_hub.evaluation.run"
+    assert evaluation.evaluate.__module__ == "kosent_hub.evaluation.run"
 
 
 @pytest.mark.parametrize(

@@ -464,7 +464,7 @@ def test_of_several_templates_the_default_counts_and_none_is_an_error(
     with pytest.raises(KoSentError) as refused:
         load_tokenizer(str(folder))
     line = str(refused.value)
-    assert "chat templates named rag, tool_use, and none is the default" in line
+    assert "chat templates are named rag, tool_use, and none is the default" in line
     assert "--chat-template FILE" in line and "\n" not in line
     given = load_tokenizer(str(folder), chat_template=BY_NAME["chatml"].text)
     assert chat_format(given).end == "<|im_end|>"

@@ -1,5 +1,7 @@
 """Ten classes of models: one text for training, perplexity and every backend."""
 
+from __future__ import annotations
+
 import http.server
 import json
 import sys
@@ -12,17 +14,32 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from kosent_hub.evaluation.backends.endpoint import EndpointBackend
-from kosent_hub.evaluation.backends.local.backend import TransformersBackend
-from kosent_hub.evaluation.backends.local.likelihood import spans
 from kosent_hub.evaluation.samples import Sample, load_samples
-from kosent_hub.models.locate import Located, ModelRef, locate
 from kosent_hub.training.samples import encode
 from model_card import records
 from tests.kosent_hub.families import FAMILIES, REPLY, SYSTEM, Family, dialogue
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engines() -> None:
+    """Torch and what needs it: each worker collects this module, and few run it."""
+    global \
+        AutoModelForCausalLM, \
+        AutoTokenizer, \
+        EndpointBackend, \
+        Located, \
+        ModelRef, \
+        TransformersBackend
+    global locate, spans, torch
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from kosent_hub.evaluation.backends.endpoint import EndpointBackend
+    from kosent_hub.evaluation.backends.local.backend import TransformersBackend
+    from kosent_hub.evaluation.backends.local.likelihood import spans
+    from kosent_hub.models.locate import Located, ModelRef, locate
+
 
 NEW_TOKENS = 24
 UNTAUGHT = [

@@ -1,15 +1,23 @@
 """What the trainer does to TRL's: the order of samples, the CPU's head, packed samples apart."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch")
 
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling  # noqa: E402
-from trl.trainer.utils import add_fused_lm_head  # noqa: E402
+@pytest.fixture(scope="module", autouse=True)
+def engines() -> None:
+    """Torch and what needs it: each worker collects this module, and few run it."""
+    global DataCollatorForLanguageModeling, LengthGrouped, add_fused_lm_head
+    global project_learned_only, torch
+    import torch
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+    from trl.trainer.utils import add_fused_lm_head
 
-from kosent_hub.training.trainer import LengthGrouped, project_learned_only  # noqa: E402
+    from kosent_hub.training.trainer import LengthGrouped, project_learned_only
+
 
 OUTPUTS = ("log_probs", "entropy", "is_top1")
 
