@@ -5,7 +5,8 @@ has done so starts at once, and is otherwise as good as new. A fork cannot undo 
 from the environment when they are imported (HF_ENDPOINT, HF_HOME and their like), so there is a
 server for each set of those: a command whose environment has others needs a process of its own.
 Importing what reads nothing of the environment is most of the work, so the processes of a test run
-share a first server, which has done that much and whose forks become their servers.
+share a first server, which has done that much and whose forks become their servers. All of them
+have torch then; that commands without it never import it is tested in processes of their own.
 
     python -m tests.support.fork_server SOCKET MODULE...      serves these until its stdin ends
 """
@@ -229,7 +230,7 @@ class ForkServer:
                 return self._process
             server = [sys.executable, "-m", *SERVERS, self.address, *self.modules]
             first = os.environ.get(FIRST)
-            if first is None or self.modules != MODULES:
+            if first is None:
                 self._process = _process(server, ROOT, self._env)
             else:
                 self._process = _fork_of(first, server, ROOT, self._env)
