@@ -139,8 +139,7 @@ class _Template:
                         **arguments,
                     )[0]
         except TemplateError as error:
-            messages = [*prompts, *texts][len(found)]
-            roles = ", ".join(message["role"] for message in messages)
+            roles = ", ".join(message["role"] for message in dialogues[-1])
             raise UnusableDialogue(
                 f"the chat template refuses messages by {roles} ({error})"
             ) from None
@@ -272,7 +271,7 @@ class ChatFormat:
     @cached_property
     def _opening(self) -> str:
         """The first special token of `prefix`: whatever else begins with it is a thought."""
-        found = _special_run(self.prefix.strip(), self._special, whole=False)
+        found = _special_run(self.prefix.strip(), self._special)
         return found[0] if found else self.prefix.strip()
 
     @cached_property
@@ -529,7 +528,7 @@ def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     return sorted((token for token in found if token.strip()), key=lambda t: (-len(t), t))
 
 
-def _special_run(text: str, special: Sequence[str], *, whole: bool = True) -> list[str]:
+def _special_run(text: str, special: Sequence[str]) -> list[str]:
     """The special tokens that `text` begins with, white space between them aside."""
     found, rest = [], text.lstrip()
     while token := next((token for token in special if rest.startswith(token)), None):
