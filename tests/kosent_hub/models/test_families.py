@@ -138,7 +138,10 @@ def test_what_is_trained_is_what_is_asked_id_for_id(name, families, dataset):
 
 
 @pytest.mark.slow
-def test_an_adapter_is_asked_what_it_was_trained_on(name, families, dataset, run, nobody, tmp_path):
+def test_an_adapter_is_asked_what_it_was_trained_on(
+    name, families, dataset, run, nobody, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # an adapter names a base that is a folder by its way from here
     command = (
         f"{sys.executable} -m kosent_hub.train --config smollm2-135m/cpu --dtype float32 "
         "--bf16 false --num_train_epochs 1 --max_steps -1 --eval_strategy no "
