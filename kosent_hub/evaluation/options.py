@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kosent_hub.evaluation.backends import BACKENDS
+from kosent_hub.models.chat_dataset import MAX_DROPPED, check_share
 from model_card.publishing.errors import KoSentError
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -43,7 +44,7 @@ class Options:
     chat_template: str | Path | None = field(default=None, metadata=SETTING)
     seed: int = field(default=0, metadata=SETTING)
     new_chat_format: bool = field(default=False, metadata=SETTING)
-    max_dropped: float = 0.05
+    max_dropped: float = MAX_DROPPED
     trust_remote_code: bool = False
     output: str | Path | None = None
     push: bool = False
@@ -61,6 +62,7 @@ class Options:
                 raise KoSentError(
                     f"--{name} {value}", "no such choice", f"name one of {', '.join(choices)}"
                 )
+        check_share(self.max_dropped)
         if self.writes_card and Path(self.model).is_dir():
             raise KoSentError(
                 self.model,

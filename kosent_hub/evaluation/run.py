@@ -17,13 +17,13 @@ from kosent_hub.evaluation.scoring import Columns, score
 from kosent_hub.evaluation.store import CompletionStore
 from kosent_hub.models import distributed, inspection
 from kosent_hub.models.chat_dataset import system_prompt
-from kosent_hub.models.chat_format import ChatFormat
+from kosent_hub.models.chat_format import ChatFormat, UnusableDialogue
 from kosent_hub.models.inspection import Inspected
-from kosent_hub.models.locate import Located, ModelRef, locate
+from kosent_hub.models.locate import FormatChanged, Located, ModelRef, locate
 from model_card import conversations
 from model_card.publish import publish
 from model_card.publishing import commit, session
-from model_card.publishing.errors import AGAIN, KoSentError, next_step
+from model_card.publishing.errors import AGAIN, KoSentError, explain, next_step
 from model_card.publishing.files import atomic_file, atomic_write, decode_text
 from model_card.records import (
     RUN_PATH,
@@ -88,12 +88,21 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
 
 
 def inspect(options: Options, limit: int) -> tuple[ChatFormat, list[Inspected]]:
-    """The model's chat format, and the first samples with it; no weights are loaded."""
+    """The model's chat format, and the first samples with it; no weights are loaded.
+
+    A sample whose true reply the chat template changes is not among them; a line says so.
+    """
+    if limit < 1:
+        raise KoSentError(f"--inspect {limit}", "must be 1 or more")
     session.install()
     located = locate(_models(options)[0])
-    options = replace(options, limit=limit)
-    samples, _ = _samples(options, [located])
-    found = [inspection.inspect(located.form, s.id, s.dialogue)[-1] for s in samples]
+    samples, _ = _samples(replace(options, limit=limit), [located])
+    found = []
+    for sample in samples:
+        try:
+            found.append(inspection.inspect_last(located.form, sample.id, sample.dialogue))
+        except UnusableDialogue as error:
+            print(f"{sample.id}: {error.what}; it is not scored", file=sys.stderr)
     return located.form, found
 
 
@@ -124,9 +133,14 @@ def _located(options: Options, model: ModelRef) -> Located | None:
         return locate(model)
     try:
         return locate(model)
-    except KoSentError as error:
+    except FormatChanged:
+        raise
+    except Exception as error:
+        why = explain(error)
+        if why is None:
+            raise
         print(
-            f"{model.model_id}: its chat template is not to be had ({error.what}), so its server's "
+            f"{model.model_id}: its chat template is not to be had here ({why}), so its server's "
             "own settings decide whether it thinks first, and whether it reads a system message",
             file=sys.stderr,
         )

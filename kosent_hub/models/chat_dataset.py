@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosent_hub.models import distributed, untrusted
-from kosent_hub.models.chat_format import Messages
+from kosent_hub.models.chat_format import Messages, UnusableDialogue, plain
 from model_card.publishing.errors import KoSentError, user_error
 
 if TYPE_CHECKING:
@@ -97,16 +98,23 @@ def load(
 
 def system_prompt(dialogues: Sequence[Messages]) -> str | None:
     """The system message that all dialogues begin with, None if they differ."""
-    found: set[Any] = set()
+    found: set[str | None] = set()
     for at in range(0, len(dialogues), 1000):
         for messages in dialogues[at : at + 1000]:
-            first = messages[0] if messages else {}
-            is_system = isinstance(first, Mapping) and first.get("role") == "system"
-            found.add(first.get("content") if is_system else None)
+            with suppress(UnusableDialogue):  # one that is left out
+                first = plain(messages[:1])[0]
+                found.add(first["content"] if first["role"] == "system" else None)
         if len(found) > 1:
             return None
-    (prompt,) = found or {None}
-    return prompt if isinstance(prompt, str) else None
+    return found.pop() if found else None
+
+
+def check_share(max_dropped: float) -> None:
+    """Raise KoSentError for what cannot be `max_dropped`."""
+    if not 0 <= max_dropped <= 1:
+        raise KoSentError(
+            f"--max-dropped {max_dropped:g}", "is a share, from 0 to 1", "for 5 % write 0.05"
+        )
 
 
 def report_dropped(

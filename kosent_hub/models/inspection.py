@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
@@ -55,20 +55,35 @@ def inspect(form: ChatFormat, title: str, messages: Messages) -> list[Inspected]
     samples = form.samples(messages)
     found = []
     for number, sample in enumerate(samples, start=1):
-        stretches = _stretches(sample)
-        begins = [begin for learned, begin, _ in stretches if learned]
         name = title if len(samples) == 1 else f"{title}, reply {number} of {len(samples)}"
-        found.append(
-            Inspected(
-                name,
-                len(sample["labels"]),
-                sum(label != IGNORED for label in sample["labels"]),
-                _parts(form, sample, stretches),
-                [_sha256(sample["input_ids"][:begin]) for begin in begins],
-                [next(prompts) for _ in begins],
-            )
-        )
+        found.append(_inspected(form, name, sample, prompts))
     return found
+
+
+def inspect_last(form: ChatFormat, title: str, messages: Messages) -> Inspected:
+    """The sample with a dialogue's last reply, only that one learned; see `inspect`."""
+    messages = plain(messages)
+    sample = form.samples(messages)[-1]
+    learned, begin, _ = _stretches(sample)[-1]
+    assert learned  # a sample ends with a reply
+    labels = [IGNORED] * begin + sample["labels"][begin:]
+    prompts = iter([_sha256(form.prompt(messages[:-1]))])
+    return _inspected(form, title, {**sample, "labels": labels}, prompts)
+
+
+def _inspected(
+    form: ChatFormat, title: str, sample: Sample, evaluated_prompts: Iterator[str]
+) -> Inspected:
+    stretches = _stretches(sample)
+    begins = [begin for learned, begin, _ in stretches if learned]
+    return Inspected(
+        title,
+        len(sample["labels"]),
+        sum(label != IGNORED for label in sample["labels"]),
+        _parts(form, sample, stretches),
+        [_sha256(sample["input_ids"][:begin]) for begin in begins],
+        [next(evaluated_prompts) for _ in begins],
+    )
 
 
 def _stretches(sample: Sample) -> list[tuple[bool, int, int]]:

@@ -23,6 +23,10 @@ ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetens
 DECIDING = (".safetensors", ".json", ".jinja")
 
 
+class FormatChanged(KoSentError):
+    """A model would not get the text that it was trained with."""
+
+
 @dataclass(frozen=True)
 class ModelRef:
     """A model by its Hub id or folder, and how to load it.
@@ -41,19 +45,23 @@ class ModelRef:
 
 @dataclass(frozen=True)
 class Located:
-    """A model's parts: `base` is the model itself where there is no adapter.
+    """A model's parts, as `ref` asks for them.
 
-    `model_id` names what was asked for, `ref` how.
+    `base` is the model itself where there is no adapter.
     """
 
     ref: ModelRef
-    model_id: str
     repo: Repo
     base_id: str
     base: Repo
     adapter: bool
     config: Any
     form: ChatFormat
+
+    @property
+    def model_id(self) -> str:
+        """The model by the name that was given."""
+        return self.ref.model_id
 
     def record(self, dtype: str) -> EvaluatedModel:
         """The model as results.json names it."""
@@ -112,13 +120,13 @@ def locate(ref: ModelRef) -> Located:
         trust_remote_code=ref.trust_remote_code,
     )
     form = _format(ref, repo, tokenizer)
-    return Located(ref, ref.model_id, repo, base_id, base, settings is not None, config, form)
+    return Located(ref, repo, base_id, base, settings is not None, config, form)
 
 
 def _format(ref: ModelRef, repo: Repo, tokenizer: Any) -> ChatFormat:
     """The chat format: that of the model's training where it is recorded.
 
-    Raises KoSentError when the model would not get the text it was trained with.
+    Raises FormatChanged when the model would get another.
     """
     path = cached(ref.model_id, RUN_PATH, repo.revision)
     where = f"{ref.model_id}/{RUN_PATH}"
@@ -132,7 +140,7 @@ def _format(ref: ModelRef, repo: Repo, tokenizer: Any) -> ChatFormat:
         if recorded.get(name) != form.facts.get(name)
     ]
     if changed and not ref.new_format:
-        raise KoSentError(
+        raise FormatChanged(
             ref.model_id,
             f"was trained with another chat format ({'; '.join(changed)})",
             "evaluate it with the template and the kosent-hub of its training, or add "

@@ -14,7 +14,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.constants import is_offline_mode
 
 from kosent_hub.models import distributed
-from kosent_hub.models.chat_dataset import read_splits
+from kosent_hub.models.chat_dataset import check_share, read_splits
 from kosent_hub.models.repo import resolve
 from kosent_hub.training import planning
 from kosent_hub.training.memory import DEFAULTS, GIB, adapter
@@ -78,6 +78,7 @@ def _asked(settings: Settings) -> Iterator[str]:
             yield f"--{name} {given}: {known.why}; {known.remedy}"
     yield from _combinations(settings)
     try:
+        check_share(settings.extra.max_dropped)
         _ = settings.chat_template
     except (KoSentError, OSError) as error:
         yield f"{explain(error)}"

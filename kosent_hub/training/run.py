@@ -76,7 +76,8 @@ def inspect(settings: Settings) -> tuple[ChatFormat, list[Inspected]]:
             found += inspection.inspect(data.form, f"train, row {row}", messages)
         except UnusableDialogue as error:
             dropped.append((row, error.what))
-    chat_dataset.report_dropped("train", dropped, row + 1, 1 if found else 0)
+    share = 1 if found else settings.extra.max_dropped
+    chat_dataset.report_dropped("train", dropped, row + 1, share)
     return data.form, found[:limit]
 
 

@@ -119,3 +119,47 @@ def test_a_model_trained_with_another_text_is_evaluated_only_when_told(
 
     _, results = evaluated(model, dataset, "--new-chat-format")
     assert results["settings"]["new_chat_format"] is True
+
+
+def test_inspection_shows_one_reply_a_sample_and_names_what_cannot_be_scored(
+    tiny_llama, tmp_path, evaluated
+):
+    template = (TEMPLATES / "think_in_last_turn.jinja").read_text("utf-8")
+    model = speaking(tiny_llama, tmp_path / "model", template)
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": "응"},
+                {"role": "assistant", "content": "네."},
+                {"role": "user", "content": "뭐?"},
+                {"role": "assistant", "content": last},
+            ]
+        }
+        for last in ("그래요.", "흠</think>네")
+    ]
+    path = tmp_path / "chat" / "data" / "test-00000-of-00001.parquet"
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    for base, kept in ((tiny_llama, ["0#1", "0#2", "1#1", "1#2"]), (model, ["0#1", "0#2", "1#1"])):
+        done, _ = evaluated(base, tmp_path / "chat", "--inspect", "9", "--json")
+        assert done.returncode == 0, done.stderr
+        samples = json.loads(done.stdout)["samples"]
+        assert [sample["title"] for sample in samples] == kept
+        for sample in samples:
+            assert [part["kind"] for part in sample["parts"]] == ["prompt", "learned", "end"]
+            assert sample["same"] and len(sample["evaluated_prompts"]) == 1
+        assert samples[1]["parts"][1]["text"] == "그래요."
+    assert "1#2: the chat template changes a reply; it is not scored" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (("--inspect", "0"), "--inspect 0: must be 1 or more"),
+        (("--max-dropped", "5"), "--max-dropped 5: is a share, from 0 to 1; for 5 % write 0.05"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(flags, line, tiny_llama, tmp_path, evaluated):
+    done, _ = evaluated(tiny_llama, tmp_path / "nothing", *flags)
+    assert (done.returncode, done.stderr) == (2, f"kosent-eval: {line}\n")
