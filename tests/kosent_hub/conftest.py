@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import made
-from tests.kosent_hub import families as ten
+from tests.kosent_hub import ten_models as ten
 
 SYSTEM = "당신은 감정을 공감해주는 챗봇입니다."
 BASE = "kosent/tiny-llama"

@@ -163,3 +163,13 @@ def test_inspection_shows_one_reply_a_sample_and_names_what_cannot_be_scored(
 def test_numbers_that_mean_nothing_are_refused(flags, line, tiny_llama, tmp_path, evaluated):
     done, _ = evaluated(tiny_llama, tmp_path / "nothing", *flags)
     assert (done.returncode, done.stderr) == (2, f"kosent-eval: {line}\n")
+
+
+def test_a_model_that_only_its_server_has_is_asked_as_it_is(tmp_path, evaluated):
+    dataset = write_dataset(tmp_path / "chat", 2)
+    endpoint = ("--backend", "endpoint", "--endpoint", "http://127.0.0.1:9")
+    done, _ = evaluated(Path("org/served-only"), dataset, *endpoint)
+    assert done.returncode == 2
+    said, *_, refused = done.stderr.splitlines()
+    assert said.startswith("org/served-only: its chat template is not to be had here (")
+    assert refused.startswith("kosent-eval: http://127.0.0.1:9/chat/completions: ")

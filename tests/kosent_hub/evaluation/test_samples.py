@@ -98,3 +98,13 @@ def read(run, hub, dataset, given):
     done = run(script, env=hub.env(), script=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def test_a_system_message_in_parts_is_a_system_message_and_bad_dialogues_have_none():
+    def talk(content):
+        return [{"role": "system", "content": content}, {"role": "user", "content": "응"}]
+
+    parts = [{"type": "text", "text": "당신은"}, {"type": "text", "text": "챗봇입니다."}]
+    assert system_prompt([talk(parts), talk("당신은 챗봇입니다."), talk(7)]) == "당신은 챗봇입니다."
+    assert system_prompt([talk(parts), talk("다른 말")]) is None
+    assert system_prompt([talk(None)]) is None

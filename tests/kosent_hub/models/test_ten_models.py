@@ -18,7 +18,7 @@ import pytest
 from kosent_hub.evaluation.samples import Sample, load_samples
 from kosent_hub.training.samples import encode
 from model_card import records
-from tests.kosent_hub.families import FAMILIES, REPLY, SYSTEM, Family, dialogue
+from tests.kosent_hub.ten_models import FAMILIES, REPLY, SYSTEM, Family, dialogue
 
 
 @pytest.fixture(scope="module", autouse=True)
