@@ -98,8 +98,15 @@ def test_a_card(disk: Path) -> None:
     ("moment", "checkpoint", "where"),
     [
         (filled("events.out"), None, "run"),  # in a thread of TensorBoard's
-        (filled("checkpoint-3"), "checkpoint-2", "run"),  # safetensors' own error
-        (filled("checkpoint-3/tokenizer_config.json", room=4096), "checkpoint-2", "run"),  # torch's
+        pytest.param(  # safetensors' own error
+            filled("checkpoint-3"), "checkpoint-2", "run", marks=pytest.mark.slow
+        ),
+        pytest.param(  # torch's
+            filled("checkpoint-3/tokenizer_config.json", room=4096),
+            "checkpoint-2",
+            "run",
+            marks=pytest.mark.slow,
+        ),
         (filled("log_history.jsonl"), "checkpoint-4", "run/kosent/log_history.jsonl"),
     ],
 )

@@ -54,9 +54,10 @@ def durations() -> dict[str, dict[str, Any]]:
 
 
 def record(reports: Iterable[pytest.TestReport]) -> None:
-    """Write down what the tests of a whole run took, setup and teardown included, at least 0.1 s.
+    """Write down what the tests of a run took, setup and teardown included, at least 0.1 s.
 
-    What did not pass keeps its last time; what is not in the run is no test any more.
+    What did not pass keeps its last time, and so do the tests of files that the run had none of. In
+    its files, what is not in the run is no test any more.
     """
     describe = ["git", "describe", "--always", "--dirty", "--abbrev=7"]
     commit = subprocess.run(describe, cwd=ROOT, capture_output=True, text=True).stdout.strip()
@@ -73,6 +74,11 @@ def record(reports: Iterable[pytest.TestReport]) -> None:
             new[name] = {"seconds": seconds, "date": date, "commit": commit, "long": entry["long"]}
         elif name in before:
             new[name] = before[name]
+    ran = {name.split("::")[0] for name in now}
+    for name, entry in before.items():
+        file = name.split("::")[0]
+        if file not in ran and (ROOT / file).is_file():
+            new[name] = entry
     text = json.dumps(new, indent=0, sort_keys=True, ensure_ascii=False)
     DURATIONS.write_text(f"{text}\n", "utf-8")
     PAGE.write_text(page(), "utf-8")

@@ -72,5 +72,13 @@ def test_a_failed_test_keeps_its_last_time_and_one_that_is_gone_does_not(elsewhe
     assert slow.durations() == {"tests/a.py::failed": last, "tests/a.py::skipped": last}
 
 
+def test_what_the_run_had_no_test_of_keeps_its_times(elsewhere):
+    last = {"seconds": 7.0, "date": "2026-01-01", "commit": "abcdef0", "long": False}
+    names = ("tests/conftest.py::kept", "tests/no_such.py::gone")
+    slow.DURATIONS.write_text(json.dumps(dict.fromkeys(names, last)), "utf-8")
+    slow.record(reports("tests/a.py::run", (0.0, 1.0, 0.0)))
+    assert slow.durations().keys() == {"tests/conftest.py::kept", "tests/a.py::run"}
+
+
 def test_the_page_says_what_is_recorded():
     assert slow.PAGE.read_text("utf-8") == slow.page(), "run: make test-slow RECORD=1"

@@ -5,6 +5,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 from tests.support import ROOT
 
 BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -18,6 +20,7 @@ def example(readme: str, title: str) -> str:
     return textwrap.dedent(block[0])
 
 
+@pytest.mark.slow
 def test_the_example_in_python_runs(run, hub, tiny_llama: Path, tmp_path: Path):
     code = example("README.md", "From Python")
     assert code == example("README.ko.md", "Python에서")

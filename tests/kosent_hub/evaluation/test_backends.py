@@ -53,6 +53,8 @@ MODELS = {
     "gpt2": {"vocab_size": 300, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 512},
     "gpt_neox": TINY,
 }
+# To the batcher these are as llama or gemma3_text is.
+ALIKE = {"qwen2", "qwen3", "gemma2", "phi3", "gpt_neox"}
 PLAIN = {"gemma2"}  # caps its attention scores, which neither sdpa nor the batcher does
 
 
@@ -111,7 +113,10 @@ def in_batches(model, prompts, budget, stop=1, new_tokens=NEW_TOKENS):
     return [found[i] for i in range(len(prompts))]
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.slow if kind in ALIKE else ()) for kind in MODELS],
+)
 def test_batches_of_any_size_give_the_tokens_of_one_at_a_time(kind):
     model, prompts = tiny(kind), dialogues(6)
     expected = one_at_a_time(model, prompts)
@@ -268,6 +273,7 @@ print(len(replies))
 """
 
 
+@pytest.mark.slow
 def test_running_out_of_memory_halves_the_batch(run, nobody):
     done = run([sys.executable, "-c", OUT_OF_MEMORY], env=nobody, script=True)
     assert done.stdout.strip() == "72", done.stderr

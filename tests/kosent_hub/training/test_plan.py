@@ -19,12 +19,12 @@ LLAMA = recipe.load("llama-3.1-8b/qlora-8gb")["model_name_or_path"]
     "case",
     [
         {"layers": 2, "length": 96},
-        {"dtype": "float32"},
         *(
             # Half a minute each where a processor emulates bfloat16.
             pytest.param(case, marks=pytest.mark.slow)
             for case in (
                 {},
+                {"dtype": "float32"},
                 {"dropout": 0.05},
                 {"checkpointing": True, "layers": 6},
                 {"vocabulary": 32000, "layers": 2},
