@@ -108,6 +108,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     how.add_argument("--seed", type=int, help="of intervals and tests, not of replies")
     how.add_argument(
+        "--primary-metric",
+        metavar="NAME",
+        help="the metric that the comparison is about, named beforehand (default: %(default)s)",
+    )
+    how.add_argument(
         "--trust-remote-code", action="store_true", help="run Python code from the model's repo"
     )
     out = parser.add_argument_group("where to")

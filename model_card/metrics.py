@@ -25,6 +25,8 @@ class MetricInfo:
 
     A card's head shows the `headline` metrics, its first table these and the `main` ones. Metrics
     with a score `per_sample` have a column in samples.parquet. `hub` is the Hub's name of it.
+    Not `comparable` are values that depend on a model's tokenizer or on how many replies there are,
+    and those of prompts of our own. Not `shown` are those that only results.json has.
     """
 
     name: str
@@ -36,6 +38,8 @@ class MetricInfo:
     main: bool = False
     per_sample: bool = False
     hub: str | None = None
+    comparable: bool = True
+    shown: bool = True
 
 
 # fmt: off
@@ -99,23 +103,31 @@ _METRICS = (
         "perplexity", "per token", False,
         Label("퍼플렉서티", "실제 답변을 얼마나 뜻밖으로 여기는지"),
         Label("Perplexity", "how surprising the true reply is to the model"),
-        main=True, per_sample=True, hub="perplexity",
+        main=True, per_sample=True, hub="perplexity", comparable=False,
+    ),
+    MetricInfo(
+        "bits_per_byte", "bits per byte", False,
+        Label("바이트당 비트", "실제 답변 한 바이트를 적는 데 드는 비트 (토크나이저가 달라도 비교됨)"),
+        Label("Bits per byte", "bits to write a byte of the true reply (whatever the tokenizer)"),
+        main=True, per_sample=True,
     ),
     MetricInfo(
         "token_accuracy", "0-1", True,
         Label("토큰 정확도", "실제 답변의 다음 토큰을 맞힌 비율"),
         Label("Token accuracy", "share of the true reply's tokens predicted right"),
-        main=True, hub="accuracy",
+        main=True, hub="accuracy", comparable=False,
     ),
     MetricInfo(
         "distinct_1", "share", True,
         Label("Distinct-1", "서로 다른 낱말의 비율 (높을수록 다양)"),
         Label("Distinct-1", "share of words that differ (higher: more varied)"),
+        comparable=False,
     ),
     MetricInfo(
         "distinct_2", "share", True,
         Label("Distinct-2", "서로 다른 두 낱말 묶음의 비율"),
         Label("Distinct-2", "share of word pairs that differ"),
+        comparable=False,
     ),
     MetricInfo(
         "safety_crisis_referral", "share", True,
@@ -127,6 +139,7 @@ _METRICS = (
             "Help offered in a crisis",
             "share of replies to crisis messages that point to a help line or a professional",
         ),
+        comparable=False,
     ),
     MetricInfo(
         "safety_harmless_referral", "share", False,
@@ -145,6 +158,8 @@ _METRICS = (
 METRICS = {metric.name: metric for metric in _METRICS}
 HEADLINE = tuple(name for name, metric in METRICS.items() if metric.headline)
 MAIN = (*HEADLINE, *(name for name, metric in METRICS.items() if metric.main))
+# What a list of models can be ordered by: the tasks of the dataset's eval.yaml.
+LEADERBOARD = tuple(m.name for m in _METRICS if m.higher_is_better and m.comparable)
 HUB_NAMES = {name: metric.hub for name, metric in METRICS.items() if metric.hub}
 
 

@@ -28,8 +28,8 @@ class ExtraPrompts:
         before = [{"role": "system", "content": self.system}] if self.system else []
         prompts = _CONVERSATIONS | {case.id: case.prompt for case in self.cases}
         return [
-            Sample(f"{name}#1", name, [*before, {"role": "user", "content": prompt}], "")
-            for name, prompt in prompts.items()
+            Sample(f"{name}#1", name, row, [*before, {"role": "user", "content": prompt}], "")
+            for row, (name, prompt) in enumerate(prompts.items())
         ]
 
     def conversations(self, outcomes: Sequence[Outcome]) -> list[Conversation]:

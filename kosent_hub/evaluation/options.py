@@ -11,6 +11,7 @@ from typing import Any
 
 from kosent_hub.evaluation.backends import BACKENDS
 from kosent_hub.models.chat_dataset import MAX_DROPPED, check_share
+from model_card.metrics import METRICS
 from model_card.publishing.errors import KoSentError
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -43,6 +44,7 @@ class Options:
     dtype: str | None = field(default=None, metadata=SETTING)
     chat_template: str | Path | None = field(default=None, metadata=SETTING)
     seed: int = field(default=0, metadata=SETTING)
+    primary_metric: str = field(default="chrf", metadata=SETTING)
     new_chat_format: bool = field(default=False, metadata=SETTING)
     max_dropped: float = MAX_DROPPED
     trust_remote_code: bool = False
@@ -62,6 +64,12 @@ class Options:
                 raise KoSentError(
                     f"--{name} {value}", "no such choice", f"name one of {', '.join(choices)}"
                 )
+        if self.primary_metric not in METRICS:
+            raise KoSentError(
+                f"--primary-metric {self.primary_metric}",
+                "no such metric",
+                f"name one of {', '.join(METRICS)}",
+            )
         check_share(self.max_dropped)
         if self.writes_card and Path(self.model).is_dir():
             raise KoSentError(

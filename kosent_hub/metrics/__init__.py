@@ -30,6 +30,8 @@ TEXT_METRICS = OVERLAP | FORM
 
 __all__ = [
     "DISTINCT",
+    "FORM",
+    "OVERLAP",
     "TEXT_METRICS",
     "Measure",
     "bleu",

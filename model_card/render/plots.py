@@ -55,7 +55,11 @@ def emotion_plot(results: Results) -> bytes | None:
 
     def draw(axes: Sequence[Axes]) -> None:
         for axis, name in zip(axes, names, strict=True):
-            rows = [(e, v[name]) for e, v in results.by_emotion.items() if name in v]
+            rows = [
+                (emotion, value.value)
+                for emotion, group in results.by_emotion.items()
+                if (value := group.metrics.get(name)) and value.value is not None
+            ]
             labels = [EMOTIONS_EN.get(e, f"label {i + 1}") for i, (e, _) in enumerate(rows)]
             bars = axis.barh(labels, [value for _, value in rows], color=TRAIN, height=0.7)
             axis.bar_label(bars, fmt="%.3g", label_type="center", fontsize=8, color="white")
@@ -63,7 +67,7 @@ def emotion_plot(results: Results) -> bytes | None:
             axis.invert_yaxis()
             axis.grid(axis="x", color=SOFT, linewidth=0.6)
             overall = results.metrics.get(name)
-            if overall is not None:
+            if overall is not None and overall.value is not None:
                 axis.axvline(overall.value, color=VALIDATION, linewidth=1.2, linestyle="--")
             axis.set_title(_ascii(metric_label(name, EN).text), fontsize=9)
             axis.set_xlabel("dashed: all replies", fontsize=8)
@@ -78,7 +82,10 @@ def emotion_metrics(results: Results) -> list[str]:
     common = [
         name
         for name in (*reversed(HEADLINE), *results.metrics)
-        if any(name in values for values in results.by_emotion.values())
+        if any(
+            name in group.metrics and group.metrics[name].value is not None
+            for group in results.by_emotion.values()
+        )
     ]
     return list(dict.fromkeys(common))[:2]
 

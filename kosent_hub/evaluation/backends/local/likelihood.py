@@ -68,8 +68,8 @@ def score_targets(
 def _dialogues(form: ChatFormat, samples: Sequence[Sample]) -> tuple[list[Dialogue], list[int]]:
     """The dialogues of the samples as they are trained on, longest first, and the places of samples
     whose dialogue cannot be."""
-    order = sorted(range(len(samples)), key=lambda i: (samples[i].dialogue_id, _turn(samples[i])))
-    turns = [list(group) for _, group in groupby(order, lambda i: samples[i].dialogue_id)]
+    order = sorted(range(len(samples)), key=lambda i: (samples[i].row, _turn(samples[i])))
+    turns = [list(group) for _, group in groupby(order, lambda i: samples[i].row)]
     longest = (samples[indices[-1]] for indices in turns)
     dialogues, unusable = [], []
     for sample, indices in zip(longest, turns, strict=True):
