@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -182,9 +181,16 @@ def measure_targets(scores: Sequence[TargetScore]) -> Measures:
     correct = np.column_stack([[score.correct for score in scores], tokens])
     signature = "true replies and their end of turn|true history|sum/sum"
     return {
-        "perplexity": Measure(nll, lambda total: math.exp(total[0] / total[1]), signature),
+        "perplexity": Measure(nll, _perplexity, signature),
         "token_accuracy": Measure(correct, metrics.ratio, signature),
     }
+
+
+def _perplexity(totals: np.ndarray) -> np.ndarray:
+    """exp of the mean loss; NaN without tokens and where the loss is too large for a number."""
+    with np.errstate(over="ignore"):
+        found = np.exp(metrics.ratio(totals))
+    return np.where(np.isfinite(found), found, np.nan)
 
 
 def shuffled(references: Sequence[str], seed: int) -> list[str]:
@@ -227,7 +233,7 @@ def by_emotion(measures: Measures, samples: Sequence[Sample]) -> dict[str, dict[
     emotions = np.asarray([sample.emotion or "" for sample in samples])
     return {
         emotion: {
-            name: measure.fold(measure.rows[emotions == emotion].sum(axis=0))
+            name: float(measure.fold(measure.rows[emotions == emotion].sum(axis=0)))
             for name, measure in measures.items()
         }
         for emotion in sorted({*emotions.tolist()} - {""})
