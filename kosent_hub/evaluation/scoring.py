@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -253,18 +252,32 @@ def _joined(parts: Sequence[Measure]) -> Measure:
     return replace(parts[0], rows=np.concatenate([part.rows for part in parts]))
 
 
-def measure_targets(scores: Sequence[TargetScore]) -> Measures:
-    """Perplexity and token accuracy of true replies and their end of turn; {} without scores."""
+def measure_targets(scores: Sequence[TargetScore], samples: Sequence[Sample]) -> Measures:
+    """Perplexity, token accuracy and bits per byte of true replies and their end of turn.
+
+    {} without scores. A byte is one of the reply's UTF-8 text, so that models with different
+    tokenizers can be compared.
+    """
     if not any(score.tokens for score in scores):
         return {}
-    tokens = [score.tokens for score in scores]
-    nll = np.column_stack([[score.nll for score in scores], tokens])
-    correct = np.column_stack([[score.correct for score in scores], tokens])
-    signature = "true replies and their end of turn|true history|sum/sum"
+    nll = np.asarray([score.nll for score in scores], dtype=np.float64)
+    tokens = np.asarray([score.tokens for score in scores])
+    correct = np.asarray([score.correct for score in scores])
+    sizes = np.asarray([len(sample.target.encode()) for sample in samples]) * (tokens > 0)
+    said = "true replies and their end of turn|true history|sum/sum"
+    bits = np.column_stack([nll / math.log(2), sizes])
     return {
-        "perplexity": Measure(nll, lambda total: math.exp(total[0] / total[1]), signature),
-        "token_accuracy": Measure(correct, metrics.ratio, signature),
+        "perplexity": Measure(np.column_stack([nll, tokens]), _perplexity, said),
+        "token_accuracy": Measure(np.column_stack([correct, tokens]), metrics.ratio, said),
+        "bits_per_byte": Measure(bits, metrics.ratio, f"{said}|bytes of the UTF-8 reply"),
     }
+
+
+def _perplexity(totals: np.ndarray) -> np.ndarray:
+    """exp of the mean loss; NaN without tokens and where the loss is too large for a number."""
+    with np.errstate(over="ignore"):
+        found = np.exp(metrics.ratio(totals))
+    return np.where(np.isfinite(found), found, np.nan)
 
 
 def scored(measures: Measures, groups: Sequence[str], seed: int) -> dict[str, Metric]:

@@ -82,4 +82,4 @@ def _score(
     into: dict[str, list[float]],
 ) -> None:
     for (name, measure), cut in zip(measures.items(), cuts, strict=True):
-        into[name].extend(measure.fold(total) for total in totals[:, cut])
+        into[name].extend(measure.fold(totals[:, cut]))

@@ -13,7 +13,8 @@ import numpy as np
 from .measure import Measure, Score, mean_of, nfc, ratio
 from .overlap import morphemes
 
-HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
+# Some places of these ranges are no letter yet.
+HANGUL = re.compile("(?=\\w)[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
 # A character decoded from half a byte sequence is a foreign letter too: it is what a reader sees.
 LETTER = re.compile("[^\\W\\d_]|\ufffd")
 REPEATED_LENGTH, REPEATED_TIMES = 6, 3

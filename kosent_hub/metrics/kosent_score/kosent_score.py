@@ -1,5 +1,7 @@
 """KoSent's metrics on strings as an `evaluate` module: the same functions, the same numbers."""
 
+import math
+
 import datasets
 import evaluate
 
@@ -18,7 +20,8 @@ Args:
     predictions (list of str): the replies.
     references (list of str): the true replies, one each.
 Returns:
-    dict of str to float: the scores; with `signatures=True` also `signatures`, how each was made.
+    dict of str to float: the scores, None where there is nothing to measure; with
+    `signatures=True` also `signatures`, how each was made.
 """
 
 
@@ -40,8 +43,11 @@ class KosentScore(evaluate.Metric):
         measures: dict[str, Measure] = {
             name: score(predictions, references) for name, score in (OVERLAP | FORM).items()
         }
-        scores: dict[str, object] = {name: measure.value for name, measure in measures.items()}
-        scores |= {name: distinct(predictions, order) for name, order in DISTINCT.items()}
+        values = {name: measure.value for name, measure in measures.items()}
+        values |= {name: distinct(predictions, order) for name, order in DISTINCT.items()}
+        scores: dict[str, object] = {
+            name: value if math.isfinite(value) else None for name, value in values.items()
+        }
         if signatures:
             scores["signatures"] = {name: m.signature for name, m in measures.items()}
         return scores

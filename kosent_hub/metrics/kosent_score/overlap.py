@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
-from .measure import Measure, Score, mean_of, nfc
+from .measure import Measure, Score, divided, mean_of, nfc
 
 EPSILON = 0.1
 
@@ -21,22 +21,49 @@ def bleu(predictions: Sequence[str], references: Sequence[str]) -> Measure:
     # sacreBLEU's own per-segment counts (lengths, matches and totals by order): summing them
     # is what its corpus score does, and its bootstrap too.
     counts = metric._extract_corpus_statistics(nfc(predictions), [nfc(references)])
-
-    def fold(total: np.ndarray) -> float:
-        return float(metric._compute_score_from_stats(total.tolist()).score)
-
-    return Measure(np.asarray(counts), fold, str(metric.get_signature()))
+    return Measure(np.asarray(counts), bleu_of, str(metric.get_signature()))
 
 
 def chrf(predictions: Sequence[str], references: Sequence[str]) -> Measure:
     """Corpus chrF++ (word order 2), 0-100, as sacreBLEU computes it."""
     metric = CHRF(word_order=2)
     counts = metric._extract_corpus_statistics(nfc(predictions), [nfc(references)])
+    return Measure(np.asarray(counts), chrf_of, _chrf_signature(metric))
 
-    def fold(total: np.ndarray) -> float:
-        return float(metric._compute_f_score(total.tolist()))
 
-    return Measure(np.asarray(counts), fold, _chrf_signature(metric))
+def bleu_of(counts: np.ndarray) -> np.ndarray:
+    """Corpus BLEU from sacreBLEU's counts, (..., 10) -> (...).
+
+    The counts are the lengths of replies and true replies, the matches of orders 1 to 4, and the
+    replies' n-grams of these orders. An order without a match is smoothed as in NIST's mteval.
+    """
+    ours, theirs, matches, grams = np.split(counts.astype(np.float64), [1, 2, 6], axis=-1)
+    missed = (matches == 0) & (grams > 0)
+    smoothed = np.where(missed, 0.5 ** np.cumsum(missed, axis=-1), matches)
+    precisions = divided(smoothed, grams, 0.0)
+    # An order without n-grams makes the score 0, as no match at all does.
+    scored = (precisions > 0).all(axis=-1) & (matches > 0).any(axis=-1)
+    logs = np.log(precisions, out=np.zeros_like(precisions), where=precisions > 0)
+    shorter = np.where(ours < theirs, 1 - divided(theirs, ours, np.inf), 0)[..., 0]
+    return np.where(scored, 100 * np.exp(shorter + logs.mean(axis=-1)), 0.0)
+
+
+def chrf_of(counts: np.ndarray) -> np.ndarray:
+    """Corpus chrF++ from sacreBLEU's counts, (..., 24) -> (...).
+
+    The counts are those of the reply, of the true reply and of the matches for each of the eight
+    orders. Precision and recall are means over the orders that both texts have; recall counts
+    twice as much as precision.
+    """
+    triples = counts.reshape(*counts.shape[:-1], -1, 3).astype(np.float64)
+    ours, theirs, matches = np.moveaxis(triples, -1, 0)
+    both = (ours > 0) & (theirs > 0)
+    orders = both.sum(axis=-1)
+    precision, recall = (
+        divided(np.where(both, divided(matches, side, 0.0), 0.0).sum(axis=-1), orders, 0.0)
+        for side in (ours, theirs)
+    )
+    return 100 * divided(5 * precision * recall, 4 * precision + recall, 0.0)
 
 
 def sentence_bleu(predictions: Sequence[str], references: Sequence[str]) -> Measure:

@@ -41,7 +41,8 @@ def test_importing_the_metrics_imports_no_torch():
 def test_bleu_is_sacrebleus_corpus_score_on_morphemes():
     found = metrics.bleu(PREDICTIONS, REFERENCES)
     official = sacrebleu.BLEU(tokenize="ko-mecab")
-    assert found.value == official.corpus_score(PREDICTIONS, [REFERENCES]).score
+    score = official.corpus_score(PREDICTIONS, [REFERENCES]).score
+    assert found.value == pytest.approx(score, abs=1e-9)
     assert found.value == pytest.approx(44.63299195373444)
     assert found.signature == str(official.get_signature())
     assert found.signature.startswith("nrefs:1|case:mixed|eff:no|tok:ko-mecab-0.996/ko-0.9.2-KO|")
@@ -50,9 +51,73 @@ def test_bleu_is_sacrebleus_corpus_score_on_morphemes():
 def test_chrf_is_sacrebleus_corpus_score_with_word_order_two():
     found = metrics.chrf(PREDICTIONS, REFERENCES)
     official = sacrebleu.CHRF(word_order=2)
-    assert found.value == official.corpus_score(PREDICTIONS, [REFERENCES]).score
+    score = official.corpus_score(PREDICTIONS, [REFERENCES]).score
+    assert found.value == pytest.approx(score, abs=1e-9)
     assert found.value == pytest.approx(48.96917537827025)
     assert found.signature == str(official.get_signature())
+
+
+@pytest.fixture(scope="module")
+def random_counts():
+    """Random counts (1000, 34), many of them 0, of sizes from one reply's to a corpus's."""
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, rng.choice([2, 5, 50, 100_000], size=(1000, 1)), size=(1000, 34))
+    return np.where(rng.random(counts.shape) < rng.choice([0, 0.2, 0.6], (1000, 1)), 0, counts)
+
+
+def test_bleu_of_counts_is_sacrebleus(random_counts):
+    official = sacrebleu.BLEU(tokenize="none")
+    counts = random_counts[:, :10]
+    counts[:, 2:6] = np.minimum(counts[:, 2:6], counts[:, 6:])
+    expected = [official._compute_score_from_stats(row.tolist()).score for row in counts]
+    assert np.count_nonzero(expected) > 200
+    assert overlap.bleu_of(counts) == pytest.approx(expected, abs=1e-9)
+    assert overlap.bleu_of(np.zeros(10)) == 0
+
+
+def test_chrf_of_counts_is_sacrebleus(random_counts):
+    official = sacrebleu.CHRF(word_order=2)
+    counts = random_counts[:, 10:]
+    counts[:, 2::3] = np.minimum(counts[:, 2::3], np.minimum(counts[:, ::3], counts[:, 1::3]))
+    expected = [official._compute_f_score(row.tolist()) for row in counts]
+    assert np.count_nonzero(expected) > 200
+    assert overlap.chrf_of(counts) == pytest.approx(expected, abs=1e-9)
+    assert overlap.chrf_of(np.zeros(24)) == 0
+
+
+def test_nothing_of_nothing_is_not_measured():
+    assert np.isnan(metrics.hangul_ratio(["...", ""]).value)
+    assert np.isnan(metrics.length_ratio(["네"], [""]).value)
+    assert metrics.hangul_ratio(["네!", "..."]).per_sample == pytest.approx(
+        [1, np.nan], nan_ok=True
+    )
+    assert np.isnan(metrics.empty_rate([]).value)
+
+
+def test_a_value_that_is_not_finite_is_not_measured():
+    found = metrics.mean_of([1.0, float("inf"), 0.0, float("nan")], signature="")
+    assert np.isnan(found.value)
+    assert found.per_sample == pytest.approx([1, np.nan, 0, np.nan], nan_ok=True)
+
+
+def test_perplexity_of_a_huge_loss_or_of_no_tokens_is_not_measured():
+    from kosent_hub.evaluation.backends import TargetScore
+    from kosent_hub.evaluation.scoring import measure_targets
+
+    scores = [
+        TargetScore(i, *s)
+        for i, s in enumerate([(5000.0, 0, 2), (0.0, 0, 0), (2 * np.log(3), 1, 2)])
+    ]
+    found = measure_targets(scores)
+    assert np.isnan(found["perplexity"].value)
+    assert found["perplexity"].per_sample == pytest.approx([np.nan, np.nan, 3], nan_ok=True)
+    assert found["token_accuracy"].value == 0.25
+
+
+def test_a_share_says_on_how_many_cases_it_stands():
+    assert metrics.hangul_ratio(["안녕 hi", "..."]).cases == 4
+    assert metrics.empty_rate(["", "네"]).cases == 2
+    assert metrics.bleu(PREDICTIONS, REFERENCES).cases == 4
 
 
 def test_sentence_bleu_is_nltks_with_its_first_smoothing_on_whitespace_words():
@@ -125,7 +190,7 @@ def test_hangul_ratio_is_of_letters_and_counts_broken_ones_as_foreign():
     assert metrics.hangul_ratio(["안녕 hi"]).value == 0.5
     assert metrics.hangul_ratio(["我안"]).value == 0.5
     assert metrics.hangul_ratio(["안\ufffd"]).value == 0.5
-    assert metrics.hangul_ratio(["...", ""]).value == 0
+    assert metrics.hangul_ratio(["안\u3130"]).value == 1
 
 
 def test_polite_ratio_counts_sentences_by_their_final_ending():
@@ -140,7 +205,7 @@ def test_polite_ratio_counts_sentences_by_their_final_ending():
     assert metrics.polite_ratio(polite).value == 1
     assert metrics.polite_ratio(["힘들었겠다.", "그랬구나", "밥 먹었니?"]).value == 0
     assert metrics.polite_ratio(["많이 힘들었지. 푹 쉬세요."]).value == 0.5
-    assert metrics.polite_ratio(["바다", ""]).value == 0
+    assert np.isnan(metrics.polite_ratio(["바다", ""]).value)
     # Many are analysed in threads, and come out the same.
     assert metrics.polite_ratio(polite * 30).rows.tolist() == [[1, 1]] * 180
 
@@ -167,9 +232,11 @@ def test_any_text_gets_a_score(pairs):
         found = getattr(metrics, name)(predictions, references)
         assert 0 <= found.value <= (100.0001 if METRICS[name].unit == "0-100" else 1.0001), name
     for name in ("empty_rate", "repetition_rate", "hangul_ratio", "polite_ratio"):
-        assert 0 <= getattr(metrics, name)(predictions).value <= 1, name
+        value = getattr(metrics, name)(predictions).value
+        assert np.isnan(value) or 0 <= value <= 1, name
     assert 0 <= metrics.distinct(predictions, 2) <= 1
-    assert metrics.length_ratio(predictions, references).value >= 0
+    value = metrics.length_ratio(predictions, references).value
+    assert np.isnan(value) == (not "".join(references).split())
 
 
 def test_intervals_hold_the_score_and_are_the_same_every_time():
