@@ -59,6 +59,17 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--revision", metavar="R", help="the model's branch, tag or commit")
     what.add_argument("--baseline", metavar="ID|PATH", help="a second model to compare with")
     what.add_argument(
+        "--baseline-system-prompt",
+        metavar="TEXT|FILE",
+        help="another system message for the baseline, which was not trained on the dataset's",
+    )
+    what.add_argument(
+        "--few-shot",
+        type=int,
+        metavar="K",
+        help="begin the baseline's prompts (without one, the model's) with K training dialogues",
+    )
+    what.add_argument(
         "--dataset", required=True, metavar="ID|PATH", help="made by kosent-data, or like it"
     )
     what.add_argument("--dataset-revision", metavar="R")

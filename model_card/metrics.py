@@ -163,6 +163,11 @@ LEADERBOARD = tuple(m.name for m in _METRICS if m.higher_is_better and m.compara
 HUB_NAMES = {name: metric.hub for name, metric in METRICS.items() if metric.hub}
 
 
+def shown(name: str) -> bool:
+    """Whether tables show the metric; they show those that this release does not know."""
+    return name not in METRICS or METRICS[name].shown
+
+
 def metric_label(name: str, language: str) -> Label:
     """The metric's name in that language; an unknown metric keeps its own name."""
     if name not in METRICS:

@@ -154,6 +154,7 @@ class Protocol:
     `template_example` is that template around a sentence of ours, never around corpus text;
     `template` the whole template. `chat_format` are the facts of the model's text, as `Run` has
     them. `engine` is what computed the replies: its device, batches, paths, or the server's facts.
+    `few_shot` is how many training dialogues stood before each sample's own.
     """
 
     system_prompt: str | None
@@ -166,6 +167,7 @@ class Protocol:
     template: str | None = None
     chat_format: dict[str, Any] = field(default_factory=dict)
     engine: dict[str, Any] = field(default_factory=dict)
+    few_shot: int = 0
 
 
 @dataclass(frozen=True)

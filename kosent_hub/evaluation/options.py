@@ -13,6 +13,7 @@ from kosent_hub.evaluation.backends import BACKENDS
 from kosent_hub.models.chat_dataset import MAX_DROPPED, check_share
 from model_card.metrics import METRICS
 from model_card.publishing.errors import KoSentError
+from model_card.publishing.files import decode_text
 
 DTYPES = ("float32", "bfloat16", "float16")
 # Fields that bear on scores: those of `Options.settings`.
@@ -31,6 +32,8 @@ class Options:
     dataset: str
     revision: str | None = field(default=None, metadata=SETTING)
     baseline: str | None = field(default=None, metadata=SETTING)
+    baseline_system_prompt: str | None = field(default=None, metadata=SETTING)
+    few_shot: int = field(default=0, metadata=SETTING)
     dataset_revision: str | None = field(default=None, metadata=SETTING)
     split: str = "test"
     limit: int | None = field(default=None, metadata=SETTING)
@@ -70,6 +73,12 @@ class Options:
                 "no such metric",
                 f"name one of {', '.join(METRICS)}",
             )
+        if self.few_shot < 0:
+            raise KoSentError(f"--few-shot {self.few_shot}", "must be 0 or more")
+        if self.baseline_system_prompt is not None and self.baseline is None:
+            raise KoSentError(
+                "--baseline-system-prompt", "there is no baseline", "add --baseline ID_OR_PATH"
+            )
         check_share(self.max_dropped)
         if self.writes_card and Path(self.model).is_dir():
             raise KoSentError(
@@ -91,6 +100,17 @@ class Options:
         return self.limit is None if self.safety is None else self.safety
 
     @cached_property
+    def baseline_system(self) -> str | None:
+        """The baseline's own system message: the text that was given, or that of the file given."""
+        given = self.baseline_system_prompt
+        try:
+            if given is None or not Path(given).is_file():
+                return given
+        except OSError:  # a text too long to be a path
+            return given
+        return decode_text(Path(given).read_bytes(), Path(given)).strip()
+
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """The options that bear on scores and were not left at their defaults.
 
@@ -107,6 +127,9 @@ class Options:
         if self.chat_template is not None:
             content = Path(self.chat_template).read_bytes()
             found["chat_template"] = hashlib.sha256(content).hexdigest()[:12]
+        if self.baseline_system is not None:
+            content = self.baseline_system.encode()
+            found["baseline_system_prompt"] = hashlib.sha256(content).hexdigest()[:12]
         if self.engine_arg:
             found["engine_arg"] = dict(self.engine_arg)
         return found

@@ -35,9 +35,7 @@ def usual_reply(rows: Any) -> str | None:
     return min((reply for reply, times in found.items() if times == most), default=None)
 
 
-def shuffled(
-    samples: Sequence[Sample], encoder: SentenceEncoder | None, seed: int
-) -> Group | None:
+def shuffled(samples: Sequence[Sample], encoder: SentenceEncoder | None, seed: int) -> Group | None:
     """The true replies, each under another dialogue's prompt: means and ranges of SHUFFLES draws.
 
     Of SHUFFLED_SAMPLES samples at most, drawn with the seed. None where one dialogue has more than

@@ -12,6 +12,7 @@ from typing import Any
 from kosent_hub.evaluation import safety
 from kosent_hub.evaluation.extra_prompts import ExtraPrompts
 from kosent_hub.evaluation.options import Options, record_id
+from kosent_hub.evaluation.prompting import Prompting, choose_examples
 from kosent_hub.evaluation.reference_points import usual_reply
 from kosent_hub.evaluation.replies import Outcome, collect
 from kosent_hub.evaluation.samples import Sample, load_samples
@@ -30,6 +31,7 @@ from model_card.publishing.files import atomic_file, atomic_write, decode_text
 from model_card.records import (
     RUN_PATH,
     EvaluatedDataset,
+    Protocol,
     Results,
     dumps,
     eval_path,
@@ -69,15 +71,27 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
         store = CompletionStore(folder, distributed.rank(), others)
         if options.fresh:
             _delete(store)
+        promptings = _promptings(options, train)
         found = [
-            collect(options, model, place, samples, extra.samples, store)
-            for model, place in zip(models, located, strict=True)
+            collect(
+                options,
+                model,
+                place,
+                prompting.prompted(samples),
+                prompting.prompted(extra.samples),
+                store,
+            )
+            for model, place, prompting in zip(models, located, promptings, strict=True)
         ]
         outcomes = [outcome for outcome in found if outcome is not None]
         if not outcomes:
             return None
         usual = None if train is None else usual_reply(train)
-        results, columns = score(options, samples, dataset, usual, extra, outcomes)
+        protocols = [
+            _protocol(options, extra, prompting, outcome)
+            for prompting, outcome in zip(promptings, outcomes, strict=True)
+        ]
+        results, columns = score(options, samples, dataset, usual, extra, outcomes, protocols)
         atomic_write(folder / "results.json", dumps(results).encode())
         _write_samples(folder / "samples.parquet", samples, columns)
         if extra.cases:
@@ -160,6 +174,31 @@ def _samples(
         limit=options.limit,
         forms=[found.form for found in located if found is not None],
         max_dropped=options.max_dropped,
+    )
+
+
+def _promptings(options: Options, train: Any) -> list[Prompting]:
+    """The model's prompting and then the baseline's, if there is one: help is for the last."""
+    examples = ()
+    if options.few_shot:
+        examples = choose_examples(train, options.dataset, options.few_shot, options.seed)
+    helped = Prompting(options.baseline_system, options.few_shot, examples)
+    return [Prompting(), helped] if options.baseline else [helped]
+
+
+def _protocol(
+    options: Options, extra: ExtraPrompts, prompting: Prompting, outcome: Outcome
+) -> Protocol:
+    return Protocol(
+        system_prompt=extra.system if prompting.system is None else prompting.system,
+        template_sha256=outcome.chat_format["template_sha256"],
+        generation=outcome.generation,
+        seed=options.seed,
+        template_example=outcome.template_example,
+        template=outcome.template,
+        chat_format=outcome.chat_format,
+        engine=outcome.engine,
+        few_shot=prompting.shots,
     )
 
 

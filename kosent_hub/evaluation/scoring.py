@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,16 +13,27 @@ import numpy as np
 
 from kosent_hub import metrics
 from kosent_hub.evaluation import safety, sentence_encoder
-from kosent_hub.evaluation.backends import TargetScore
+from kosent_hub.evaluation.backends import CUT, TargetScore
 from kosent_hub.evaluation.extra_prompts import ExtraPrompts
 from kosent_hub.evaluation.options import Options
+from kosent_hub.evaluation.reference_points import point, shuffled
 from kosent_hub.evaluation.replies import Outcome
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.evaluation.sentence_encoder import SentenceEncoder
-from kosent_hub.metrics import Measure
-from kosent_hub.models.versions import versions
+from kosent_hub.metrics import Difference, Measure
+from kosent_hub.models.versions import code_version, versions
 from model_card.metrics import METRICS
-from model_card.records import Baseline, Comparison, EvaluatedDataset, Metric, Protocol, Results
+from model_card.records import (
+    Baseline,
+    Comparison,
+    EvaluatedDataset,
+    Group,
+    Metric,
+    Protocol,
+    Results,
+    Value,
+    finite,
+)
 
 Measures = dict[str, Measure]
 # Measures of the same samples, and the group of each sample: its dialogue, or itself alone.
@@ -50,11 +62,12 @@ def score(
     usual: str | None,
     extra: ExtraPrompts,
     outcomes: Sequence[Outcome],
+    protocols: Sequence[Protocol],
 ) -> tuple[Results, Columns]:
     """The record of the evaluation, and each sample's own replies and scores.
 
-    `outcomes` are the model's and, if there is one, the baseline's. `usual` is the training
-    split's most usual reply, None without that split.
+    `outcomes` and `protocols` are the model's and, if there is one, the baseline's. `usual` is the
+    training split's most usual reply, None without that split.
     """
     print("scoring", file=sys.stderr)
     seed, first = options.seed, outcomes[0]
@@ -73,9 +86,7 @@ def score(
         for name, outcome in zip(names, outcomes, strict=True)
     ]
     variety = _variety([outcome.replies for outcome in outcomes])
-    scores = [
-        _scores(own, distinct, seed) for own, distinct in zip(parts, variety, strict=True)
-    ]
+    scores = [_scores(own, distinct, seed) for own, distinct in zip(parts, variety, strict=True)]
     baseline = None
     if len(outcomes) > 1:
         baseline = Baseline(
@@ -84,7 +95,7 @@ def score(
             comparison=_compared(scores, parts, _comparable(outcomes), options),
             speed=outcomes[1].speed,
             counts=outcomes[1].counts,
-            protocol=_protocol(options, extra, outcomes[1]),
+            protocol=protocols[1],
         )
     (ours, dialogues), *_ = parts[0]
     references = {} if shuffles is None else {"shuffled": shuffles}
@@ -92,7 +103,7 @@ def score(
     results = Results(
         model=first.model,
         dataset=dataset,
-        protocol=_protocol(options, extra, first),
+        protocol=protocols[0],
         metrics=scores[0],
         speed=first.speed,
         versions=versions(*SCORING),
@@ -114,19 +125,6 @@ def score(
         columns |= {"baseline": outcomes[1].replies, "baseline_stop": outcomes[1].stops}
         columns |= {f"baseline_{name}": values for name, values in _per_sample(theirs).items()}
     return results, columns
-
-
-def _protocol(options: Options, extra: ExtraPrompts, outcome: Outcome) -> Protocol:
-    return Protocol(
-        system_prompt=extra.system,
-        template_sha256=outcome.chat_format["template_sha256"],
-        generation=outcome.generation,
-        seed=options.seed,
-        template_example=outcome.template_example,
-        template=outcome.template,
-        chat_format=outcome.chat_format,
-        engine=outcome.engine,
-    )
 
 
 def _per_sample(measures: Measures) -> Columns:
@@ -154,9 +152,7 @@ def _parts(
     return found
 
 
-def _scores(
-    parts: Sequence[Part], distinct: Mapping[str, Metric], seed: int
-) -> dict[str, Metric]:
+def _scores(parts: Sequence[Part], distinct: Mapping[str, Metric], seed: int) -> dict[str, Metric]:
     """One model's metrics, in their usual order."""
     found = dict(distinct)
     for measures, groups in parts:

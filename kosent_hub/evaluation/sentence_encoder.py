@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kosent_hub.models import device
 from kosent_hub.models.repo import resolve
 from model_card.publishing.errors import KoSentError
 
@@ -76,7 +77,8 @@ def packaged() -> SentenceTransformer:
 
         def __init__(self) -> None:
             super().__init__()
-            self.encoder = USE()
+            # Left to itself it starts four threads, which on fewer cores wait for each other.
+            self.encoder = USE(threads=device.cores())
 
         def preprocess(self, inputs: Any, prompt: str | None = None, **_: Any) -> dict[str, Any]:
             return {"texts": [(prompt or "") + text for text in inputs]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from model_card.metrics import EN, METRICS, metric_label
+from model_card.metrics import EN, metric_label, shown
 from model_card.records import Comparison, Results, Speed, Value
 from model_card.render.labels import reference_label
 from model_card.render.numbers import decimals, duration, fixed, p_text
@@ -15,8 +15,7 @@ def table(results: Results) -> str:
     data = results.dataset
     head = ["", *(["baseline"] if results.baseline else []), "model", "95 % interval"]
     head += ["difference", "95 % interval", "change", "p"] if results.baseline else []
-    shown = [name for name in results.metrics if METRICS[name].shown]
-    rows = [head, *(_metric_row(results, name) for name in shown)]
+    rows = [head, *(_metric_row(results, name) for name in results.metrics if shown(name))]
     rows += _speed_rows(results)
     of = f" of {data.all_samples:,}" if data.all_samples not in (None, data.samples) else ""
     titles = [
@@ -97,8 +96,9 @@ def _references(results: Results) -> list[str]:
     """A table of what texts score that were made without understanding the conversation."""
     points = results.references
     names = [
-        name for name in results.metrics
-        if METRICS[name].shown and any(name in point.metrics for point in points.values())
+        name
+        for name in results.metrics
+        if shown(name) and any(name in point.metrics for point in points.values())
     ]
     if not names:
         return []

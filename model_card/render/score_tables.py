@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from model_card.metrics import HEADLINE, MAIN, Label, metric_label
+from model_card.metrics import HEADLINE, MAIN, Label, metric_label, shown
 from model_card.publishing.markdown import Markdown, code, escape
 from model_card.records import PLOTS_FOLDER, Comparison, Metric, Results, Value, eval_path
 from model_card.render.labels import emotion_label, reference_label
@@ -16,6 +16,8 @@ from model_card.render.numbers import count, decimals, fixed, format_settings, p
 from model_card.render.plots import emotion_metrics
 
 SIGNIFICANT = 0.05
+# What stands for a number that was not measured.
+MISSING = "–"
 # Metrics whose names begin so are shown with the model's limits, not among its scores.
 SAFETY = "safety_"
 
@@ -68,18 +70,33 @@ class Evaluation:
     emotions: Table | None
     picture: str | None
     baseline_is_base: bool
+    primary: str | None
 
     @property
     def intervals(self) -> bool:
         """Whether any score has one."""
         return any(row.interval for row in (*self.main, *self.other))
 
+    @property
+    def adjusted(self) -> bool:
+        """Whether verdicts go by p values of all metrics together."""
+        baseline = self.record.baseline
+        found = baseline.comparison.values() if baseline else ()
+        return any(comparison.p_adjusted is not None for comparison in found)
+
+    @property
+    def not_compared(self) -> list[str]:
+        """The names of scores that both models have and that have no difference."""
+        rows = (*self.main, *self.other)
+        measured = [r for r in rows if r.base_value not in (None, MISSING) and r.value != MISSING]
+        return [row.label.text for row in measured if row.difference is None]
+
 
 def evaluation(results: Results, base_model: str | None, language: str) -> Evaluation:
     """The evaluation's rows and tables in that language; `base_model` is the id of the base."""
     safety = [name for name in results.metrics if name.startswith(SAFETY)]
     main = [name for name in MAIN if name in results.metrics]
-    other = [name for name in results.metrics if name not in {*MAIN, *safety}]
+    other = [name for name in results.metrics if name not in {*MAIN, *safety} and shown(name)]
     if not main:
         main, other = other, []
     headline = [name for name in HEADLINE if name in results.metrics] or main[:3]
@@ -97,6 +114,7 @@ def evaluation(results: Results, base_model: str | None, language: str) -> Evalu
         emotions=_emotions(results, language),
         picture=emotion_picture(results) if emotion_metrics(results) else None,
         baseline_is_base=results.baseline is not None and results.baseline.model.id == base_model,
+        primary=metric_label(results.primary, language).text if results.primary else None,
     )
 
 
