@@ -107,7 +107,7 @@ _METRICS = (
     ),
     MetricInfo(
         "bits_per_byte", "bits per byte", False,
-        Label("바이트당 비트", "실제 답변 한 바이트를 적는 데 드는 비트 (토크나이저가 달라도 비교됨)"),
+        Label("바이트당 비트", "실제 답변 한 바이트를 적는 데 드는 비트 (토크나이저와 무관)"),
         Label("Bits per byte", "bits to write a byte of the true reply (whatever the tokenizer)"),
         main=True, per_sample=True,
     ),

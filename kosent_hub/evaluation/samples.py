@@ -90,7 +90,7 @@ def load_samples(
 
 
 def _count(rows: Any) -> int:
-    """How many samples a whole split has: its assistant turns but for those that begin dialogues."""
+    """A whole split's number of samples: its assistant turns but for those that begin dialogues."""
     import pyarrow as pa
 
     count = 0

@@ -1,4 +1,4 @@
-"""Replies -> Results: metrics with intervals, by emotion, against a baseline and reference points."""
+"""Replies -> Results: metrics with intervals, by emotion, beside a baseline and references."""
 
 from __future__ import annotations
 

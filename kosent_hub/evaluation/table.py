@@ -1,4 +1,4 @@
-"""Results as the tables that are printed: both models with their differences, and the references."""
+"""Results as the tables that are printed: both models, their differences, and references."""
 
 from __future__ import annotations
 
