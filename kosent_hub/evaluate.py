@@ -85,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--backend", choices=BACKENDS)
     how.add_argument("--endpoint", metavar="URL", help="an OpenAI-compatible server, up to /v1")
     how.add_argument(
+        "--i-may-send-this-text",
+        metavar="URL",
+        help="endpoint: this server may have the dataset's text, though it is neither on this "
+        "machine nor in a private network (AI Hub's terms forbid to pass its text on)",
+    )
+    how.add_argument(
         "--concurrency",
         type=int,
         metavar="N",

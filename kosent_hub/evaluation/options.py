@@ -40,6 +40,7 @@ class Options:
     safety: bool | None = field(default=None, metadata=SETTING)
     backend: str = field(default="transformers", metadata=SETTING)
     endpoint: str | None = None
+    i_may_send_this_text: str | None = None
     concurrency: int = 16
     engine_arg: Mapping[str, Any] = field(default_factory=dict, metadata=SETTING)
     embedder: str = field(default="jhgan/ko-sroberta-multitask", metadata=SETTING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -11,12 +12,19 @@ from typing import Any
 
 from tqdm import tqdm
 
-from kosent_hub.evaluation.backends import BACKENDS, Backend, Reply, TargetScore
+from kosent_hub.evaluation.backends import (
+    BACKENDS,
+    TEMPLATE_VARIABLES,
+    Backend,
+    Reply,
+    TargetScore,
+)
 from kosent_hub.evaluation.options import Options
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.evaluation.store import CompletionStore, keys
 from kosent_hub.models import distributed
 from kosent_hub.models.locate import Located, ModelRef
+from kosent_hub.models.tokenizer import tokenizer_facts
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel, Speed
 
@@ -27,9 +35,14 @@ Produce = Callable[[Sequence[Sample], Sequence[int]], Iterator[Reply | TargetSco
 class Outcome:
     """One model's replies and target scores, how they were made, and how fast.
 
-    `replies` are in the samples' order. `extra_replies` are those to the extra prompts, each under
-    its prompt's name. `target_scores` are in the samples' order, or empty where the engine cannot
-    score true replies.
+    `replies` are in the samples' order, and so are `stops`, why each of them ended (`Reply.stop`).
+    `extra_replies` and `extra_stops` are those to the extra prompts, each under its prompt's name.
+    `target_scores` are in the samples' order, or empty where the engine cannot score true replies.
+
+    `generation` is how the engine was asked to reply; what a server refused of it is under
+    `refused`. `engine` says what all replies, the extra ones too, were made with: device, batches
+    or address, in `paths` how many came by each way, in `refused` how many were made without which
+    field of the request. `model_facts` and `tokenizer_facts` are {} where only a server has them.
     """
 
     model: EvaluatedModel
@@ -37,10 +50,15 @@ class Outcome:
     template_example: str | None
     generation: dict[str, Any]
     replies: list[str]
+    stops: list[str]
     extra_replies: dict[str, str]
+    extra_stops: dict[str, str]
     target_scores: list[TargetScore]
     speed: Speed
     counts: dict[str, int]
+    engine: dict[str, Any]
+    model_facts: dict[str, Any]
+    tokenizer_facts: dict[str, Any]
 
 
 def collect(
@@ -57,9 +75,13 @@ def collect(
     """
     with closing(BACKENDS[options.backend](model, located, options)) as backend:
         print(f"{backend.model.id}: {options.backend}, {backend.model.dtype}", file=sys.stderr)
-        reply_keys = _generate("reply", samples, backend, backend.replies, store)
-        extra_keys = _generate("reply", extra, backend, backend.replies, store)
-        score_keys = _generate("fit", samples, backend, backend.score_targets, store)
+        reply_keys = keys("reply", backend, samples)
+        extra_keys = keys("reply", backend, extra)
+        score_keys = keys("fit", backend, samples)
+        _report_kept([*reply_keys, *extra_keys], backend.model, store)
+        _generate("reply", reply_keys, samples, backend, backend.replies, store)
+        _generate("reply", extra_keys, extra, backend, backend.replies, store)
+        _generate("fit", score_keys, samples, backend, backend.score_targets, store)
     distributed.wait()
     if distributed.rank() != 0:
         return None
@@ -72,6 +94,7 @@ def collect(
     counts = {
         "empty_replies": sum(not record["text"] for record in replies),
         "thoughts_cut": sum(record["thought"] for record in replies),
+        "truncated": sum(record["stop"] == "length" for record in replies),
         "targets_left_out": sum(not record["tokens"] for record in scores),
     }
     if counts["thoughts_cut"]:
@@ -86,41 +109,71 @@ def collect(
             "true replies, so perplexity and token accuracy leave them out",
             file=sys.stderr,
         )
+    named = dict(zip((sample.dialogue_id for sample in extra), extra_replies, strict=True))
+    everything = [*replies, *extra_replies]
+    refused = Counter(field for record in everything for field in record["refused"])
+    paths = Counter(record["path"] for record in everything if record["path"])
     return Outcome(
         model=backend.model,
-        chat_format=backend.chat_format,
+        chat_format=backend.chat_format
+        | ({"switches": {}} if TEMPLATE_VARIABLES in refused else {}),
         template_example=backend.template_example,
-        generation=backend.generation,
+        generation=backend.generation | ({"refused": sorted(refused)} if refused else {}),
         replies=[record["text"] for record in replies],
-        extra_replies={
-            sample.dialogue_id: record["text"]
-            for sample, record in zip(extra, extra_replies, strict=True)
-        },
+        stops=[record["stop"] for record in replies],
+        extra_replies={name: record["text"] for name, record in named.items()},
+        extra_stops={name: record["stop"] for name, record in named.items()},
         target_scores=[
             TargetScore(i, record["nll"], record["correct"], record["tokens"])
             for i, record in enumerate(scores)
         ],
         speed=_speed(options.backend, replies),
         counts=counts,
+        engine={
+            "backend": options.backend,
+            **backend.engine,
+            "paths": dict(sorted(paths.items())),
+            "refused": dict(sorted(refused.items())),
+        },
+        model_facts=_model_facts(backend, located),
+        tokenizer_facts={} if located is None else tokenizer_facts(located.form.tokenizer),
     )
+
+
+def _report_kept(found: Sequence[str], model: EvaluatedModel, store: CompletionStore) -> None:
+    """Say how many replies an earlier run left."""
+    kept = sum(key in store.records for key in found)
+    if kept and distributed.rank() == 0:
+        print(
+            f"{model.id}: {kept:,} of {len(found):,} replies are kept from an earlier run; "
+            "--fresh makes them again",
+            file=sys.stderr,
+        )
+
+
+def _model_facts(backend: Backend, located: Located | None) -> dict[str, Any]:
+    """The number of weights and the hashes of local ones; {} for weights that a server has."""
+    if located is None or backend.parameters is None:
+        return {}
+    return {"parameters": backend.parameters, "weights_sha256": located.weights_sha256()}
 
 
 def _generate(
     kind: str,
+    found: Sequence[str],
     samples: Sequence[Sample],
     backend: Backend,
     produce: Produce,
     store: CompletionStore,
-) -> list[str]:
-    """The samples' keys in the store, after this process's share of the missing records is made.
+) -> None:
+    """Make this process's share of the records that the store lacks; `found` are the keys.
 
     Each record is stored as soon as `produce` yields it.
     """
-    found = keys(kind, backend, samples)
     share = _share(samples)
     missing = [n for n, i in enumerate(share) if found[i] not in store.records]
     if not missing:
-        return found
+        return
     before = time.perf_counter()
     bar = tqdm(
         desc=f"{backend.model.id}: {kind}",
@@ -139,7 +192,6 @@ def _generate(
             store.add(found[index], record)
             before = now
             bar.update()
-    return found
 
 
 def _share(samples: Sequence[Sample]) -> list[int]:

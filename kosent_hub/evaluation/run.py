@@ -23,6 +23,7 @@ from kosent_hub.models.chat_dataset import system_prompt
 from kosent_hub.models.chat_format import ChatFormat, UnusableDialogue
 from kosent_hub.models.inspection import Inspected
 from kosent_hub.models.locate import FormatChanged, Located, ModelRef, locate
+from kosent_hub.models.outside import assert_may_send
 from model_card import conversations
 from model_card.publish import publish
 from model_card.publishing import commit, session
@@ -51,6 +52,13 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
     Raises KoSentError for what the user can fix, and huggingface_hub's errors when the Hub refuses.
     """
     session.install()
+    if options.endpoint is not None:
+        assert_may_send(
+            options.endpoint,
+            options.dataset,
+            options.dataset_revision,
+            options.i_may_send_this_text,
+        )
     settings = options.settings
     if options.writes_card:
         commit.writer(options.model)  # a token is better missed now than hours later

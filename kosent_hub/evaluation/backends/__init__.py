@@ -13,17 +13,48 @@ if TYPE_CHECKING:
     from model_card.records import EvaluatedModel
 
 
+# The field of a request to a server with the variables of the chat template, switches among them.
+TEMPLATE_VARIABLES = "chat_template_kwargs"
+# Greedy decoding with nothing that changes the model's scores, whatever its own settings say. As
+# every engine in this process generates, and what its record says beside length and stop tokens.
+GREEDY: dict[str, Any] = {
+    "do_sample": False,
+    "temperature": 0,
+    "num_beams": 1,
+    "repetition_penalty": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "no_repeat_ngram_size": 0,
+    "min_new_tokens": 0,
+}
+
+
 @dataclass(frozen=True)
 class Reply:
     """A sample's reply: its index among the samples, its text, and how many tokens it took.
 
-    `thought`: a thought before the reply was cut off, and is among the tokens.
+    `stop` is why it ended: "stop" (its end of turn), "length" (the limit of new tokens), or what a
+    server says otherwise, "" where it says nothing. `path` is the way by which an engine with
+    several made it. `refused` are the fields of the request that the server refused, so that this
+    reply was made without them. `thought`: a thought before the reply was cut off, and is among the
+    tokens.
     """
 
     index: int
     text: str
     tokens: int
+    stop: str
     thought: bool = False
+    path: str = ""
+    refused: Sequence[str] = ()
+
+
+def whole(text: str, stop: str) -> str:
+    """The text without half a character at its end, where a reply that was cut has one.
+
+    A character that takes several tokens is decoded to U+FFFD when the last of them are missing.
+    """
+    return text if stop == "stop" else text.rstrip("\ufffd").rstrip()
 
 
 @dataclass(frozen=True)
@@ -42,14 +73,21 @@ class TargetScore:
 
 
 class Backend(Protocol):
-    """What evaluation needs of an engine. `identity` distinguishes its weights from all others;
-    `chat_format` are the facts of the text that it gets."""
+    """What evaluation needs of an engine.
+
+    `identity` distinguishes its weights from all others; `chat_format` are the facts of the text
+    that it gets, and `generation` how it is asked to reply. `engine` says what the replies were
+    made with: device, batches, address. `parameters` is the number of the model's weights, None
+    where only its server knows.
+    """
 
     model: EvaluatedModel
     identity: dict[str, Any]
     chat_format: dict[str, Any]
     template_example: str | None
     generation: dict[str, Any]
+    engine: dict[str, Any]
+    parameters: int | None
 
     def replies(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Reply]:
         """Yields a Reply for each index in `wanted`, in any order."""

@@ -11,16 +11,21 @@ from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
-from kosent_hub.evaluation.backends import Reply, TargetScore
+from kosent_hub.evaluation.backends import GREEDY, Reply, TargetScore, whole
 from kosent_hub.evaluation.backends.local.likelihood import spans
 from kosent_hub.evaluation.samples import Sample
-from kosent_hub.models import device
+from kosent_hub.models import device, distributed
 from kosent_hub.models.chat_format import EXAMPLE, UnusableDialogue
 from kosent_hub.models.locate import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Located, cached
 from model_card.publishing.errors import KoSentError
 from model_card.render.snippets import vllm_rank
 
 MAX_WAITING = 2048  # requests that are queued in the engine; more only cost memory
+# GREEDY in vLLM's words; what it has besides is neutral.
+_GREEDY = {
+    name: GREEDY[name]
+    for name in ("temperature", "repetition_penalty", "presence_penalty", "frequency_penalty")
+}
 # Seconds the engine has to end by itself. vLLM kills it after five, and a killed engine leaves
 # shared memory, whose warning by Python would be the last line that the user reads.
 SHUTDOWN_SECONDS = 60
@@ -46,6 +51,8 @@ class VllmBackend:
             ) from None
         import torch
 
+        from kosent_hub.models.load import count_parameters
+
         model = located.ref
         dtype = model.dtype or device.compute_dtype(use_cpu=not torch.cuda.is_available())
         self.form = located.form
@@ -54,32 +61,46 @@ class VllmBackend:
         self.template_example: str | None = located.form.prompt_text(EXAMPLE)
         self.identity = located.identity
         self.stop = located.form.stop_ids(_generation_config(located))
-        self.generation: dict[str, Any] = {
-            "do_sample": False,
+        self.generation: dict[str, Any] = GREEDY | {
             "max_new_tokens": max_new_tokens,
             "stop": located.form.tokenizer.convert_ids_to_tokens(sorted(self.stop)),
         }
         self.lora = _lora(located)
         with _starting(located.model_id):
-            self.engine = vllm.LLM(
+            self.llm = vllm.LLM(
                 **{
                     "model": located.base_id,
                     "revision": located.base.revision,
                     "dtype": dtype,
                     "trust_remote_code": model.trust_remote_code,
                     "load_format": "safetensors",
+                    "generation_config": "vllm",  # not the model's own penalties and limits
                     "disable_log_stats": True,
                     **_lora_settings(located),
                     **engine_arg,
                 }
             ).llm_engine
-        self.watch = Thread(target=_watch_engine, args=[self.engine.engine_core], daemon=True)
+        settings = self.llm.vllm_config
+        self.parameters: int | None = count_parameters(located)
+        self.engine: dict[str, Any] = {
+            "device": device.name(use_cpu=not torch.cuda.is_available()),
+            "devices": settings.parallel_config.world_size,
+            "processes": distributed.world_size(),
+            "attention": os.environ.get("VLLM_ATTENTION_BACKEND")
+            or getattr(settings.attention_config.backend, "name", "chosen by vLLM"),
+            "batch": {
+                "tokens": settings.scheduler_config.max_num_batched_tokens,
+                "rows": settings.scheduler_config.max_num_seqs,
+            },
+            "max_model_len": settings.model_config.max_model_len,
+        }
+        self.watch = Thread(target=_watch_engine, args=[self.llm.engine_core], daemon=True)
         self.watch.start()
         if self.lora is not None:
             try:
                 with _starting(located.model_id):
                     # A bad adapter raises here; in a request it would end the engine.
-                    self.engine.add_lora(self.lora)
+                    self.llm.add_lora(self.lora)
                 self._assert_active(located.model_id)
             except BaseException:
                 self.close()
@@ -87,7 +108,7 @@ class VllmBackend:
 
     def close(self) -> None:
         """End the engine, which frees its memory."""
-        self.engine.engine_core.shutdown(timeout=SHUTDOWN_SECONDS)
+        self.llm.engine_core.shutdown(timeout=SHUTDOWN_SECONDS)
         self.watch.join()
 
     def replies(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Reply]:
@@ -100,9 +121,9 @@ class VllmBackend:
         }
         self._assert_room(asked, settings["max_tokens"], chosen)
         for index, output in self._run(asked, settings):
-            tokens = list(output.outputs[0].token_ids)
+            tokens, stop = list(output.outputs[0].token_ids), str(output.outputs[0].finish_reason)
             text, thought = self.form.reply_text(tokens)
-            yield Reply(wanted[index], text, len(tokens), thought)
+            yield Reply(wanted[index], whole(text, stop), len(tokens), stop, thought)
 
     def score_targets(
         self, samples: Sequence[Sample], wanted: Sequence[int]
@@ -152,10 +173,10 @@ class VllmBackend:
                 index, ids = next(waiting, (-1, []))
                 more = index >= 0
                 if more:
-                    self.engine.add_request(
+                    self.llm.add_request(
                         str(index),
                         {"prompt_token_ids": list(ids)},
-                        SamplingParams(temperature=0, detokenize=False, **settings),
+                        SamplingParams(detokenize=False, **_GREEDY, **settings),
                         lora_request=self.lora if lora else None,
                     )
                     open_requests += 1
@@ -168,7 +189,7 @@ class VllmBackend:
         from vllm.v1.engine.exceptions import EngineDeadError
 
         try:
-            return self.engine.step()
+            return self.llm.step()
         except EngineDeadError as error:
             raise KoSentError(
                 self.model.id,
@@ -180,7 +201,7 @@ class VllmBackend:
         self, asked: Sequence[Sequence[int]], new_tokens: int, samples: Sequence[Sample]
     ) -> None:
         """Raise KoSentError if a reply would be cut short by the engine's context."""
-        context = self.engine.model_config.max_model_len
+        context = self.llm.model_config.max_model_len
         for ids, sample in zip(asked, samples, strict=True):
             if len(ids) + new_tokens > context:
                 raise KoSentError(
