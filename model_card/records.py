@@ -110,8 +110,8 @@ class Run:
 class EvaluatedModel:
     """The model whose replies were scored.
 
-    `parameters` are those of base and adapter together. `sha256` is that of a local folder's
-    weights, which has no commit. `tokenizer` says which it is: class, vocabulary, SHA-256, special
+    `parameters` are those of base and adapter together. `weights_sha256` has the files of local
+    folders, which have no commit. `tokenizer` says which it is: class, vocabulary, SHA-256, special
     tokens; {} where only a server has it.
     """
 
@@ -123,7 +123,7 @@ class EvaluatedModel:
     dtype: str = "float32"
     local: bool = False
     parameters: int | None = None
-    sha256: str | None = None
+    weights_sha256: dict[str, str] = field(default_factory=dict)
     tokenizer: dict[str, Any] = field(default_factory=dict)
 
 

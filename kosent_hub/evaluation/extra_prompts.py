@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kosent_hub.evaluation import safety
+from kosent_hub.evaluation.backends import CUT
 from kosent_hub.evaluation.replies import Outcome
 from kosent_hub.evaluation.safety import Case
 from kosent_hub.evaluation.samples import Sample
@@ -35,7 +36,12 @@ class ExtraPrompts:
     def conversations(self, outcomes: Sequence[Outcome]) -> list[Conversation]:
         """The model's replies to the card's prompts, beside the baseline's if there is one."""
         return [
-            Conversation(prompt, *_replies(outcomes, name), self.system)
+            Conversation(
+                prompt,
+                *_replies(outcomes, name),
+                self.system,
+                *(outcome.extra_stops[name] == CUT for outcome in outcomes),
+            )
             for name, prompt in _CONVERSATIONS.items()
         ]
 

@@ -7,13 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tqdm import tqdm
 
 from kosent_hub.evaluation.backends import (
     BACKENDS,
+    CUT,
     TEMPLATE_VARIABLES,
     Backend,
     Reply,
@@ -42,7 +43,7 @@ class Outcome:
     `generation` is how the engine was asked to reply; what a server refused of it is under
     `refused`. `engine` says what all replies, the extra ones too, were made with: device, batches
     or address, in `paths` how many came by each way, in `refused` how many were made without which
-    field of the request. `model_facts` and `tokenizer_facts` are {} where only a server has them.
+    field of the request. `template` is the chat template, None where only a server has it.
     """
 
     model: EvaluatedModel
@@ -57,8 +58,7 @@ class Outcome:
     speed: Speed
     counts: dict[str, int]
     engine: dict[str, Any]
-    model_facts: dict[str, Any]
-    tokenizer_facts: dict[str, Any]
+    template: str | None
 
 
 def collect(
@@ -94,7 +94,7 @@ def collect(
     counts = {
         "empty_replies": sum(not record["text"] for record in replies),
         "thoughts_cut": sum(record["thought"] for record in replies),
-        "truncated": sum(record["stop"] == "length" for record in replies),
+        "truncated": sum(record["stop"] == CUT for record in replies),
         "targets_left_out": sum(not record["tokens"] for record in scores),
     }
     if counts["thoughts_cut"]:
@@ -114,7 +114,7 @@ def collect(
     refused = Counter(field for record in everything for field in record["refused"])
     paths = Counter(record["path"] for record in everything if record["path"])
     return Outcome(
-        model=backend.model,
+        model=_described(backend, located),
         chat_format=backend.chat_format
         | ({"switches": {}} if TEMPLATE_VARIABLES in refused else {}),
         template_example=backend.template_example,
@@ -135,8 +135,7 @@ def collect(
             "paths": dict(sorted(paths.items())),
             "refused": dict(sorted(refused.items())),
         },
-        model_facts=_model_facts(backend, located),
-        tokenizer_facts={} if located is None else tokenizer_facts(located.form.tokenizer),
+        template=None if located is None else located.form.tokenizer.get_chat_template(),
     )
 
 
@@ -151,11 +150,16 @@ def _report_kept(found: Sequence[str], model: EvaluatedModel, store: CompletionS
         )
 
 
-def _model_facts(backend: Backend, located: Located | None) -> dict[str, Any]:
-    """The number of weights and the hashes of local ones; {} for weights that a server has."""
-    if located is None or backend.parameters is None:
-        return {}
-    return {"parameters": backend.parameters, "weights_sha256": located.weights_sha256()}
+def _described(backend: Backend, located: Located | None) -> EvaluatedModel:
+    """The model with what is known of it here; of one that only a server has, nothing is."""
+    if located is None:
+        return backend.model
+    described = replace(backend.model, tokenizer=tokenizer_facts(located.form.tokenizer))
+    if backend.parameters is None:
+        return described
+    return replace(
+        described, parameters=backend.parameters, weights_sha256=located.weights_sha256()
+    )
 
 
 def _generate(

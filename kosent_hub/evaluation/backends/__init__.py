@@ -29,6 +29,10 @@ GREEDY: dict[str, Any] = {
 }
 
 
+# Why a reply ended that the limit of new tokens cut.
+CUT = "length"
+
+
 @dataclass(frozen=True)
 class Reply:
     """A sample's reply: its index among the samples, its text, and how many tokens it took.
