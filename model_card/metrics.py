@@ -26,7 +26,7 @@ class MetricInfo:
     A card's head shows the `headline` metrics, its first table these and the `main` ones. Metrics
     with a score `per_sample` have a column in samples.parquet. `hub` is the Hub's name of it.
     Not `comparable` are values that depend on a model's tokenizer or on how many replies there are,
-    and those of prompts of our own. Not `shown` are those that only results.json has.
+    and those of prompts of our own.
     """
 
     name: str
@@ -39,7 +39,6 @@ class MetricInfo:
     per_sample: bool = False
     hub: str | None = None
     comparable: bool = True
-    shown: bool = True
 
 
 # fmt: off
@@ -165,7 +164,7 @@ HUB_NAMES = {name: metric.hub for name, metric in METRICS.items() if metric.hub}
 
 def shown(name: str) -> bool:
     """Whether tables show the metric; they show those that this release does not know."""
-    return name not in METRICS or METRICS[name].shown
+    return name not in METRICS or not METRICS[name].record_only
 
 
 def metric_label(name: str, language: str) -> Label:
