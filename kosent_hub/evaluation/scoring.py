@@ -165,7 +165,7 @@ def measure_columns(
 
 def measure(predictions: Sequence[str], references: Sequence[str]) -> Measures:
     """Every metric of the replies that needs only the true ones."""
-    return {name: score(predictions, references) for name, score in metrics.TEXT_METRICS.items()}
+    return metrics.measure_texts(predictions, references)
 
 
 def _joined(parts: Sequence[Measure]) -> Measure:
