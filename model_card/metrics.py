@@ -23,10 +23,11 @@ class Label:
 class MetricInfo:
     """One metric. `higher_is_better` is None where neither direction is.
 
-    A card's head shows the `headline` metrics, its first table these and the `main` ones. Metrics
-    with a score `per_sample` have a column in samples.parquet. `hub` is the Hub's name of it.
-    Not `comparable` are values that depend on a model's tokenizer or on how many replies there are,
-    and those of prompts of our own.
+    A card's head shows the `headline` metrics, its first table these and the `main` ones; those
+    that are `record_only` stand in results.json and in no table. Metrics with a score `per_sample`
+    have a column in samples.parquet. `hub` is the Hub's name of it. Not `comparable` are values
+    that depend on a model's tokenizer or on how many replies there are, and those of prompts of our
+    own.
     """
 
     name: str
@@ -36,6 +37,7 @@ class MetricInfo:
     en: Label
     headline: bool = False
     main: bool = False
+    record_only: bool = False
     per_sample: bool = False
     hub: str | None = None
     comparable: bool = True
@@ -62,6 +64,18 @@ _METRICS = (
         main=True, per_sample=True,
     ),
     MetricInfo(
+        "sentence_bleu_unsmoothed", "0-1", True,
+        Label("문장 BLEU (평활화 없음)", "평활화 없이 답변마다 BLEU를 매겨 평균한 값"),
+        Label("Sentence BLEU (unsmoothed)", "BLEU of each reply without smoothing, averaged"),
+        record_only=True,
+    ),
+    MetricInfo(
+        "sentence_bleu_method4", "0-1", True,
+        Label("문장 BLEU (평활화 4)", "평활화 방법 4로 답변마다 BLEU를 매겨 평균한 값"),
+        Label("Sentence BLEU (method 4)", "BLEU of each reply with smoothing method 4, averaged"),
+        record_only=True,
+    ),
+    MetricInfo(
         "rouge_l", "0-1", True,
         Label("ROUGE-L", "실제 답변과 같은 순서로 나온 가장 긴 낱말 열"),
         Label("ROUGE-L", "longest common word sequence with the true reply"),
@@ -82,6 +96,11 @@ _METRICS = (
         "empty_rate", "share", False,
         Label("빈 답변", "아무 말도 하지 않은 비율"),
         Label("Empty replies", "share of empty replies"),
+    ),
+    MetricInfo(
+        "truncated_rate", "share", False,
+        Label("잘린 답변", "토큰 한도에 걸려 끝을 맺지 못한 답변의 비율"),
+        Label("Cut replies", "share of replies that were cut at the limit of new tokens"),
     ),
     MetricInfo(
         "repetition_rate", "share", False,
@@ -118,14 +137,14 @@ _METRICS = (
     ),
     MetricInfo(
         "distinct_1", "share", True,
-        Label("Distinct-1", "서로 다른 낱말의 비율 (높을수록 다양)"),
-        Label("Distinct-1", "share of words that differ (higher: more varied)"),
+        Label("Distinct-1", "같은 수의 낱말 가운데 서로 다른 것의 비율 (높을수록 다양)"),
+        Label("Distinct-1", "share of words that differ, among equally many (higher: more varied)"),
         comparable=False,
     ),
     MetricInfo(
         "distinct_2", "share", True,
-        Label("Distinct-2", "서로 다른 두 낱말 묶음의 비율"),
-        Label("Distinct-2", "share of word pairs that differ"),
+        Label("Distinct-2", "같은 수의 두 낱말 묶음 가운데 서로 다른 것의 비율"),
+        Label("Distinct-2", "share of word pairs that differ, among equally many"),
         comparable=False,
     ),
     MetricInfo(

@@ -12,6 +12,7 @@ from kosent_hub import metrics
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.evaluation.sentence_encoder import SentenceEncoder
 from kosent_hub.metrics import Measure
+from kosent_hub.metrics.kosent_score.overlap import OVERLAP
 from model_card.metrics import METRICS
 from model_card.records import Group, Value, finite
 
@@ -55,7 +56,7 @@ def shuffled(samples: Sequence[Sample], encoder: SentenceEncoder | None, seed: i
     for _ in range(SHUFFLES):
         order = _derangement(rows, rng)
         replies = [targets[i] for i in order]
-        measures = {name: score(replies, targets) for name, score in metrics.OVERLAP.items()}
+        measures = {name: score(replies, targets) for name, score in OVERLAP.items()}
         if encoder and vectors is not None:
             measures["cosine_similarity"] = metrics.cosine_similarity(
                 vectors[order], vectors, encoder.signature
@@ -64,7 +65,8 @@ def shuffled(samples: Sequence[Sample], encoder: SentenceEncoder | None, seed: i
             drawn.setdefault(name, []).append(measure.value)
     values = {name: Value(float(np.mean(v)), range=[min(v), max(v)]) for name, v in drawn.items()}
     # The form of replies does not depend on their order.
-    values |= point({name: score(targets, targets) for name, score in metrics.FORM.items()}).metrics
+    form = point(metrics.measure_texts(targets, targets)).metrics
+    values |= {name: value for name, value in form.items() if name not in values}
     return Group(len(samples), values, draws=SHUFFLES)
 
 

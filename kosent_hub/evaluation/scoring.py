@@ -220,7 +220,9 @@ def measure_columns(
         truth = references[part]
         true_vectors = encoder.encode(metrics.nfc(truth)) if encoder else None
         for name, texts in columns.items():
-            measures = measure(texts[part], truth, cut[name][part] if name in cut else None)
+            measures = metrics.measure_texts(
+                texts[part], truth, cut[name][part] if name in cut else None
+            )
             if encoder and true_vectors is not None:
                 vectors = encoder.encode(metrics.nfc(texts[part]))
                 measures["cosine_similarity"] = metrics.cosine_similarity(
@@ -236,11 +238,6 @@ def measure_columns(
         }
         for name, found in parts.items()
     }
-
-
-def measure(predictions: Sequence[str], references: Sequence[str]) -> Measures:
-    """Every metric of the replies that needs only the true ones."""
-    return {name: score(predictions, references) for name, score in metrics.TEXT_METRICS.items()}
 
 
 def _joined(parts: Sequence[Measure]) -> Measure:
@@ -289,9 +286,9 @@ def _variety(replies: Sequence[Sequence[str]]) -> list[dict[str, Metric]]:
     """Each model's distinct-1 and distinct-2, which have no interval: no sample has a share."""
     found: list[dict[str, Metric]] = [{} for _ in replies]
     for name, order in metrics.DISTINCT.items():
-        values, signature = metrics.distinct_at(replies, order)
-        for own, value in zip(found, values, strict=True):
-            own[name] = _metric(name, value, signature)
+        distinct = metrics.distinct_at(replies, order)
+        for own, value in zip(found, distinct.values, strict=True):
+            own[name] = _metric(name, value, distinct.signature, n=distinct.at)
     return found
 
 

@@ -5,45 +5,44 @@ How a metric is called and read is one row of `model_card.metrics.METRICS`.
 
 from kosent_hub.metrics.kosent_score.form import (
     DISTINCT,
-    FORM,
     distinct,
+    distinct_at,
     empty_rate,
     hangul_ratio,
     length_ratio,
+    measure_texts,
     polite_ratio,
     repetition_rate,
+    truncated_rate,
 )
 from kosent_hub.metrics.kosent_score.measure import Measure, mean_of, nfc, ratio
 from kosent_hub.metrics.kosent_score.overlap import (
-    OVERLAP,
     bleu,
     chrf,
     clear_cache,
     rouge_l,
     sentence_bleu,
+    sentence_bleu_method4,
+    sentence_bleu_unsmoothed,
 )
 from kosent_hub.metrics.meaning import cosine_similarity
 from kosent_hub.metrics.resampling import intervals, p_values
 
-# Every metric that needs nothing but the replies and the true ones.
-TEXT_METRICS = OVERLAP | FORM
-
 __all__ = [
     "DISTINCT",
-    "FORM",
-    "OVERLAP",
-    "TEXT_METRICS",
     "Measure",
     "bleu",
     "chrf",
     "clear_cache",
     "cosine_similarity",
     "distinct",
+    "distinct_at",
     "empty_rate",
     "hangul_ratio",
     "intervals",
     "length_ratio",
     "mean_of",
+    "measure_texts",
     "nfc",
     "p_values",
     "polite_ratio",
@@ -51,4 +50,7 @@ __all__ = [
     "repetition_rate",
     "rouge_l",
     "sentence_bleu",
+    "sentence_bleu_method4",
+    "sentence_bleu_unsmoothed",
+    "truncated_rate",
 ]

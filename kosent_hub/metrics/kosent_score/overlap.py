@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
 from .measure import Measure, Score, divided, mean_of, nfc
 
-EPSILON = 0.1
+# What stands for no match in sentence BLEU: NLTK's values of the methods 1 and 4.
+EPSILON, METHOD4 = 0.1, 5
+# Matches of the orders 1 to 4, and the reply's words -> what counts as matches.
+Smoothing = Callable[[Sequence[int], int], list[float]]
 
 
 def bleu(predictions: Sequence[str], references: Sequence[str]) -> Measure:
@@ -67,15 +70,30 @@ def chrf_of(counts: np.ndarray) -> np.ndarray:
 
 
 def sentence_bleu(predictions: Sequence[str], references: Sequence[str]) -> Measure:
-    """Mean sentence BLEU-4 on whitespace words, 0-1: the figure KoSentLlama reported.
+    """Mean sentence BLEU-4 on whitespace words, 0-1.
 
-    Orders without a match count `EPSILON` (method 1 of Chen and Cherry 2014, as in NLTK).
+    Orders without a match count `EPSILON` (method 1 of Chen and Cherry 2014, as in NLTK). The
+    smoothing of KoSentLlama's 0.0075 -> 0.0173 is unknown: this or one of the two below, none of
+    which can be taken for the same.
     """
-    pairs = zip(nfc(predictions), nfc(references), strict=True)
-    return mean_of(
-        [_sentence_bleu(p.split(), r.split()) for p, r in pairs],
-        signature=f"sentence|order:4|tok:whitespace|smooth:floor[{EPSILON}]|average:mean",
-    )
+    return _sentence_bleus(predictions, references, _floor, f"floor[{EPSILON}]")
+
+
+def sentence_bleu_unsmoothed(predictions: Sequence[str], references: Sequence[str]) -> Measure:
+    """`sentence_bleu` without smoothing: 0 for a reply that lacks a match of any order.
+
+    Old releases of NLTK left such orders out instead.
+    """
+    return _sentence_bleus(predictions, references, _unsmoothed, "none")
+
+
+def sentence_bleu_method4(predictions: Sequence[str], references: Sequence[str]) -> Measure:
+    """`sentence_bleu` with NLTK's method 4: ever less for each order without a match.
+
+    The k-th such order counts ln(words of the reply) / (5 * 2^k); of a reply of one word they are
+    left out (Chen and Cherry 2014, with NLTK's constant).
+    """
+    return _sentence_bleus(predictions, references, _method4, f"method4[{METHOD4}]")
 
 
 def rouge_l(predictions: Sequence[str], references: Sequence[str]) -> Measure:
@@ -111,17 +129,48 @@ def _chrf_signature(metric: CHRF) -> str:
     return str(metric.get_signature())
 
 
-def _sentence_bleu(hypothesis: list[str], reference: list[str]) -> float:
+def _sentence_bleus(
+    predictions: Sequence[str], references: Sequence[str], smooth: Smoothing, name: str
+) -> Measure:
+    pairs = zip(nfc(predictions), nfc(references), strict=True)
+    return mean_of(
+        [_sentence_bleu(p.split(), r.split(), smooth) for p, r in pairs],
+        signature=f"sentence|order:4|tok:whitespace|smooth:{name}|average:mean",
+    )
+
+
+def _sentence_bleu(hypothesis: list[str], reference: list[str], smooth: Smoothing) -> float:
     if not set(hypothesis) & set(reference):
         return 0.0
-    logs = 0.0
+    matches, totals = [], []
     for order in range(1, 5):
         ours, theirs = _ngrams(hypothesis, order), _ngrams(reference, order)
-        matches = sum(min(count, theirs[gram]) for gram, count in ours.items())
-        logs += math.log((matches or EPSILON) / max(1, ours.total()))
+        matches.append(sum(min(count, theirs[gram]) for gram, count in ours.items()))
+        totals.append(max(1, ours.total()))
+    smoothed = smooth(matches, len(hypothesis))
+    product = math.prod(m / total for m, total in zip(smoothed, totals, strict=True))
     shorter = len(hypothesis) < len(reference)
     penalty = math.exp(1 - len(reference) / len(hypothesis)) if shorter else 1.0
-    return penalty * math.exp(logs / 4)
+    return penalty * product ** (1 / 4)
+
+
+def _floor(matches: Sequence[int], words: int) -> list[float]:
+    return [count or EPSILON for count in matches]
+
+
+def _unsmoothed(matches: Sequence[int], words: int) -> list[float]:
+    return list(matches)
+
+
+def _method4(matches: Sequence[int], words: int) -> list[float]:
+    if words == 1:
+        return [1.0] * len(matches)
+    smoothed: list[float] = []
+    missed = 0
+    for count in matches:
+        missed += not count
+        smoothed.append(count or math.log(words) / (METHOD4 * 2**missed))
+    return smoothed
 
 
 def _ngrams(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
@@ -154,5 +203,7 @@ OVERLAP: dict[str, Score] = {
     "bleu": bleu,
     "chrf": chrf,
     "sentence_bleu": sentence_bleu,
+    "sentence_bleu_unsmoothed": sentence_bleu_unsmoothed,
+    "sentence_bleu_method4": sentence_bleu_method4,
     "rouge_l": rouge_l,
 }

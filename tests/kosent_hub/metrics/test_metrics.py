@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -120,16 +121,34 @@ def test_a_share_says_on_how_many_cases_it_stands():
     assert metrics.bleu(PREDICTIONS, REFERENCES).cases == 4
 
 
-def test_sentence_bleu_is_nltks_with_its_first_smoothing_on_whitespace_words():
-    found = metrics.sentence_bleu(PREDICTIONS, REFERENCES)
-    # nltk 3.10.4: sentence_bleu([r.split()], p.split(), smoothing_function=method1)
-    nltk = [0.5789300674674098, 0.09069748827745895, 0.07830277146770757, 0.0]
+# nltk 3.10.4: sentence_bleu([r.split()], p.split(), smoothing_function=...) of the four pairs, and
+# of 축하 against 축하 드려요; without smoothing it gives 1e-154 and the like for 0.
+@pytest.mark.parametrize(
+    ("name", "nltk", "one_word", "smoothing"),
+    [
+        ("sentence_bleu_unsmoothed", [0.5789300674674098, 0.0, 0.0, 0.0], 0.0, "none"),
+        (
+            "sentence_bleu",  # method1
+            [0.5789300674674098, 0.09069748827745895, 0.07830277146770757, 0.0],
+            0.06541924356118012,
+            "floor[0.1]",
+        ),
+        (
+            "sentence_bleu_method4",
+            [0.5789300674674098, 0.04096772609215166, 0.08813724863901892, 0.0],
+            0.36787944117144233,
+            "method4[5]",
+        ),
+    ],
+)
+def test_sentence_bleu_is_nltks_on_whitespace_words(name, nltk, one_word, smoothing):
+    score = getattr(metrics, name)
+    found = score(PREDICTIONS, REFERENCES)
     assert found.per_sample == pytest.approx(nltk)
     assert found.value == pytest.approx(sum(nltk) / 4)
-    assert metrics.sentence_bleu(["축하"], ["축하 드려요"]).value == pytest.approx(
-        0.06541924356118012
-    )
-    assert metrics.sentence_bleu(["아니요"], ["네"]).value == 0
+    assert found.signature == f"sentence|order:4|tok:whitespace|smooth:{smoothing}|average:mean"
+    assert score(["축하"], ["축하 드려요"]).value == pytest.approx(one_word)
+    assert score(["아니요"], ["네"]).value == 0
 
 
 def test_rouge_l_is_rouge_scores_on_morphemes_and_sees_korean():
@@ -141,7 +160,7 @@ def test_rouge_l_is_rouge_scores_on_morphemes_and_sees_korean():
     assert metrics.rouge_l(["가 나 다 가"], ["나 가 다 가"]).value == pytest.approx(0.75)
 
 
-@pytest.mark.parametrize("name", ["bleu", "chrf", "sentence_bleu", "rouge_l"])
+@pytest.mark.parametrize("name", overlap.OVERLAP)
 def test_decomposed_hangul_is_the_same_text(name):
     text = "오늘 정말 많이 힘드셨겠어요. 푹 쉬세요."
     metric = getattr(metrics, name)
@@ -167,7 +186,28 @@ def test_distinct_counts_different_morphemes():
     # 힘들/어요 twice, 네 once: five unigrams, three of them different; two bigrams, one different
     assert metrics.distinct(["힘들어요", "힘들어요", "네"], 1) == pytest.approx(3 / 5)
     assert metrics.distinct(["힘들어요", "힘들어요", "네"], 2) == pytest.approx(1 / 2)
-    assert metrics.distinct(["", " "], 1) == 0
+    assert np.isnan(metrics.distinct(["", " "], 1))
+
+
+def test_distinct_compares_sets_at_the_number_of_morphemes_of_the_smallest():
+    few, many = ["힘들어요", "힘들어요", "네"], ["힘들어요", "네", "좋아요"] * 4
+    found = metrics.distinct_at([few, many, [""]], 1)
+    assert found.at == 5
+    assert found.signature == "morpheme 1-grams|mean over draws of 5"
+    # 힘들, 어요, 네, 좋 and 아요 four times each; the chance that 5 drawn of the 20 miss one.
+    missed = math.comb(16, 5) / math.comb(20, 5)
+    assert found.values[:2] == pytest.approx([3 / 5, 1 - missed])
+    assert np.isnan(found.values[2])
+    assert metrics.distinct_at([[""]], 2).at == 0
+
+
+def test_distinct_does_not_fall_as_replies_are_added():
+    draw = np.random.default_rng(0)
+    syllables = np.array([chr(code) for code in range(0xAC00, 0xAC00 + 11172, 28)])
+    replies = [" ".join(draw.choice(syllables, 20)) for _ in range(1200)]
+    half, whole = (metrics.distinct(part, 1) for part in (replies[:600], replies))
+    assert half == pytest.approx(whole, rel=0.02)
+    assert "of 10000" in metrics.distinct_at([replies], 1).signature
 
 
 def test_length_ratio_compares_characters_without_spaces():
@@ -177,12 +217,6 @@ def test_length_ratio_compares_characters_without_spaces():
 
 def test_empty_rate_counts_blank_replies():
     assert metrics.empty_rate(["", " \n", "네", "아니요"]).value == 0.5
-
-
-def test_repetition_rate_counts_replies_that_say_the_same_three_times():
-    loop = "정말 힘드셨겠어요 정말 힘드셨겠어요 정말 힘드셨겠어요"
-    twice = "정말 힘드셨겠어요. 정말 힘드셨겠어요."
-    assert metrics.repetition_rate([loop, twice, "ㅋㅋㅋㅋㅋㅋㅋ", "하" * 30]).value == 0.5
 
 
 def test_hangul_ratio_is_of_letters_and_counts_broken_ones_as_foreign():
@@ -210,31 +244,97 @@ def test_polite_ratio_counts_sentences_by_their_final_ending():
     assert metrics.polite_ratio(polite * 30).rows.tolist() == [[1, 1]] * 180
 
 
+def test_half_a_syllable_at_the_end_of_a_cut_reply_is_no_foreign_letter():
+    replies = ["안녕하세\ufffd\ufffd", "안\ufffd녕하세\ufffd", "안녕하세\ufffd"]
+    found = metrics.hangul_ratio(replies, [True, True, False])
+    assert found.rows.tolist() == [[4, 4], [4, 5], [4, 5]]
+
+
+def test_the_unfinished_sentence_of_a_cut_reply_is_left_out_of_politeness():
+    replies = ["많이 힘드셨겠어요. 푹 쉬어", "푹 쉬어", "힘내세요! 같이 해 봐요.", "그랬구나"]
+    found = metrics.polite_ratio(replies, [True, True, True, False])
+    assert found.rows.tolist() == [[1, 1], [0, 0], [2, 2], [0, 1]]
+    assert metrics.polite_ratio(replies).rows.tolist() == [[1, 2], [0, 1], [2, 2], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("finished", "rest"),
+    [
+        ("많이 힘드셨겠어요.", "오늘은 푹"),
+        ("정말요?!", "저도 그"),
+        ("음…", "그랬"),
+        ("좋아요~", "내일"),
+        ("축하해요ㅎㅎ", "다음에"),
+        ("어떡해요 ㅠㅠ", "많이"),
+        ("힘내세요^^", "저는"),
+        ("힘내세요 😊", "저는"),
+        ("힘내세요 ❤️", "저는"),
+        ('"괜찮아."', "그 말이"),
+        ("(농담이에요.)", "그래도"),
+        ("다음을 해 보세요\n", "1. 물을 마"),
+        ("쉬세요.\n1. 물을 드세요.", "2. 잠을"),
+        ("", '그는 "괜찮아."라고 말'),
+        ("", "3.5점이면 잘"),
+        ("", "1. 물을 마"),
+        ("", "한 문장도 끝나지"),
+        ("끝난 문장이에요.", ""),
+        ("끝난 줄이에요\n", ""),
+        ("", ""),
+    ],
+)
+def test_a_sentences_end_is_found_as_people_write_it(finished, rest):
+    assert form.finished(f"{finished} {rest}".strip(" "), True) == (finished.strip(), rest)
+    assert form.finished(f"{finished} {rest}", False) == (f"{finished} {rest}", "")
+
+
+def test_a_sentence_ends_without_a_space_after_it():
+    assert form.finished("힘드셨겠어요.그래도 힘", True) == ("힘드셨겠어요.", "그래도 힘")
+
+
+def test_truncated_rate_is_the_share_of_cut_replies():
+    assert metrics.truncated_rate([True, False, False, False]).value == 0.25
+    assert METRICS["truncated_rate"].higher_is_better is False
+
+
 def test_each_metric_on_texts_is_the_function_of_its_name():
-    for name, score in metrics.TEXT_METRICS.items():
-        function = getattr(form, name, None) or getattr(overlap, name)
-        texts = (PREDICTIONS, REFERENCES)[: len(inspect.signature(function).parameters)]
-        assert score(PREDICTIONS, REFERENCES).value == function(*texts).value, name
-    assert metrics.TEXT_METRICS.keys() | metrics.DISTINCT.keys() < METRICS.keys()
+    truncated = [False, True, False, False]
+    given = {"predictions": PREDICTIONS, "references": REFERENCES, "truncated": truncated}
+    found = metrics.measure_texts(**given)
+    for name, measure in found.items():
+        function = getattr(metrics, name)
+        own = {n: given[n] for n in inspect.signature(function).parameters}
+        np.testing.assert_equal(measure.value, function(**own).value, err_msg=name)
+    assert found.keys() | metrics.DISTINCT.keys() < METRICS.keys()
+    assert metrics.measure_texts(PREDICTIONS, REFERENCES).keys() == found.keys() - {
+        "truncated_rate"
+    }
 
 
 def test_a_dataset_has_a_task_for_each_metric_of_its_samples():
     settings = yaml.safe_load((ROOT / "dataset_builder" / "eval.yaml").read_text("utf-8"))
     tasks = [task["id"] for task in settings["tasks"]]
-    assert sorted(tasks) == sorted(name for name in METRICS if not name.startswith("safety_"))
+    assert sorted(tasks) == sorted(
+        name
+        for name, metric in METRICS.items()
+        if not (name.startswith("safety_") or metric.record_only or name == "truncated_rate")
+    )
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=5))
 def test_any_text_gets_a_score(pairs):
     predictions, references = zip(*pairs, strict=True)
-    for name in ("bleu", "chrf", "sentence_bleu", "rouge_l"):
+    for name in overlap.OVERLAP:
         found = getattr(metrics, name)(predictions, references)
         assert 0 <= found.value <= (100.0001 if METRICS[name].unit == "0-100" else 1.0001), name
-    for name in ("empty_rate", "repetition_rate", "hangul_ratio", "polite_ratio"):
-        value = getattr(metrics, name)(predictions).value
-        assert np.isnan(value) or 0 <= value <= 1, name
-    assert 0 <= metrics.distinct(predictions, 2) <= 1
+    cut = [True] * len(predictions)
+    for name in ("repetition_rate", "hangul_ratio", "polite_ratio"):
+        for truncated in (None, cut):
+            rows = getattr(metrics, name)(predictions, truncated).rows
+            assert (rows[:, 0] <= rows[:, 1]).all(), name
+    assert 0 <= metrics.empty_rate(predictions).value <= 1
+    different = metrics.distinct(predictions, 2)
+    assert np.isnan(different) or 0 < different <= 1 + 1e-9
     value = metrics.length_ratio(predictions, references).value
     assert np.isnan(value) == (not "".join(references).split())
 
@@ -282,19 +382,22 @@ def test_p_values_of_equal_models_are_spread_evenly():
     assert 0.01 < np.mean(np.array(found) < 0.1) < 0.2
 
 
+TRUNCATED = [False, False, True, False]
 KOSENT_SCORE = f"""
 import json, sys, evaluate
 module = evaluate.load(sys.argv[1])
-scores = module.compute(predictions={PREDICTIONS!r}, references={REFERENCES!r})
+scores = module.compute(
+    predictions={PREDICTIONS!r}, references={REFERENCES!r}, truncated={TRUNCATED!r}
+)
 print(json.dumps(scores))
 """
 
 
 def expected_scores():
-    measured = {
-        name: score(PREDICTIONS, REFERENCES).value for name, score in metrics.TEXT_METRICS.items()
+    measured = metrics.measure_texts(PREDICTIONS, REFERENCES, TRUNCATED)
+    return {name: measure.value for name, measure in measured.items()} | {
+        name: metrics.distinct(PREDICTIONS, order) for name, order in metrics.DISTINCT.items()
     }
-    return measured | {n: metrics.distinct(PREDICTIONS, k) for n, k in metrics.DISTINCT.items()}
 
 
 def kosent_score(run, where, env):

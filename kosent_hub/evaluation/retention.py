@@ -1,0 +1,13 @@
+"""Our own prose in Korean and English, to see what a model forgot of either in training."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+LANGUAGES = ("ko", "en")
+
+
+def paragraphs(language: str) -> list[str]:
+    """The paragraphs of the text in one of `LANGUAGES`, without their line breaks."""
+    file = resources.files("kosent_hub") / "evaluation" / "retention" / f"{language}.txt"
+    return file.read_text("utf-8").strip().split("\n\n")
