@@ -125,7 +125,8 @@ def _p_values(ours: Sequence[Part], theirs: Sequence[Part], seed: int) -> dict[s
     found: dict[str, float] = {}
     for (mine, groups), (other, _) in zip(ours, theirs, strict=True):
         shared = {name: measure for name, measure in mine.items() if name in other}
-        found |= metrics.p_values(shared, other, groups, seed)
+        differences = metrics.compare(shared, other, groups, seed)
+        found |= {name: d.p_value for name, d in differences.items() if d.p_value is not None}
     return found
 
 

@@ -23,7 +23,7 @@ from kosent_hub.metrics.kosent_score.overlap import (
     sentence_bleu,
 )
 from kosent_hub.metrics.meaning import cosine_similarity
-from kosent_hub.metrics.resampling import intervals, p_values
+from kosent_hub.metrics.resampling import Difference, compare, holm, intervals
 
 # Every metric that needs nothing but the replies and the true ones.
 TEXT_METRICS = OVERLAP | FORM
@@ -31,19 +31,21 @@ TEXT_METRICS = OVERLAP | FORM
 __all__ = [
     "DISTINCT",
     "TEXT_METRICS",
+    "Difference",
     "Measure",
     "bleu",
     "chrf",
     "clear_cache",
+    "compare",
     "cosine_similarity",
     "distinct",
     "empty_rate",
     "hangul_ratio",
+    "holm",
     "intervals",
     "length_ratio",
     "mean_of",
     "nfc",
-    "p_values",
     "polite_ratio",
     "ratio",
     "repetition_rate",

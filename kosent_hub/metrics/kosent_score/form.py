@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .measure import Measure, Score, mean_of, nfc, ratio
+from .measure import Measure, Score, mean_of, nfc, quotient, ratio
 from .overlap import morphemes
 
 # Some places of these ranges are no letter yet.
@@ -41,7 +41,7 @@ def distinct(predictions: Sequence[str], order: int) -> float:
 def length_ratio(predictions: Sequence[str], references: Sequence[str]) -> Measure:
     """Characters of the replies divided by those of the true replies, spaces left out."""
     rows = np.column_stack([_lengths(nfc(predictions)), _lengths(nfc(references))])
-    return Measure(rows, ratio, "characters without spaces|sum/sum")
+    return Measure(rows, quotient, "characters without spaces|sum/sum")
 
 
 def empty_rate(predictions: Sequence[str]) -> Measure:
