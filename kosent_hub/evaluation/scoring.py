@@ -94,7 +94,7 @@ def score(
             metrics=scores[1],
             comparison=_compared(scores, parts, _comparable(outcomes), options),
             speed=outcomes[1].speed,
-            counts=outcomes[1].counts,
+            counts=outcomes[1].counts | _not_finite(outcomes[1]),
             protocol=protocols[1],
         )
     (ours, dialogues), *_ = parts[0]
@@ -112,9 +112,9 @@ def score(
         references=references,
         baseline=baseline,
         settings=_settings(options, outcomes),
-        counts=first.counts,
+        counts=first.counts | _not_finite(first),
         primary=options.primary_metric,
-        resampling=metrics.RESAMPLING | {"seed": seed},
+        resampling=metrics.METHOD | {"seed": seed},
         task_version=TASK_VERSION,
         code=code_version(),
     )
@@ -125,6 +125,12 @@ def score(
         columns |= {"baseline": outcomes[1].replies, "baseline_stop": outcomes[1].stops}
         columns |= {f"baseline_{name}": values for name, values in _per_sample(theirs).items()}
     return results, columns
+
+
+def _not_finite(outcome: Outcome) -> dict[str, int]:
+    """How many true replies have no finite likelihood: then there is no perplexity either."""
+    count = sum(not math.isfinite(score.nll) for score in outcome.target_scores)
+    return {"targets_not_finite": count} if count else {}
 
 
 def _per_sample(measures: Measures) -> Columns:
@@ -262,7 +268,7 @@ def measure_targets(scores: Sequence[TargetScore], samples: Sequence[Sample]) ->
     return {
         "perplexity": Measure(np.column_stack([nll, tokens]), _perplexity, said),
         "token_accuracy": Measure(np.column_stack([correct, tokens]), metrics.ratio, said),
-        "bits_per_byte": Measure(bits, metrics.ratio, f"{said}|bytes of the UTF-8 reply"),
+        "bits_per_byte": Measure(bits, metrics.quotient, f"{said}|bytes of the UTF-8 reply"),
     }
 
 
@@ -273,7 +279,7 @@ def _perplexity(totals: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(found), found, np.nan)
 
 
-def scored(measures: Measures, groups: Sequence[str], seed: int) -> dict[str, Metric]:
+def scored(measures: Measures, groups: Sequence[int], seed: int) -> dict[str, Metric]:
     """The measures' values, with intervals from draws of whole groups of samples."""
     bounds = metrics.intervals(measures, groups, seed)
     return {

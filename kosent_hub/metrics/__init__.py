@@ -15,7 +15,7 @@ from kosent_hub.metrics.kosent_score.form import (
     repetition_rate,
     truncated_rate,
 )
-from kosent_hub.metrics.kosent_score.measure import Measure, mean_of, nfc, ratio
+from kosent_hub.metrics.kosent_score.measure import Measure, mean_of, nfc, quotient, ratio
 from kosent_hub.metrics.kosent_score.overlap import (
     bleu,
     chrf,
@@ -26,26 +26,30 @@ from kosent_hub.metrics.kosent_score.overlap import (
     sentence_bleu_unsmoothed,
 )
 from kosent_hub.metrics.meaning import cosine_similarity
-from kosent_hub.metrics.resampling import intervals, p_values
+from kosent_hub.metrics.resampling import METHOD, Difference, compare, holm, intervals
 
 __all__ = [
     "DISTINCT",
+    "METHOD",
+    "Difference",
     "Measure",
     "bleu",
     "chrf",
     "clear_cache",
+    "compare",
     "cosine_similarity",
     "distinct",
     "distinct_at",
     "empty_rate",
     "hangul_ratio",
+    "holm",
     "intervals",
     "length_ratio",
     "mean_of",
     "measure_texts",
     "nfc",
-    "p_values",
     "polite_ratio",
+    "quotient",
     "ratio",
     "repetition_rate",
     "rouge_l",

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .measure import Measure, mean_of, nfc, ratio
+from .measure import Measure, mean_of, nfc, quotient, ratio
 from .overlap import OVERLAP, morphemes
 from .repetition import SIGNATURE, repeats
 
@@ -97,7 +97,7 @@ def distinct_at(sets: Sequence[Sequence[str]], order: int) -> Distinct:
 def length_ratio(predictions: Sequence[str], references: Sequence[str]) -> Measure:
     """Characters of the replies divided by those of the true replies, spaces left out."""
     rows = np.column_stack([_lengths(nfc(predictions)), _lengths(nfc(references))])
-    return Measure(rows, ratio, "characters without spaces|sum/sum")
+    return Measure(rows, quotient, "characters without spaces|sum/sum")
 
 
 def empty_rate(predictions: Sequence[str]) -> Measure:

@@ -42,7 +42,7 @@ class Measure:
 
     @property
     def cases(self) -> int:
-        """How many cases the score stands on: of a ratio the second sum, else the samples."""
+        """How many cases the score stands on: the second sum of a `ratio`, else the samples."""
         return int(self.rows[:, 1].sum()) if self.fold is ratio else len(self.rows)
 
 
@@ -51,8 +51,16 @@ Score = Callable[[Sequence[str], Sequence[str]], Measure]
 
 
 def ratio(totals: np.ndarray) -> np.ndarray:
-    """First of two sums divided by the second, (..., 2) -> (...); NaN where the second is 0."""
+    """First of two sums divided by the second, (..., 2) -> (...); NaN where the second is 0.
+
+    The second counts the cases: it is a mean or a share.
+    """
     return divided(totals[..., 0], totals[..., 1], np.nan)
+
+
+def quotient(totals: np.ndarray) -> np.ndarray:
+    """A `ratio` of two sums of which neither counts the cases of the other."""
+    return ratio(totals)
 
 
 def divided(above: np.ndarray, below: np.ndarray, otherwise: float) -> np.ndarray:

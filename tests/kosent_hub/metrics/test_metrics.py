@@ -339,49 +339,6 @@ def test_any_text_gets_a_score(pairs):
     assert np.isnan(value) == (not "".join(references).split())
 
 
-def test_intervals_hold_the_score_and_are_the_same_every_time():
-    measures = {"bleu": metrics.bleu(PREDICTIONS, REFERENCES)}
-    found = metrics.intervals(measures, ["a", "b", "c", "d"], seed=1)
-    low, high = found["bleu"]
-    assert low < measures["bleu"].value < high
-    assert found == metrics.intervals(measures, ["a", "b", "c", "d"], seed=1)
-
-
-def test_intervals_draw_whole_dialogues():
-    measures = {"x": metrics.mean_of([0.0, 1.0, 0.0, 1.0], signature="")}
-    # Each dialogue has one of each: whatever is drawn, the mean is the same.
-    assert metrics.intervals(measures, ["a", "a", "b", "b"], seed=0)["x"] == [0.5, 0.5]
-    assert metrics.intervals(measures, ["a", "b", "c", "d"], seed=0)["x"] == [0.0, 1.0]
-
-
-def test_interval_of_a_mean_is_as_wide_as_its_standard_error_says():
-    values = np.random.default_rng(0).normal(size=400)
-    measures = {"x": metrics.mean_of(values, signature="")}
-    low, high = metrics.intervals(measures, [str(i) for i in range(400)], seed=0)["x"]
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
-
-
-def test_p_value_is_one_for_the_same_replies_and_small_for_much_better_ones():
-    dialogues = [str(i) for i in range(20)]
-    good = {"x": metrics.mean_of([1.0] * 20, signature="")}
-    bad = {"x": metrics.mean_of([0.0] * 20, signature="")}
-    assert metrics.p_values(good, good, dialogues, seed=0) == {"x": 1.0}
-    assert metrics.p_values(good, bad, dialogues, seed=0) == {"x": 1 / 1001}
-    # One dialogue can only change sides or not: no evidence at all.
-    assert metrics.p_values(good, bad, ["a"] * 20, seed=0) == {"x": 1.0}
-
-
-def test_p_values_of_equal_models_are_spread_evenly():
-    rng = np.random.default_rng(0)
-    dialogues = [str(i) for i in range(60)]
-    found = []
-    for seed in range(100):
-        ours, theirs = ({"x": metrics.mean_of(rng.normal(size=60), signature="")} for _ in range(2))
-        found.append(metrics.p_values(ours, theirs, dialogues, seed)["x"])
-    assert 0.4 < np.mean(found) < 0.6
-    assert 0.01 < np.mean(np.array(found) < 0.1) < 0.2
-
-
 TRUNCATED = [False, False, True, False]
 KOSENT_SCORE = f"""
 import json, sys, evaluate
