@@ -1,8 +1,11 @@
 """The engines' promises: batches change nothing, adapters are active, nothing is run unasked."""
 
+import json
+import shutil
 import sys
 from array import array
 from collections import Counter
+from contextlib import contextmanager
 
 import pytest
 
@@ -176,6 +179,100 @@ def test_a_model_with_a_cache_of_its_own_is_left_alone(capsys):
 
 def load(model_id, dtype="float32"):
     return TransformersBackend(locate(ModelRef(str(model_id), dtype=dtype)), NEW_TOKENS)
+
+
+OWN_SETTINGS = {
+    "do_sample": True,
+    "temperature": 1.5,
+    "top_k": 5,
+    "repetition_penalty": 1.8,
+    "no_repeat_ngram_size": 1,
+    "num_beams": 3,
+    "length_penalty": 2.0,
+    "min_length": 400,
+    "min_new_tokens": 5,
+    "forced_eos_token_id": 7,
+    "begin_suppress_tokens": list(range(3, 300)),
+    "suppress_tokens": list(range(300, 600)),
+    "bad_words_ids": [[600], [601]],
+    "stop_strings": ["e"],
+    "max_length": 4,
+    "eos_token_id": 2,
+}
+
+
+def argmax(backend, prompt):
+    """A reply by nothing but the model's own best tokens."""
+    found = []
+    while len(found) < NEW_TOKENS and not backend.stop & set(found):
+        ids = torch.tensor([[*prompt, *found]], device=backend.lm.device)
+        with torch.inference_mode():
+            found.append(int(backend.lm(ids).logits[0, -1].argmax()))
+    return found
+
+
+def test_replies_are_greedy_whatever_the_models_own_settings_say(tiny_llama, tmp_path):
+    folder = shutil.copytree(tiny_llama, tmp_path / "model")
+    (folder / "generation_config.json").write_text(json.dumps(OWN_SETTINGS))
+    backend = load(folder)
+    assert backend.lm.generation_config.num_beams == 3
+    samples = [
+        Sample(f"{n}#1", str(n), [{"role": "user", "content": letter * (3 + 9 * n)}], "")
+        for n, letter in enumerate("aQ힘7!슬zJ,")
+    ]
+    prompts = [backend.form.prompt(sample.messages) for sample in samples]
+    tokens = [argmax(backend, prompt) for prompt in prompts]
+    expected = [backend.form.reply_text(reply)[0].rstrip("\ufffd").rstrip() for reply in tokens]
+    assert len(set(expected)) > 3
+    assert len({len(prompt) for prompt in prompts}) == 9
+    window = sorted(map(len, prompts))[4] + NEW_TOKENS
+    for length, fast in ((backend.fast_length, 9), (window, 5), (0, 0)):
+        backend.fast_length = length
+        found = {reply.index: reply for reply in backend.replies(samples, range(9))}
+        assert [found[n].text for n in range(9)] == expected
+        assert [found[n].tokens for n in range(9)] == list(map(len, tokens))
+        paths = Counter(reply.path for reply in found.values())
+        assert paths == Counter({"fast": fast, "plain": 9 - fast})
+        assert all((r.stop == "length") == (r.tokens == NEW_TOKENS) for r in found.values())
+    ids = torch.tensor([prompts[0]])
+    own = backend.lm.generate(ids, do_sample=False, max_new_tokens=NEW_TOKENS, stop_strings=None)
+    assert own[0, len(prompts[0]) :].tolist() != tokens[0], "nothing leaks; the test shows less"
+
+
+def test_a_reply_cut_in_a_character_ends_before_it(tiny_llama):
+    backend = load(tiny_llama)
+    backend.fast_length = 0
+    written = backend.form.tokenizer("많이 속상", add_special_tokens=False)["input_ids"]
+    messages = [{"role": "user", "content": "힘들어."}]
+    samples = [Sample("a#1", "a", messages, "")]
+    ends = {}
+    for cut in range(1, len(written)):
+        with forced(backend.lm, written):
+            backend.generation["max_new_tokens"] = cut
+            (reply,) = backend.replies(samples, [0])
+        ends[cut] = reply.text
+        assert (reply.tokens, reply.stop) == (cut, "length")
+    assert set(ends.values()) == {"", "많", "많이", "많이 속"}
+    with forced(backend.lm, [*written[:2], backend.form.end_ids[0]]):
+        (reply,) = backend.replies(samples, [0])
+    assert (reply.text, reply.stop) == ("\ufffd", "stop")  # the model's own choice
+
+
+@contextmanager
+def forced(model, ids):
+    """Inside the `with` block the model's best next tokens are `ids`, one after another."""
+    left = iter(ids)
+
+    def choose(_, __, logits):
+        logits = torch.zeros_like(logits)
+        logits[..., next(left)] = 1
+        return logits
+
+    hook = model.get_output_embeddings().register_forward_hook(choose)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def texts(backend):
