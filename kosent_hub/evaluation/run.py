@@ -20,7 +20,7 @@ from kosent_hub.evaluation.scoring import Columns, score
 from kosent_hub.evaluation.store import CompletionStore
 from kosent_hub.models import distributed, inspection
 from kosent_hub.models.chat_dataset import system_prompt
-from kosent_hub.models.chat_format import ChatFormat, UnusableDialogue
+from kosent_hub.models.chat_format import ChatFormat, Messages, UnusableDialogue
 from kosent_hub.models.inspection import Inspected
 from kosent_hub.models.locate import FormatChanged, Located, ModelRef, locate
 from kosent_hub.models.outside import assert_may_send
@@ -187,7 +187,7 @@ def _samples(
 
 def _promptings(options: Options, train: Any) -> list[Prompting]:
     """The model's prompting and then the baseline's, if there is one: help is for the last."""
-    examples = ()
+    examples: tuple[Messages, ...] = ()
     if options.few_shot:
         examples = choose_examples(train, options.dataset, options.few_shot, options.seed)
     helped = Prompting(options.baseline_system, options.few_shot, examples)
