@@ -95,7 +95,8 @@ def _repeats(text: str) -> bool:
 
 
 @functools.cache
-def _kiwi() -> Any:
+def kiwi() -> Any:
+    """The morphological analyser, which takes seconds to load and is shared."""
     from kiwipiepy import Kiwi
 
     return Kiwi()
@@ -103,8 +104,8 @@ def _kiwi() -> Any:
 
 def _tokenized(texts: Sequence[str]) -> Iterable[Sequence[Any]]:
     """The tokens of each text; few are analysed without kiwipiepy's threads, which a fork loses."""
-    kiwi = _kiwi()
-    return kiwi.tokenize(texts) if len(texts) > FEW else map(kiwi.tokenize, texts)
+    tokenize = kiwi().tokenize
+    return tokenize(texts) if len(texts) > FEW else map(tokenize, texts)
 
 
 def _polite(tokens: Sequence[Any]) -> tuple[int, int]:
