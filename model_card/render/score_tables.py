@@ -48,7 +48,7 @@ class Table:
     """A table of written numbers: column labels, and rows of a label with a cell per column."""
 
     columns: list[Label]
-    rows: list[tuple[Label, Sequence[Markdown | str]]]
+    rows: Sequence[tuple[Label, Sequence[Markdown | str]]]
 
 
 @dataclass(frozen=True)

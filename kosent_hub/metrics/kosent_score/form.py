@@ -205,7 +205,8 @@ def _lengths(texts: Iterable[str]) -> list[int]:
 
 
 @functools.cache
-def _kiwi() -> Any:
+def kiwi() -> Any:
+    """The morphological analyser, which takes seconds to load and is shared."""
     from kiwipiepy import Kiwi
 
     return Kiwi()
@@ -213,8 +214,8 @@ def _kiwi() -> Any:
 
 def _tokenized(texts: Sequence[str]) -> Iterable[Sequence[Any]]:
     """The tokens of each text; few are analysed without kiwipiepy's threads, which a fork loses."""
-    kiwi = _kiwi()
-    return kiwi.tokenize(texts) if len(texts) > FEW else map(kiwi.tokenize, texts)
+    tokenize = kiwi().tokenize
+    return tokenize(texts) if len(texts) > FEW else map(tokenize, texts)
 
 
 def _polite(tokens: Sequence[Any]) -> tuple[int, int]:
