@@ -77,8 +77,11 @@ def _notes(results: Results) -> list[str]:
         )
         if left_out := [
             metric_label(name, EN).text
-            for name in results.metrics
-            if name in results.baseline.metrics and name not in results.baseline.comparison
+            for name, metric in results.metrics.items()
+            if name not in results.baseline.comparison
+            and metric.value is not None
+            and name in results.baseline.metrics
+            and results.baseline.metrics[name].value is not None
         ]:
             notes.append(f"not compared: {', '.join(left_out)}")
     limit = results.protocol.generation.get("max_new_tokens")
