@@ -243,6 +243,7 @@ KOSENT_SCORE = f"""
 import json, sys, evaluate
 module = evaluate.load(sys.argv[1])
 scores = module.compute(predictions={PREDICTIONS!r}, references={REFERENCES!r})
+scores["of nothing"] = module.compute(predictions=["..."], references=["네"])["hangul_ratio"]
 print(json.dumps(scores))
 """
 
@@ -251,7 +252,8 @@ def expected_scores():
     measured = {
         name: score(PREDICTIONS, REFERENCES).value for name, score in metrics.TEXT_METRICS.items()
     }
-    return measured | {n: metrics.distinct(PREDICTIONS, k) for n, k in metrics.DISTINCT.items()}
+    measured |= {n: metrics.distinct(PREDICTIONS, k) for n, k in metrics.DISTINCT.items()}
+    return measured | {"of nothing": None}
 
 
 def kosent_score(run, where, env):
