@@ -105,6 +105,7 @@ def compare(
             _minus(ours[name].fold, theirs[name].fold, mine.shape[1]),
             low - their_high,
             high - their_low,
+            symmetric=True,
         )
     enough = places.size and places.max() + 1 >= FEWEST
     bounds = _bootstrap(drawn, seed) if enough else dict.fromkeys(drawn)
@@ -138,12 +139,16 @@ def holm(p_values: Mapping[str, float], primary: str | None = None) -> dict[str,
 
 @dataclass(frozen=True)
 class Statistic:
-    """A score of dialogues' sums (n, k), and between what it must lie."""
+    """A score of dialogues' sums (n, k), and between what it must lie.
+
+    A `symmetric` one errs as much to both sides, as a difference of two like models does.
+    """
 
     sums: np.ndarray
     fold: Fold
     lowest: float
     highest: float
+    symmetric: bool = False
 
 
 def _places(dialogues: Sequence[Any]) -> np.ndarray:
@@ -284,7 +289,11 @@ def _studentized(statistic: Statistic, scores: np.ndarray, errors: np.ndarray) -
     # An error that is 0 but for the order of additions is 0.
     units = np.divide(distances, errors, out=exact, where=errors > 1e-9 * error)
     # The quantiles are drawn values: between two of them there may be infinity.
-    first, last = np.quantile(units, [TAIL, 1 - TAIL], method="inverted_cdf")
+    if statistic.symmetric:
+        last = np.quantile(np.abs(units), 1 - 2 * TAIL, method="inverted_cdf")
+        first = -last
+    else:
+        first, last = np.quantile(units, [TAIL, 1 - TAIL], method="inverted_cdf")
     if not np.isfinite([first, last]).all():
         return None
     return [

@@ -346,6 +346,7 @@ module = evaluate.load(sys.argv[1])
 scores = module.compute(
     predictions={PREDICTIONS!r}, references={REFERENCES!r}, truncated={TRUNCATED!r}
 )
+scores["of nothing"] = module.compute(predictions=["..."], references=["네"])["hangul_ratio"]
 print(json.dumps(scores))
 """
 
@@ -353,7 +354,8 @@ print(json.dumps(scores))
 def expected_scores():
     measured = metrics.measure_texts(PREDICTIONS, REFERENCES, TRUNCATED)
     return {name: measure.value for name, measure in measured.items()} | {
-        name: metrics.distinct(PREDICTIONS, order) for name, order in metrics.DISTINCT.items()
+        **{name: metrics.distinct(PREDICTIONS, order) for name, order in metrics.DISTINCT.items()},
+        "of nothing": None,
     }
 
 
