@@ -260,7 +260,7 @@ def test_a_reply_cut_in_a_character_ends_before_it(tiny_llama):
     assert (reply.text, reply.stop) == ("\ufffd", "stop")  # the model's own choice
 
 
-def test_what_made_the_replies_is_known(tiny_llama, tmp_path):
+def test_what_made_the_replies_is_known(tiny_llama, tmp_path, capsys):
     tuned = write_adapter(tiny_llama, tmp_path / "tuned", std=0.5)
     samples = [
         Sample(f"{n}#1", str(n), [{"role": "user", "content": letter}], "네.")
@@ -271,6 +271,8 @@ def test_what_made_the_replies_is_known(tiny_llama, tmp_path):
     for _ in range(2):  # the second finds all replies in the store
         store = CompletionStore(tmp_path / "out")
         outcome = collect(options, ref, locate(ref), samples[:3], samples[3:], store)
+    kept = "tuned: 4 of 4 replies are kept from an earlier run; --fresh makes them again"
+    assert capsys.readouterr().err.count(kept) == 1
     assert outcome.engine["paths"] == {"fast": 4}
     assert outcome.engine["refused"] == {} and outcome.engine["attention"] == "sdpa"
     assert outcome.engine["devices"] == outcome.engine["processes"] == 1
