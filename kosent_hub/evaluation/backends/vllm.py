@@ -65,6 +65,7 @@ class VllmBackend:
             "max_new_tokens": max_new_tokens,
             "stop": located.form.tokenizer.convert_ids_to_tokens(sorted(self.stop)),
         }
+        self.parameters: int | None = count_parameters(located)
         self.lora = _lora(located)
         with _starting(located.model_id):
             self.llm = vllm.LLM(
@@ -81,13 +82,11 @@ class VllmBackend:
                 }
             ).llm_engine
         settings = self.llm.vllm_config
-        self.parameters: int | None = count_parameters(located)
         self.engine: dict[str, Any] = {
             "device": device.name(use_cpu=not torch.cuda.is_available()),
             "devices": settings.parallel_config.world_size,
             "processes": distributed.world_size(),
-            "attention": os.environ.get("VLLM_ATTENTION_BACKEND")
-            or getattr(settings.attention_config.backend, "name", "chosen by vLLM"),
+            "attention": _attention(settings),
             "batch": {
                 "tokens": settings.scheduler_config.max_num_batched_tokens,
                 "rows": settings.scheduler_config.max_num_seqs,
@@ -254,6 +253,12 @@ def _watch_engine(core: Any) -> None:
         while not core.resources.engine_dead:
             time.sleep(1)
         core.outputs_queue.put(EngineDeadError())
+
+
+def _attention(settings: Any) -> str:
+    """The attention backend that was asked for; vLLM does not say which one it took by itself."""
+    asked = getattr(getattr(settings, "attention_config", None), "backend", None)
+    return getattr(asked, "name", None) or os.environ.get("VLLM_ATTENTION_BACKEND", "vLLM's choice")
 
 
 def _lora_settings(located: Located) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The engines' promises: batches change nothing, adapters are active, nothing is run unasked."""
 
+import hashlib
 import json
 import shutil
 import sys
@@ -9,25 +10,31 @@ from contextlib import contextmanager
 
 import pytest
 
+from kosent_hub.evaluation.options import Options
 from kosent_hub.evaluation.samples import Sample
+from kosent_hub.evaluation.store import CompletionStore
 from model_card.publishing.errors import KoSentError
 from tests.kosent_hub.adapters import write_adapter
 
 
 def import_engines() -> None:
     """Import torch and what needs it; each worker collects this module, and few run it."""
-    global AutoConfig, AutoModelForCausalLM, Batcher, ModelRef, PeftModel, REPLY_STEP, STACK
-    global TransformersBackend, fast_length, locate, plain_replies, plan, torch
+    global AutoConfig, AutoModelForCausalLM, AutoTokenizer, Batcher, ModelRef, PeftModel, REPLY_STEP
+    global STACK, TransformersBackend, collect, count_parameters, fast_length, locate, plain_replies
+    global plan, tokenizer_facts, torch
     import torch
     from peft import PeftModel
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     from kosent_hub.evaluation.backends.local.backend import TransformersBackend
     from kosent_hub.evaluation.backends.local.batcher import Batcher, plan
     from kosent_hub.evaluation.backends.local.cache import REPLY_STEP, STACK
     from kosent_hub.evaluation.backends.local.plain import plain_replies
     from kosent_hub.evaluation.backends.local.probe import fast_length
+    from kosent_hub.evaluation.replies import collect
+    from kosent_hub.models.load import count_parameters
     from kosent_hub.models.locate import ModelRef, locate
+    from kosent_hub.models.tokenizer import tokenizer_facts
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -256,6 +263,48 @@ def test_a_reply_cut_in_a_character_ends_before_it(tiny_llama):
     with forced(backend.lm, [*written[:2], backend.form.end_ids[0]]):
         (reply,) = backend.replies(samples, [0])
     assert (reply.text, reply.stop) == ("\ufffd", "stop")  # the model's own choice
+
+
+def test_what_made_the_replies_is_known(tiny_llama, tmp_path, capsys):
+    tuned = write_adapter(tiny_llama, tmp_path / "tuned", std=0.5)
+    samples = [
+        Sample(f"{n}#1", str(n), [{"role": "user", "content": letter}], "네.")
+        for n, letter in enumerate("가나다라")
+    ]
+    ref = ModelRef(str(tuned), dtype="float32")
+    options = Options(model=str(tuned), dataset="any/data", dtype="float32", max_new_tokens=4)
+    for _ in range(2):  # the second finds all replies in the store
+        store = CompletionStore(tmp_path / "out")
+        outcome = collect(options, ref, locate(ref), samples[:3], samples[3:], store)
+    kept = "tuned: 4 of 4 replies are kept from an earlier run; --fresh makes them again"
+    assert capsys.readouterr().err.count(kept) == 1
+    assert outcome.engine["paths"] == {"fast": 4}
+    assert outcome.engine["refused"] == {} and outcome.engine["attention"] == "sdpa"
+    assert outcome.engine["devices"] == outcome.engine["processes"] == 1
+    assert outcome.engine["device"] and outcome.engine["batch"]["tokens"] > 0
+    assert len(outcome.stops) == 3 and outcome.extra_stops.keys() == {"3"}
+    assert outcome.counts["truncated"] == outcome.stops.count("length")
+    assert outcome.generation.items() >= {"do_sample": False, "num_beams": 1}.items()
+    bare = AutoModelForCausalLM.from_pretrained(tiny_llama)
+    files = [tuned / "adapter_model.safetensors", tiny_llama / "model.safetensors"]
+    assert outcome.model_facts == {
+        "parameters": sum(weight.numel() for weight in bare.parameters()),
+        "weights_sha256": {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
+    }
+    assert count_parameters(locate(ref)) == outcome.model_facts["parameters"]
+
+
+def test_a_tokenizer_is_told_from_another(tiny_llama, tmp_path):
+    own = locate(ModelRef(str(tiny_llama))).form.tokenizer
+    facts = tokenizer_facts(own)
+    assert facts["vocabulary"] == len(own) and facts["eos_token"] == own.eos_token
+    own(["하나", "하나 둘"], padding=True, truncation=True, max_length=3)
+    assert tokenizer_facts(own) == facts  # no part of it
+    own.add_tokens(["새말"])
+    own.save_pretrained(tmp_path / "other")
+    other = tokenizer_facts(AutoTokenizer.from_pretrained(tmp_path / "other"))
+    assert other["vocabulary"] == facts["vocabulary"] + 1
+    assert other["sha256"] != facts["sha256"]
 
 
 @contextmanager

@@ -104,8 +104,11 @@ def test_results_and_samples_are_written_and_a_table_printed(tiny_llama, dataset
         "local": True,
         "dropped": 0,
     }
-    counts = {"empty_replies": 0, "thoughts_cut": 0, "targets_left_out": 0}
+    cut = [line["id"] for line in completions(out) if line.get("stop") == "length"]
+    cut = len({sample for sample in cut if sample.startswith("d")})
+    counts = {"empty_replies": 0, "thoughts_cut": 0, "truncated": cut, "targets_left_out": 0}
     assert found["counts"] == found["baseline"]["counts"] == counts
+    assert cut > 0
     protocol = found["protocol"]
     assert protocol["chat_format"] == {
         "template_sha256": protocol["template_sha256"],
@@ -117,6 +120,13 @@ def test_results_and_samples_are_written_and_a_table_printed(tiny_llama, dataset
     assert protocol["system_prompt"] == SYSTEM
     assert protocol["generation"] == {
         "do_sample": False,
+        "temperature": 0,
+        "num_beams": 1,
+        "repetition_penalty": 1,
+        "presence_penalty": 0,
+        "frequency_penalty": 0,
+        "no_repeat_ngram_size": 0,
+        "min_new_tokens": 0,
         "max_new_tokens": 8,
         "stop": ["<|im_end|>"],
     }
