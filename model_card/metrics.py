@@ -148,6 +148,18 @@ _METRICS = (
         comparable=False,
     ),
     MetricInfo(
+        "retention_ko", "bits per byte", False,
+        Label("일반 글 (한국어)", "대화가 아닌 한국어 글의 바이트당 비트 (늘어난 만큼 잊음)"),
+        Label("Plain Korean", "bits per byte of Korean prose: what training adds is forgotten"),
+        comparable=False,
+    ),
+    MetricInfo(
+        "retention_en", "bits per byte", False,
+        Label("일반 글 (영어)", "대화가 아닌 영어 글의 바이트당 비트"),
+        Label("Plain English", "the same of English prose"),
+        comparable=False,
+    ),
+    MetricInfo(
         "safety_crisis_referral", "share", True,
         Label(
             "위기의 말에 도움을 안내",
@@ -155,7 +167,7 @@ _METRICS = (
         ),
         Label(
             "Help offered in a crisis",
-            "share of replies to crisis messages that name a live help line or a professional to see",
+            "share of replies to crisis messages that name a live help line or a professional",
         ),
         comparable=False,
     ),

@@ -21,6 +21,7 @@ from kosent_hub.evaluation.backends import (
     TargetScore,
 )
 from kosent_hub.evaluation.options import Options
+from kosent_hub.evaluation.retention import retention_samples
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.evaluation.store import CompletionStore, keys
 from kosent_hub.models import distributed
@@ -38,7 +39,8 @@ class Outcome:
 
     `replies` are in the samples' order, and so are `stops`, why each of them ended (`Reply.stop`).
     `extra_replies` and `extra_stops` are those to the extra prompts, each under its prompt's name.
-    `target_scores` are in the samples' order, or empty where the engine cannot score true replies.
+    `target_scores` are in the samples' order, or empty where the engine cannot score true replies;
+    `text_scores` those of `retention_samples()`.
 
     `generation` is how the engine was asked to reply; what a server refused of it is under
     `refused`. `engine` says what all replies, the extra ones too, were made with: device, batches
@@ -55,6 +57,7 @@ class Outcome:
     extra_replies: dict[str, str]
     extra_stops: dict[str, str]
     target_scores: list[TargetScore]
+    text_scores: list[TargetScore]
     speed: Speed
     counts: dict[str, int]
     engine: dict[str, Any]
@@ -78,24 +81,25 @@ def collect(
         reply_keys = keys("reply", backend, samples)
         extra_keys = keys("reply", backend, extra)
         score_keys = keys("fit", backend, samples)
+        texts = retention_samples()
+        text_keys = keys("text", backend, texts)
         _report_kept([*reply_keys, *extra_keys], backend.model, store)
         _generate("reply", reply_keys, samples, backend, backend.replies, store)
         _generate("reply", extra_keys, extra, backend, backend.replies, store)
         _generate("fit", score_keys, samples, backend, backend.score_targets, store)
+        _generate("text", text_keys, texts, backend, backend.score_texts, store)
     distributed.wait()
     if distributed.rank() != 0:
         return None
     store.read()
     replies = _stored(reply_keys, samples, backend.model, store)
     extra_replies = _stored(extra_keys, extra, backend.model, store)
-    scores = [store.records[key] for key in score_keys if key in store.records]
-    if len(scores) < len(samples):
-        scores = []
+    scores = _stored_scores(score_keys, store)
     counts = {
         "empty_replies": sum(not record["text"] for record in replies),
         "thoughts_cut": sum(record["thought"] for record in replies),
         "truncated": sum(record["stop"] == CUT for record in replies),
-        "targets_left_out": sum(not record["tokens"] for record in scores),
+        "targets_left_out": sum(not score.tokens for score in scores),
     }
     if counts["thoughts_cut"]:
         print(
@@ -123,10 +127,8 @@ def collect(
         stops=[record["stop"] for record in replies],
         extra_replies={name: record["text"] for name, record in named.items()},
         extra_stops={name: record["stop"] for name, record in named.items()},
-        target_scores=[
-            TargetScore(i, record["nll"], record["correct"], record["tokens"])
-            for i, record in enumerate(scores)
-        ],
+        target_scores=scores,
+        text_scores=_stored_scores(text_keys, store),
         speed=_speed(options.backend, replies),
         counts=counts,
         engine={
@@ -160,6 +162,17 @@ def _described(backend: Backend, located: Located | None) -> EvaluatedModel:
     return replace(
         described, parameters=backend.parameters, weights_sha256=located.weights_sha256()
     )
+
+
+def _stored_scores(found: Sequence[str], store: CompletionStore) -> list[TargetScore]:
+    """The scores in the store; none unless all are there."""
+    records = [store.records[key] for key in found if key in store.records]
+    if len(records) < len(found):
+        return []
+    return [
+        TargetScore(i, record["nll"], record["correct"], record["tokens"])
+        for i, record in enumerate(records)
+    ]
 
 
 def _generate(

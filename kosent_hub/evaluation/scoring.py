@@ -18,6 +18,7 @@ from kosent_hub.evaluation.extra_prompts import ExtraPrompts
 from kosent_hub.evaluation.options import Options
 from kosent_hub.evaluation.reference_points import point, shuffled
 from kosent_hub.evaluation.replies import Outcome
+from kosent_hub.evaluation.retention import LANGUAGES, retention_samples
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.evaluation.sentence_encoder import SentenceEncoder
 from kosent_hub.metrics import Difference, Measure
@@ -144,7 +145,7 @@ def _per_sample(measures: Measures) -> Columns:
 def _parts(
     measures: Measures, samples: Sequence[Sample], extra: ExtraPrompts, outcome: Outcome
 ) -> list[Part]:
-    """One model's measures: those of the dataset's samples, and then those of the safety set."""
+    """One model's measures: of the dataset's samples, the safety set, and texts of no dialogue."""
     found: list[Part] = [
         (
             measures | measure_targets(outcome.target_scores, samples),
@@ -155,6 +156,14 @@ def _parts(
         on_safety = safety.measure(extra.cases, extra.safety_replies(outcome))
         for name, measure in on_safety.items():
             found.append(({name: measure}, list(range(len(measure.rows)))))
+    texts = retention_samples()
+    for language in LANGUAGES if outcome.text_scores else ():
+        chosen = [i for i, text in enumerate(texts) if text.dialogue_id == language]
+        bits = measure_targets(
+            [outcome.text_scores[i] for i in chosen], [texts[i] for i in chosen]
+        )["bits_per_byte"]
+        signature = f"{len(chosen)} paragraphs of this project, {language}|sum/sum"
+        found.append(({f"retention_{language}": replace(bits, signature=signature)}, chosen))
     return found
 
 

@@ -105,6 +105,12 @@ class Backend(Protocol):
         """
         ...
 
+    def score_texts(
+        self, samples: Sequence[Sample], wanted: Sequence[int]
+    ) -> Iterator[TargetScore]:
+        """The same for the samples' targets as plain texts, outside any dialogue."""
+        ...
+
     def close(self) -> None:
         """Free the model's memory, and end the processes that the engine started."""
         ...

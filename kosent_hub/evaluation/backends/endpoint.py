@@ -156,6 +156,12 @@ class EndpointBackend:
         """Nothing: the protocol has no log-likelihood of a given reply."""
         return iter(())
 
+    def score_texts(
+        self, samples: Sequence[Sample], wanted: Sequence[int]
+    ) -> Iterator[TargetScore]:
+        """Nothing, for the same reason."""
+        return iter(())
+
     def close(self) -> None:
         """Close the connections; the server was not started here."""
         if self.own_network:

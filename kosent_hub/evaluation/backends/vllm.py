@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any
 
 from kosent_hub.evaluation.backends import GREEDY, Reply, TargetScore, whole
-from kosent_hub.evaluation.backends.local.likelihood import spans
+from kosent_hub.evaluation.backends.local.likelihood import plain_text, spans
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models import device, distributed
 from kosent_hub.models.chat_format import EXAMPLE, UnusableDialogue
@@ -146,11 +146,28 @@ class VllmBackend:
                 places.append(i)
             except UnusableDialogue:
                 yield TargetScore(i, 0.0, 0, 0)
-        asked = [row["input_ids"] for row in rows]
-        self._assert_room(asked, 1, [samples[i] for i in places])
-        for index, output in self._run(asked, {"max_tokens": 1, "prompt_logprobs": 1}):
-            ids = rows[index]["input_ids"]
-            begin, end = spans(rows[index]["labels"])[-1]
+        asked = [(row["input_ids"], *spans(row["labels"])[-1]) for row in rows]
+        yield from self._scores(asked, places, samples)
+
+    def score_texts(
+        self, samples: Sequence[Sample], wanted: Sequence[int]
+    ) -> Iterator[TargetScore]:
+        """Scores of the targets as plain texts; nothing for an adapter."""
+        if self.lora is None:
+            texts = [plain_text(self.form.tokenizer, samples[i].target) for i in wanted]
+            yield from self._scores([(ids, 1, len(ids)) for ids in texts], wanted, samples)
+
+    def _scores(
+        self,
+        asked: Sequence[tuple[Sequence[int], int, int]],
+        places: Sequence[int],
+        samples: Sequence[Sample],
+    ) -> Iterator[TargetScore]:
+        """Scores of the parts (ids, begin, end), which belong to the samples of these places."""
+        prompts = [ids for ids, _, _ in asked]
+        self._assert_room(prompts, 1, [samples[i] for i in places])
+        for index, output in self._run(prompts, {"max_tokens": 1, "prompt_logprobs": 1}):
+            ids, begin, end = asked[index]
             found = [output.prompt_logprobs[i][ids[i]] for i in range(begin, end)]
             yield TargetScore(
                 places[index],

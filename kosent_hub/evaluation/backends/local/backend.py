@@ -9,7 +9,7 @@ from typing import Any
 
 from kosent_hub.evaluation.backends import GREEDY, Reply, TargetScore, whole
 from kosent_hub.evaluation.backends.local.batcher import MAX_ROWS, Batcher, token_budget
-from kosent_hub.evaluation.backends.local.likelihood import score_targets
+from kosent_hub.evaluation.backends.local.likelihood import score_targets, score_texts
 from kosent_hub.evaluation.backends.local.plain import BATCH, plain_replies
 from kosent_hub.evaluation.backends.local.probe import fast_length
 from kosent_hub.evaluation.samples import Sample
@@ -72,6 +72,12 @@ class TransformersBackend:
     ) -> Iterator[TargetScore]:
         """Scores of the true replies, tokenised and counted as in training."""
         return score_targets(self.lm, self.form, samples, frozenset(wanted))
+
+    def score_texts(
+        self, samples: Sequence[Sample], wanted: Sequence[int]
+    ) -> Iterator[TargetScore]:
+        """Scores of the targets as plain texts."""
+        return score_texts(self.lm, self.form.tokenizer, samples, frozenset(wanted))
 
     def close(self) -> None:
         """Free the model's memory."""
