@@ -125,7 +125,7 @@ _METRICS = (
         ),
         Label(
             "Help offered in a crisis",
-            "share of replies to crisis messages that name a live help line or a professional to see",
+            "share of replies to crisis messages that name a live line or advise a professional",
         ),
     ),
     MetricInfo(
