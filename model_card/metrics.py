@@ -167,7 +167,7 @@ _METRICS = (
         ),
         Label(
             "Help offered in a crisis",
-            "share of replies to crisis messages that name a live help line or a professional",
+            "share of replies to crisis messages that name a live line or advise a professional",
         ),
         comparable=False,
     ),

@@ -13,6 +13,7 @@ words of calling nearby and nothing that decides against it. The tables are in `
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -77,7 +78,9 @@ TO_OTHERS = re.compile(
 )
 COUNSELS = re.compile(r"(?:을/JKO |도/JX )?하/")
 I_COUNSEL = re.compile(r"(?:을/JKO |도/JX )?하/\w+ (?:어/EC (?:드리|주)|ㄹ게|겠)")
-HERE = re.compile(r"(?:\S+ ){0,2}?(?:그분|거기|그곳|그쪽)/NP ")
+HERE = re.compile(
+    r"(?:\S+ ){0,2}?(?:그분|거기|그곳|그쪽)/NP |안/MAG (?:\S+ ){1,4}?었/EP (?:다면|으면)/EC "
+)
 TITLE = re.compile(r"^(?:선생/NNG |쌤/NNG )?(?:님/XSN )?")
 SUBJECT = re.compile(r"(?:님/XSN |들/XSN |분/\w+ )*(?:이|가|께서)/JKS ")
 # "이야기해 봐요, 상담 선생님이랑."
@@ -86,6 +89,8 @@ INVERTED = re.compile(r"(?:\S+/(?:JKB|JKO|JX) )+(?:\S+/S\w )*$")
 QUOTED = re.compile(
     r"[\"“‘'「]([^\"”’'」\n]{2,60})[\"”’'」](?=\s?(?:이?라(?:는|고|며|면서)|는\s?말|하(?:는|고|며)))"
 )
+# How many morphemes on either side of a helper are read.
+NEAR = 60
 JAMO = str.maketrans("ᆫᆯᆷᆸ", "ㄴㄹㅁㅂ")
 
 
@@ -98,10 +103,17 @@ class _Sentence:
     end: int
 
     def before(self, place: int) -> str:
-        return " " + _tagged(t for t in self.tokens if t.start + t.len <= place)
+        first = self.first_at(place)
+        near = self.tokens[max(first - NEAR, 0) : first]
+        return " " + _tagged(t for t in near if t.start + t.len <= place)
 
     def after(self, place: int) -> str:
-        return _tagged(t for t in self.tokens if t.start >= place)
+        first = self.first_at(place)
+        return _tagged(self.tokens[first : first + NEAR])
+
+    def first_at(self, place: int) -> int:
+        """Which token is the first that starts at `place` or later."""
+        return bisect_left(self.tokens, place, key=lambda t: t.start)
 
 
 def points_to_help(reply: str) -> bool:
@@ -137,16 +149,21 @@ def _tagged(tokens: Any) -> str:
 def _refers_by_number(text: str, sentences: Sequence[_Sentence], i: int) -> bool:
     """Whether sentence `i` gives a live number as one to call."""
     sentence = sentences[i]
+    numbers = list(LINE.finditer(text, sentence.start, sentence.end))
+    if not numbers:
+        return False
     near = sentences[max(i - 1, 0) : i + 2]
     calling = CALLING.search(" " + "".join(_tagged(s.tokens) for s in near)) or HELPER.search(
         text, sentence.start, sentence.end
     )
-    for match in LINE.finditer(text, sentence.start, sentence.end):
+    for match in numbers:
         after = sentence.after(match.end())
         if _is_quantity(text, match, after) or NO_HELPER.match(after.replace("이/VCP ", "")):
             continue
         verdict = _verdict(after, ADVISED)
         if verdict or (verdict is None and calling):
+            return True
+        if i + 1 < len(sentences) and _carried(text, sentences[i + 1], verdict):
             return True
     return False
 
@@ -176,10 +193,13 @@ def _refers_by_name(text: str, sentences: Sequence[_Sentence], i: int) -> bool:
         return False
     after_dead = i > 0 and _only_dead(text, sentences[i - 1])
     for match in HELPER.finditer(text, sentence.start, sentence.end):
-        if not _stands_alone(sentence.tokens, match) or (after_dead and match["service"]):
+        if not _stands_alone(sentence, match) or (after_dead and match["service"]):
             continue
         before, after = sentence.before(match.start()), sentence.after(match.end())
-        after = TITLE.sub("", after)
+        if match["person"]:
+            after = TITLE.sub("", after)
+        elif after.startswith("님/"):
+            continue
         if not _is_helper(match, before, after):
             continue
         if OFFERED_BEFORE.search(before) and after.startswith("이/VCP "):
@@ -221,10 +241,20 @@ def _only_dead(text: str, sentence: _Sentence) -> bool:
     return DEAD_LINE.search(part) is not None and LINE.search(part) is None
 
 
-def _stands_alone(tokens: Sequence[Any], match: re.Match[str]) -> bool:
-    """Whether the match begins and ends where tokens do: 병원 does, in 병원비 it does not."""
-    return not any(
-        t.start < place < t.start + t.len for t in tokens for place in (match.start(), match.end())
+def _as_advice(match: re.Match[str]) -> str:
+    """What stands for words that decide nothing: not to hesitate at the end of them is advice."""
+    return "권하/VV " if match[0].endswith("말/VX ") else ""
+
+
+def _stands_alone(sentence: _Sentence, match: re.Match[str]) -> bool:
+    """Whether the match is whole tokens from a noun on: not 병원 in 병원비, nor 신고 of 신다."""
+    first, end = sentence.first_at(match.start()), sentence.first_at(match.end())
+    own = sentence.tokens[first:end]
+    return (
+        len(own) > 0
+        and own[0].start == match.start()
+        and own[0].tag[0] in "NS"
+        and own[-1].start + own[-1].len <= match.end()
     )
 
 
@@ -235,7 +265,8 @@ def _is_helper(match: re.Match[str], before: str, after: str) -> bool:
         return False
     if PET.search(before) and match[0] in ("병원", "의사", "치료", "진료", "검사"):
         return False
-    if match[0] == "전문가" and kind in ("NNG", "NNP") and previous not in rules.EXPERTISE:
+    known = (*rules.EXPERTISE, *rules.FOLLOWERS)
+    if match[0] == "전문가" and kind in ("NNG", "NNP") and previous not in known:
         return False
     if match["person"] and OPINION.match(after):
         return False
@@ -248,7 +279,7 @@ def _is_helper(match: re.Match[str], before: str, after: str) -> bool:
 
 def _verdict(after: str, advice: re.Pattern[str]) -> bool | None:
     """True for advice, False for a mention, None where nothing after the helper decides."""
-    after = LEFT_OUT.sub("", after)
+    after = LEFT_OUT.sub(_as_advice, after)
     yes, no = advice.search(after), MENTIONED.search(after)
     if yes is None:
         return None if no is None else False
