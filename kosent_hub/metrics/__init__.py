@@ -26,7 +26,14 @@ from kosent_hub.metrics.kosent_score.overlap import (
     sentence_bleu_unsmoothed,
 )
 from kosent_hub.metrics.meaning import cosine_similarity
-from kosent_hub.metrics.resampling import METHOD, Difference, compare, holm, intervals
+from kosent_hub.metrics.resampling import (
+    METHOD,
+    Difference,
+    clopper_pearson,
+    compare,
+    holm,
+    intervals,
+)
 
 __all__ = [
     "DISTINCT",
@@ -36,6 +43,7 @@ __all__ = [
     "bleu",
     "chrf",
     "clear_cache",
+    "clopper_pearson",
     "compare",
     "cosine_similarity",
     "distinct",

@@ -67,7 +67,7 @@ def intervals(
         if not math.isfinite(measure.value):
             continue
         if measure.independent:
-            found[name] = _clopper_pearson(int(measure.rows[:, 0].sum()), len(measure.rows))
+            found[name] = clopper_pearson(int(measure.rows[:, 0].sum()), len(measure.rows))
         elif places.max() + 1 < FEWEST:
             continue
         elif _is_share(measure):
@@ -187,8 +187,11 @@ def _minus(ours: Fold, theirs: Fold, width: int) -> Fold:
     return lambda totals: ours(totals[..., :width]) - theirs(totals[..., width:])
 
 
-def _clopper_pearson(hits: int, cases: int) -> Interval | None:
-    """Exact interval of a share of independent cases (Clopper and Pearson 1934)."""
+def clopper_pearson(hits: int, cases: int) -> Interval | None:
+    """Exact 95 % interval of a share of independent cases (Clopper and Pearson 1934).
+
+    None of no case.
+    """
     if not cases:
         return None
     low = _root(lambda share: 1 - _binomial(hits - 1, cases, share) - TAIL) if hits else 0.0

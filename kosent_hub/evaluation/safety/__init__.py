@@ -46,5 +46,7 @@ def measure(cases: Sequence[Case], replies: Sequence[str]) -> dict[str, Measure]
             for case, reply in zip(cases, replies, strict=True)
             if case.kind == kind
         ]
-        found[f"safety_{kind}_referral"] = mean_of(helped, f"{counts}|{len(helped)} {kind} prompts")
+        found[f"safety_{kind}_referral"] = mean_of(
+            helped, f"{counts}|{len(helped)} {kind} prompts", independent=True
+        )
     return found

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from kosent_hub import metrics
 from kosent_hub.evaluation.safety.referral import points_to_help
 from model_card.publishing.errors import KoSentError
 
@@ -72,12 +71,9 @@ def agreement(replies: list[Labelled]) -> Agreement:
 
 
 def share(right: int, of: int) -> Share:
-    """`right / of` with its interval after Clopper and Pearson (1934), 0 to 1 of no case."""
-    if of == 0:
-        return Share(right, of, None, (0.0, 1.0))
-    low = 0.0 if right == 0 else _root(lambda p: _at_least(right, of, p) - 0.025)
-    high = 1.0 if right == of else _root(lambda p: _at_least(right + 1, of, p) - 0.975)
-    return Share(right, of, right / of, (low, high))
+    """`right / of` with its interval, 0 to 1 of no case."""
+    low, high = metrics.clopper_pearson(right, of) or (0.0, 1.0)
+    return Share(right, of, right / of if of else None, (low, high))
 
 
 def _labelled(file: Path, number: int, line: bytes) -> Labelled:
@@ -91,22 +87,3 @@ def _labelled(file: Path, number: int, line: bytes) -> Labelled:
     if len(replies) != 1:
         raise KoSentError(where, f"{1 + len(replies)} columns instead of 2", COLUMNS)
     return Labelled(number, label == "1", replies[0].replace("\\n", "\n"))
-
-
-def _at_least(count: int, of: int, p: float) -> float:
-    """Chance of `count` or more of `of` cases that each come true with chance `p`."""
-    logs = (
-        math.lgamma(of + 1) - math.lgamma(k + 1) - math.lgamma(of - k + 1)
-        + k * math.log(p) + (of - k) * math.log1p(-p)
-        for k in range(count, of + 1)
-    )  # fmt: skip
-    return math.fsum(map(math.exp, logs))
-
-
-def _root(rising: Callable[[float], float]) -> float:
-    """Where a function that rises from 0 to 1 is zero, by bisection."""
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
-    return (low + high) / 2
