@@ -37,7 +37,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from kosent_hub.evaluation.samples import load_samples
 model_id, dataset, count, new_tokens, first, step = *sys.argv[1:3], *map(int, sys.argv[3:])
-samples, _ = load_samples(dataset, "test", limit=count)
+samples, _, _ = load_samples(dataset, "test", limit=count)
 tokenizer = AutoTokenizer.from_pretrained(model_id)
 model = AutoModelForCausalLM.from_pretrained(model_id, dtype=torch.bfloat16).eval()
 chosen, started = samples[first::step], time.perf_counter()
@@ -150,7 +150,7 @@ def test_scoring_18000_pairs_takes_less_than_a_minute(dataset):
     from kosent_hub.evaluation import scoring
     from kosent_hub.evaluation.samples import load_samples
 
-    samples, _ = load_samples(str(dataset), "test")
+    samples, _, _ = load_samples(str(dataset), "test")
     repeats = -(-PAIRS // len(samples))
     samples = (samples * repeats)[:PAIRS]
     # Different texts each time, as replies are: caches must not make it look faster.

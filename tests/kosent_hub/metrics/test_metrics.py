@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from kosent_hub import metrics
 from kosent_hub.metrics.kosent_score import form, overlap
-from model_card.metrics import METRICS
+from model_card.metrics import LEADERBOARD, METRICS
 from tests.conftest import ROOT
 
 PREDICTIONS = [
@@ -103,16 +103,23 @@ def test_a_value_that_is_not_finite_is_not_measured():
 
 def test_perplexity_of_a_huge_loss_or_of_no_tokens_is_not_measured():
     from kosent_hub.evaluation.backends import TargetScore
+    from kosent_hub.evaluation.samples import Sample
     from kosent_hub.evaluation.scoring import measure_targets
 
     scores = [
         TargetScore(i, *s)
         for i, s in enumerate([(5000.0, 0, 2), (0.0, 0, 0), (2 * np.log(3), 1, 2)])
     ]
-    found = measure_targets(scores)
+    sample = Sample("d#1", "d", 0, [], "안녕")
+    found = measure_targets(scores, [sample] * 3)
     assert np.isnan(found["perplexity"].value)
     assert found["perplexity"].per_sample == pytest.approx([np.nan, np.nan, 3], nan_ok=True)
     assert found["token_accuracy"].value == 0.25
+    # "안녕" is six bytes; a reply without tokens was not scored.
+    bits = [5000 / np.log(2) / 6, np.nan, 2 * np.log2(3) / 6]
+    assert found["bits_per_byte"].per_sample == pytest.approx(bits, nan_ok=True)
+    scores[0] = TargetScore(0, float("nan"), 0, 2)
+    assert np.isnan(measure_targets(scores, [sample] * 3)["bits_per_byte"].value)
 
 
 def test_a_share_says_on_how_many_cases_it_stands():
@@ -310,14 +317,12 @@ def test_each_metric_on_texts_is_the_function_of_its_name():
     }
 
 
-def test_a_dataset_has_a_task_for_each_metric_of_its_samples():
+def test_a_dataset_has_a_task_for_each_metric_that_orders_models():
     settings = yaml.safe_load((ROOT / "dataset_builder" / "eval.yaml").read_text("utf-8"))
     tasks = [task["id"] for task in settings["tasks"]]
-    assert sorted(tasks) == sorted(
-        name
-        for name, metric in METRICS.items()
-        if not (name.startswith("safety_") or metric.record_only or name == "truncated_rate")
-    )
+    assert tasks == list(LEADERBOARD)
+    assert {"perplexity", "token_accuracy", "length_ratio", "bits_per_byte"}.isdisjoint(tasks)
+    assert all(METRICS[name].higher_is_better for name in tasks)
 
 
 @settings(max_examples=200, deadline=None)
