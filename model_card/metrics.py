@@ -189,7 +189,9 @@ METRICS = {metric.name: metric for metric in _METRICS}
 HEADLINE = tuple(name for name, metric in METRICS.items() if metric.headline)
 MAIN = (*HEADLINE, *(name for name, metric in METRICS.items() if metric.main))
 # What a list of models can be ordered by: the tasks of the dataset's eval.yaml.
-LEADERBOARD = tuple(m.name for m in _METRICS if m.higher_is_better and m.comparable and not m.record_only)
+LEADERBOARD = tuple(
+    m.name for m in _METRICS if m.higher_is_better and m.comparable and not m.record_only
+)
 HUB_NAMES = {name: metric.hub for name, metric in METRICS.items() if metric.hub}
 
 

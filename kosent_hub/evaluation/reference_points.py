@@ -17,8 +17,43 @@ from model_card.metrics import METRICS
 from model_card.records import Group, Value, finite
 
 SHUFFLES = 20
-# Of more samples than these, as many are drawn for the shuffles.
-SHUFFLED_SAMPLES = 2000
+# Of more samples than these, as many are drawn.
+MOST_SAMPLES = 2000
+
+
+def reference_points(
+    samples: Sequence[Sample], usual: str | None, encoder: SentenceEncoder | None, seed: int
+) -> dict[str, Group]:
+    """The scores of other dialogues' replies, the user's own words, and the most usual reply.
+
+    All are of the same samples, MOST_SAMPLES at most, drawn with the seed. `shuffled` are the true
+    replies, each under another dialogue's prompt: means and ranges of SHUFFLES draws; it is left
+    out where one dialogue has more than half of the samples, `constant` where `usual` is None.
+    """
+    rng = np.random.default_rng(seed)
+    if len(samples) > MOST_SAMPLES:
+        chosen = rng.choice(len(samples), MOST_SAMPLES, replace=False)
+        samples = [samples[i] for i in sorted(chosen)]
+    targets = metrics.nfc([sample.target for sample in samples])
+    vectors = encoder.encode(targets) if encoder else None
+    texts = {"copy_user": metrics.nfc([sample.user for sample in samples])}
+    if usual is not None:
+        texts["constant"] = [usual] * len(samples)
+    rows = np.asarray([sample.row for sample in samples])
+    found = {}
+    if 2 * np.unique(rows, return_counts=True)[1].max() <= len(samples):
+        orders = [_derangement(rows, rng) for _ in range(SHUFFLES)]
+        found["shuffled"] = _shuffled(targets, vectors, orders, encoder)
+    for name, replies in texts.items():
+        measures = metrics.measure_texts(replies, targets)
+        if encoder and vectors is not None:
+            different, places = np.unique(replies, return_inverse=True)
+            theirs = encoder.encode(different.tolist())[places]
+            measures["cosine_similarity"] = metrics.cosine_similarity(
+                theirs, vectors, encoder.signature
+            )
+        found[name] = Group(len(samples), _values(measures))
+    return found
 
 
 def usual_reply(rows: Any) -> str | None:
@@ -36,38 +71,31 @@ def usual_reply(rows: Any) -> str | None:
     return min((reply for reply, times in found.items() if times == most), default=None)
 
 
-def shuffled(samples: Sequence[Sample], encoder: SentenceEncoder | None, seed: int) -> Group | None:
-    """The true replies, each under another dialogue's prompt: means and ranges of SHUFFLES draws.
-
-    Of SHUFFLED_SAMPLES samples at most, drawn with the seed. None where one dialogue has more than
-    half of the samples, so that there is no such order.
-    """
-    rng = np.random.default_rng(seed)
-    if len(samples) > SHUFFLED_SAMPLES:
-        chosen = rng.choice(len(samples), SHUFFLED_SAMPLES, replace=False)
-        samples = [samples[i] for i in sorted(chosen)]
-    rows = np.asarray([sample.row for sample in samples])
-    _, sizes = np.unique(rows, return_counts=True)
-    if 2 * sizes.max() > len(samples):
-        return None
-    targets = metrics.nfc([sample.target for sample in samples])
-    vectors = encoder.encode(targets) if encoder else None
+def _shuffled(
+    targets: Sequence[str],
+    vectors: np.ndarray | None,
+    orders: Sequence[np.ndarray],
+    encoder: SentenceEncoder | None,
+) -> Group:
+    """The mean and the range of the true replies' scores in these orders."""
     drawn: dict[str, list[float]] = {}
-    for _ in range(SHUFFLES):
-        order = _derangement(rows, rng)
+    for order in orders:
         replies = [targets[i] for i in order]
-        measures = {name: score(replies, targets) for name, score in OVERLAP.items()}
+        measures = {
+            name: score(replies, targets)
+            for name, score in OVERLAP.items()
+            if not METRICS[name].record_only
+        }
         if encoder and vectors is not None:
             measures["cosine_similarity"] = metrics.cosine_similarity(
                 vectors[order], vectors, encoder.signature
             )
         for name, measure in measures.items():
             drawn.setdefault(name, []).append(measure.value)
-    values = {name: Value(float(np.mean(v)), range=[min(v), max(v)]) for name, v in drawn.items()}
     # The form of replies does not depend on their order.
-    form = point(metrics.measure_texts(targets, targets)).metrics
-    values |= {name: value for name, value in form.items() if name not in values}
-    return Group(len(samples), values, draws=SHUFFLES)
+    values = _values(metrics.measure_texts(targets, targets))
+    values |= {name: Value(float(np.mean(v)), range=[min(v), max(v)]) for name, v in drawn.items()}
+    return Group(len(targets), values, draws=len(orders))
 
 
 def _derangement(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -84,7 +112,5 @@ def _derangement(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return order
 
 
-def point(measures: Mapping[str, Measure]) -> Group:
-    """The reference point of texts with these measures."""
-    values = {name: Value(finite(measures[name].value)) for name in METRICS if name in measures}
-    return Group(len(next(iter(measures.values())).rows), values)
+def _values(measures: Mapping[str, Measure]) -> dict[str, Value]:
+    return {name: Value(finite(measures[name].value)) for name in METRICS if name in measures}

@@ -16,7 +16,7 @@ from kosent_hub.evaluation import safety, sentence_encoder
 from kosent_hub.evaluation.backends import CUT, TargetScore
 from kosent_hub.evaluation.extra_prompts import ExtraPrompts
 from kosent_hub.evaluation.options import Options
-from kosent_hub.evaluation.reference_points import point, shuffled
+from kosent_hub.evaluation.reference_points import reference_points
 from kosent_hub.evaluation.replies import Outcome
 from kosent_hub.evaluation.retention import LANGUAGES, retention_samples
 from kosent_hub.evaluation.samples import Sample
@@ -75,13 +75,9 @@ def score(
     targets = [sample.target for sample in samples]
     names = ("model", "baseline")[: len(outcomes)]
     texts = {name: o.replies for name, o in zip(names, outcomes, strict=True)}
-    texts["copy_user"] = [sample.user for sample in samples]
-    if usual is not None:
-        texts["constant"] = [usual] * len(samples)
     cut = {name: [s == CUT for s in o.stops] for name, o in zip(names, outcomes, strict=True)}
     encoder = None if options.embedder == "none" else sentence_encoder.load(options.embedder)
     measured = measure_columns(texts, targets, encoder, cut)
-    shuffles = shuffled(samples, encoder, seed)
     parts = [
         _parts(measured[name], samples, extra, outcome)
         for name, outcome in zip(names, outcomes, strict=True)
@@ -99,8 +95,6 @@ def score(
             protocol=protocols[1],
         )
     (ours, dialogues), *_ = parts[0]
-    references = {} if shuffles is None else {"shuffled": shuffles}
-    references |= {name: point(m) for name, m in measured.items() if name not in names}
     results = Results(
         model=first.model,
         dataset=dataset,
@@ -110,7 +104,7 @@ def score(
         versions=versions(*SCORING),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         by_emotion=by_emotion(ours, dialogues, samples, seed),
-        references=references,
+        references=reference_points(samples, usual, encoder, seed),
         baseline=baseline,
         settings=_settings(options, outcomes),
         counts=first.counts | _not_finite(first),

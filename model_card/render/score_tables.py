@@ -177,6 +177,41 @@ def overview_table(evaluations: Sequence[Evaluation], words: Words) -> Markdown:
     return table(header, lines, "l" + "r" * (len(header) - 1))
 
 
+def baseline_table(evaluations: Sequence[Evaluation], words: Words) -> Markdown | None:
+    """The baselines of evaluations on the same samples side by side, and the model below them.
+
+    None unless there are two that differ in the model or in what it was told.
+    """
+    groups: dict[object, list[Evaluation]] = {}
+    for e in evaluations:
+        data = e.record.dataset
+        if e.record.baseline is not None and data.sha256 is not None:
+            groups.setdefault((data.sha256, data.split), []).append(e)
+    for group in groups.values():
+        rows = {_told(e, words): {r.name: r.base_value for r in e.headline} for e in group}
+        if len(rows) < 2:
+            continue
+        own = {row.name: row.value for row in group[0].headline}
+        labels = {row.name: row.label.text for row in group[0].headline}
+        lines = [
+            [name, *(values.get(metric) or MISSING for metric in labels)]
+            for name, values in {**rows, words["this"]: own}.items()
+        ]
+        header = [words["compared"], *labels.values()]
+        return table(header, lines, "l" + "r" * len(labels))
+    return None
+
+
+def _told(evaluation: Evaluation, words: Words) -> str:
+    """The baseline's id, and what it was told that the model was not."""
+    ours, baseline = evaluation.record.protocol, evaluation.record.baseline
+    assert baseline is not None
+    theirs = baseline.protocol or ours
+    told = [words["examples"].format(theirs.few_shot)] if theirs.few_shot else []
+    told += [words["own_system"]] if theirs.system_prompt != ours.system_prompt else []
+    return ", ".join([baseline.model.id, *told])
+
+
 def headline_table(evaluation: Evaluation, words: Words) -> Markdown:
     """The headline figures, against the baseline if there is one."""
     return _scores(evaluation, evaluation.headline, words, verdicts=False)

