@@ -188,14 +188,16 @@ def baseline_table(evaluations: Sequence[Evaluation], words: Words) -> Markdown 
         if e.record.baseline is not None and data.sha256 is not None:
             groups.setdefault((data.sha256, data.split), []).append(e)
     for group in groups.values():
-        rows = {_told(e, words): {r.name: r.base_value for r in e.headline} for e in group}
+        rows: dict[str, dict[str, str | None]] = {
+            _told(e, words): {r.name: r.base_value for r in e.headline} for e in group
+        }
         if len(rows) < 2:
             continue
-        own = {row.name: row.value for row in group[0].headline}
+        own: dict[str, str | None] = {row.name: row.value for row in group[0].headline}
         labels = {row.name: row.label.text for row in group[0].headline}
         lines = [
             [name, *(values.get(metric) or MISSING for metric in labels)]
-            for name, values in {**rows, words["this"]: own}.items()
+            for name, values in (rows | {words["this"]: own}).items()
         ]
         header = [words["compared"], *labels.values()]
         return table(header, lines, "l" + "r" * len(labels))
