@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from tqdm import tqdm
 
 from kosent_hub import metrics
 from kosent_hub.evaluation.backends import CUT
@@ -61,9 +62,8 @@ def compare_evaluations(
     ranked = ranks({n: [m[n] for m in measured] for n in tested}, directions, rows, seed)
     order = sorted(range(len(found)), key=lambda i: (ranked[primary][i].rank, labels[i]))
     pairs = list(itertools.combinations(order, 2))
-    print(f"testing {len(pairs):,} pairs", file=sys.stderr)
-    tests = [_tests(measured[a], measured[b], tested, rows, seed) for a, b in pairs]
-    tests = _adjusted(tests, primary)
+    bar = tqdm(pairs, desc="testing", unit=" pairs", file=sys.stderr)
+    tests = _adjusted([_tests(measured[a], measured[b], rows, seed) for a, b in bar], primary)
     left_out = [] if _same_tokenizer(found) else [n for n in PER_TOKEN if _is_known(n, found)]
     values = _values(found, measured, left_out, seed)
     return ModelComparison(
@@ -205,12 +205,11 @@ def _metric(
 
 
 def _tests(
-    ours: Measures, theirs: Measures, tested: Sequence[str], rows: Sequence[int], seed: int
+    ours: Measures, theirs: Measures, rows: Sequence[int], seed: int
 ) -> dict[str, Comparison]:
     """The tests of one pair, not yet adjusted for how many there are."""
-    found = metrics.compare(
-        {n: ours[n] for n in tested}, {n: theirs[n] for n in tested}, rows, seed
-    )
+    tested = [n for n in METRICS if _is_testable(n, ours) and _is_testable(n, theirs)]
+    found = metrics.compare({n: ours[n] for n in tested}, theirs, rows, seed)
     return {
         name: Comparison(difference=f.value, p_value=f.p_value, ci95=f.ci95, trials=f.trials)
         for name, f in found.items()

@@ -18,7 +18,7 @@ class ComparedModel:
     """One model: `name` tells it apart from the others.
 
     `few_shot` and `backend` are those of its evaluation, `settings` the options that were not left
-    at their defaults. `ranks` are those of metrics that can be tested.
+    at their defaults. `ranks` are those of metrics that can be tested and that all models have.
     """
 
     name: str

@@ -12,7 +12,7 @@ from kosent_hub.metrics.ranking import Rank
 from model_card.metrics import EN, HEADLINE, metric_label
 from model_card.records import Metric
 from model_card.render.numbers import decimals, fixed, p_text
-from model_card.render.score_tables import MISSING
+from model_card.render.score_tables import MISSING, SIGNIFICANT
 
 BEST = "*"
 
@@ -85,8 +85,8 @@ def notes(comparison: ModelComparison) -> list[str]:
     if comparison.clearly_best:
         found.insert(
             1,
-            f"{BEST} better than each other model, p < 0.05 (metrics other than the primary: by "
-            "Holm's method over all pairs and metrics)",
+            f"{BEST} better than each other model: adjusted p < {SIGNIFICANT} (of metrics other "
+            "than the primary one over all pairs and metrics)",
         )
     if comparison.left_out:
         names = ", ".join(metric_label(name, EN).text for name in comparison.left_out)
