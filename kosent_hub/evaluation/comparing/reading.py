@@ -48,7 +48,7 @@ def read(folders: Sequence[str | Path]) -> list[Evaluated]:
     """
     paths = [Path(folder) for folder in folders]
     if len(paths) < 2:
-        raise KoSentError("compare", f"{len(paths)} folders", "name two or more")
+        raise KoSentError(None, "fewer than two folders", "name two or more")
     seen: dict[Path, Path] = {}
     for path in paths:
         if (resolved := path.resolve()) in seen:

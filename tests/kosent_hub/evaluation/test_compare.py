@@ -346,7 +346,7 @@ def test_what_cannot_be_meant_is_one_line(three, tmp_path, capsys, monkeypatch):
     other = results("other", SAMPLES, primary="bleu")
     write(tmp_path / "other", other, targets(SAMPLES))
     for arguments, said in (
-        (["weak"], "1 folders; name two or more"),
+        (["weak"], "kosent-eval compare: fewer than two folders; name two or more"),
         (["weak", "good", "../three0/weak"], "../three0/weak: given twice (it is weak)"),
         (["weak", "nowhere"], "nowhere: no results.json there"),
         (["weak", "good", "--primary-metric", "kindness"], "kindness: no such metric"),
