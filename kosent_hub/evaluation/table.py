@@ -23,7 +23,7 @@ def table(results: Results) -> str:
         f"model: {results.model.id}",
         *([f"baseline: {results.baseline.model.id}"] if results.baseline else []),
     ]
-    return "\n".join([*titles, "", *_aligned(rows), *_notes(results), *_references(results)])
+    return "\n".join([*titles, "", *aligned(rows), *_notes(results), *_references(results)])
 
 
 def _metric_row(results: Results, name: str) -> list[str]:
@@ -113,7 +113,7 @@ def _references(results: Results) -> list[str]:
         places = decimals(own, *(v.value for v in values if v))
         cells = [_reference(v, places) if v else "" for v in values]
         rows.append([metric_label(name, EN).text, *cells, fixed(own, places)])
-    return ["", *_aligned(rows)]
+    return ["", *aligned(rows)]
 
 
 def _reference(found: Value, places: int) -> str:
@@ -126,7 +126,7 @@ def _span(bounds: Sequence[float] | None, places: int, *, sign: bool = False) ->
     return "" if bounds is None else " to ".join(fixed(b, places, sign=sign) for b in bounds)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """The rows as lines: first column to the left, the others to the right."""
     columns = max(len(row) for row in rows)
     full = [[*row, *[""] * (columns - len(row))] for row in rows]

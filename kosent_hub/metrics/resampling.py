@@ -60,7 +60,7 @@ def intervals(
     Independent cases get the exact one of Clopper and Pearson; shares that of Wilson for as many
     cases as the spread between dialogues leaves; all else a studentized bootstrap of dialogues.
     """
-    places = _places(dialogues)
+    places = dialogue_places(dialogues)
     found: dict[str, Interval | None] = dict.fromkeys(measures)
     drawn: dict[str, Statistic] = {}
     for name, measure in measures.items():
@@ -71,9 +71,9 @@ def intervals(
         elif places.max() + 1 < FEWEST:
             continue
         elif _is_share(measure):
-            found[name] = _wilson(measure, _sums(measure, places))
+            found[name] = _wilson(measure, dialogue_sums(measure, places))
         else:
-            drawn[name] = Statistic(_sums(measure, places), measure.fold, *_range(measure))
+            drawn[name] = Statistic(dialogue_sums(measure, places), measure.fold, *_range(measure))
     return found | _bootstrap(drawn, seed)
 
 
@@ -91,9 +91,9 @@ def compare(
     sides are tried where at most `EXACT` dialogues differ; else the smallest p value is
     1 / (trials + 1).
     """
-    places = _places(dialogues)
+    places = dialogue_places(dialogues)
     pairs = {
-        name: (_sums(measure, places), _sums(theirs[name], places))
+        name: (dialogue_sums(measure, places), dialogue_sums(theirs[name], places))
         for name, measure in ours.items()
         if math.isfinite(measure.value) and math.isfinite(theirs[name].value)
     }
@@ -151,12 +151,12 @@ class Statistic:
     symmetric: bool = False
 
 
-def _places(dialogues: Sequence[Any]) -> np.ndarray:
+def dialogue_places(dialogues: Sequence[Any]) -> np.ndarray:
     """The number of each sample's dialogue, from 0."""
     return np.unique(np.asarray(dialogues), return_inverse=True)[1]
 
 
-def _sums(measure: Measure, places: np.ndarray) -> np.ndarray:
+def dialogue_sums(measure: Measure, places: np.ndarray) -> np.ndarray:
     """The measure's rows summed by dialogue, (dialogues, k)."""
     sums = np.zeros((places.max() + 1, measure.rows.shape[1]))
     np.add.at(sums, places, measure.rows)
@@ -270,7 +270,7 @@ def _bootstrap(statistics: Mapping[str, Statistic], seed: int) -> dict[str, Inte
     errors: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
     count = len(next(iter(statistics.values())).sums)
     rng = np.random.default_rng(seed)
-    for size in _chunks(DRAWS, count):
+    for size in chunks(DRAWS, count):
         draws = rng.multinomial(count, np.full(count, 1 / count), size=size).astype(np.float64)
         for name, statistic in statistics.items():
             score, error = _score_and_error(statistic, draws)
@@ -347,7 +347,7 @@ def _sampled(
     ends = np.cumsum([ours.shape[1] for ours, _ in pairs.values()])
     extremes = dict.fromkeys(pairs, 1)
     rng = np.random.default_rng(seed)
-    for size in _chunks(TRIALS, len(moves)):
+    for size in chunks(TRIALS, len(moves)):
         sides = rng.integers(0, 2, size=(size, len(moves)), dtype=np.int8)
         moved = np.split(sides.astype(np.float64) @ moves, ends[:-1], axis=1)
         for (name, (ours, theirs)), part in zip(pairs.items(), moved, strict=True):
@@ -365,7 +365,7 @@ def _extreme(fold: Fold, ours: np.ndarray, theirs: np.ndarray, moved: np.ndarray
     return int((~(differences < least)).sum())
 
 
-def _chunks(total: int, count: int) -> Iterator[int]:
+def chunks(total: int, count: int) -> Iterator[int]:
     """Sizes of the parts in which `total` draws of `count` dialogues are made."""
     size = max(1, CELLS // count)
     for start in range(0, total, size):
