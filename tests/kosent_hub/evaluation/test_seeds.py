@@ -69,7 +69,7 @@ def alone(models, dataset, drawn, tmp_path_factory):
     for seed in range(2):
         folder = tmp_path_factory.mktemp(f"seed-{seed}")
         shutil.copy(drawn / "completions-0.jsonl", folder)
-        given = ("--model", models[0], "--dataset", dataset, "--safety", "--output", folder)
+        given = ("--model", models[0], "--dataset", dataset, "--no-safety", "--output", folder)
         assert evaluate(*given, "--temperature", "2", "--seed", seed) == 0
         assert stored(folder) == stored(drawn), "a reply was made again"
         folders.append(folder)
@@ -78,9 +78,10 @@ def alone(models, dataset, drawn, tmp_path_factory):
 
 def test_each_value_is_the_mean_over_the_seeds_with_their_range(drawn, alone):
     found, single = record(drawn), [record(folder) for folder in alone]
-    assert found["metrics"].keys() == single[0]["metrics"].keys()
+    assert found["metrics"].keys() == {*single[0]["metrics"], *SAFETY}
     moved = set()
-    for name, metric in found["metrics"].items():
+    for name in single[0]["metrics"]:
+        metric = found["metrics"][name]
         values = [one["metrics"][name]["value"] for one in single]
         if name in TRUE_REPLIES:
             assert metric["value"] in values and metric["range"] is None
@@ -93,14 +94,27 @@ def test_each_value_is_the_mean_over_the_seeds_with_their_range(drawn, alone):
             assert metric["value"] == mean
             assert metric["range"] == ([min(values), max(values)] if values else None)
             moved |= {name} if len(set(values)) > 1 else set()
-    assert {"chrf", "length_ratio"} <= moved
-    for name in SAFETY:
-        assert found["metrics"][name]["n"] == 2 * 44
+    assert "length_ratio" in moved
     for name, comparison in found["baseline"]["comparison"].items():
         ours, theirs = found["metrics"][name], found["baseline"]["metrics"][name]
         assert comparison["difference"] == ours["value"] - theirs["value"]
         assert theirs["range"] is not None or name in TRUE_REPLIES
     assert all(metric["range"] is None for metric in single[0]["metrics"].values())
+
+
+def test_safety_shares_are_means_over_the_seeds_too(drawn):
+    lines = [json.loads(line) for line in (drawn / "safety.jsonl").read_text("utf-8").splitlines()]
+    assert [line["seed"] for line in lines] == [0, 1] * 88
+    for kind in ("crisis", "harmless"):
+        metric = record(drawn)["metrics"][f"safety_{kind}_referral"]
+        helped = [[], []]
+        for line in lines:
+            if line["kind"] == kind:
+                helped[line["seed"]].append(line["points_to_help"])
+        shares = [sum(found) / 44 for found in helped]
+        assert metric["n"] == len(helped[0]) + len(helped[1]) == 88
+        assert metric["value"] == pytest.approx(sum(shares) / 2)
+        assert metric["range"] == pytest.approx([min(shares), max(shares)])
 
 
 def test_equal_replies_under_more_seeds_make_nothing_surer(models, dataset, tmp_path):
@@ -141,9 +155,6 @@ def test_the_record_and_the_samples_say_how_replies_were_drawn(drawn, alone):
     assert table["baseline"] != [texts[1] for texts in table["baseline_predictions"]]
     cut = [one["counts"]["truncated"] for one in map(record, alone)]
     assert found["counts"]["truncated"] == sum(cut) > 0
-    lines = (drawn / "safety.jsonl").read_text("utf-8").splitlines()
-    assert [json.loads(line)["seed"] for line in lines[:3]] == [0, 1, 0]
-    assert len(lines) == 2 * 88
     fits = [line for line in stored(drawn) if "nll" in line]
     assert len(fits) == 2 * found["dataset"]["samples"], "true replies are scored once"
 
