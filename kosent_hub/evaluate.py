@@ -122,6 +122,19 @@ def _parser() -> argparse.ArgumentParser:
         "or `none` (default: %(default)s)",
     )
     how.add_argument("--max-new-tokens", type=int, metavar="N")
+    how.add_argument(
+        "--temperature",
+        type=float,
+        metavar="T",
+        help="draw the replies at this temperature (default: 0, the most likely tokens)",
+    )
+    how.add_argument(
+        "--seeds",
+        type=int,
+        metavar="K",
+        help="draw them K times: scores are then means, with the range over the K "
+        "(default: %(default)s)",
+    )
     how.add_argument("--dtype", choices=DTYPES, help="default: what this device is fast with")
     how.add_argument("--chat-template", metavar="FILE", help="for a model that has none")
     how.add_argument(
@@ -135,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="stop if more than this share of the dialogues is left out (default: %(default)s)",
     )
-    how.add_argument("--seed", type=int, help="of intervals and tests, not of replies")
+    how.add_argument("--seed", type=int, help="of intervals, tests, examples and drawn replies")
     how.add_argument(
         "--primary-metric",
         metavar="NAME",

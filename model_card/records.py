@@ -175,7 +175,9 @@ class Metric:
     """One score with its unit; `signature` says exactly how it was computed.
 
     `value` is None where nothing was measured. `n` is how many cases it stands on: those of a
-    share, else the samples. `higher_is_better` is None where neither is, as for a length ratio.
+    share, else the samples. Of replies that were drawn with several seeds `value` is the mean over
+    these, `range` the least and the largest of them; `ci95` and `n` are those of all the replies
+    together. `higher_is_better` is None where neither is, as for a length ratio.
     `ci95` is None where no interval would hold what it says, as with few dialogues.
     """
 
@@ -185,6 +187,7 @@ class Metric:
     signature: str
     ci95: list[float] | None = None
     n: int | None = None
+    range: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -279,6 +282,17 @@ class Results:
     task_version: str | None = None
     code: dict[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def seeds(self) -> list[int]:
+        """Those that the replies were drawn with; [] for greedy replies."""
+        found = self.protocol.generation.get("seeds")
+        return found if isinstance(found, list) else []
+
+    @property
+    def replies(self) -> int:
+        """The samples' replies, which `counts` are of: one for each sample and seed."""
+        return self.dataset.samples * max(1, len(self.seeds))
 
 
 Record = TypeVar("Record", Run, Results)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -45,6 +46,8 @@ class Options:
     engine_arg: Mapping[str, Any] = field(default_factory=dict, metadata=SETTING)
     embedder: str = field(default="jhgan/ko-sroberta-multitask", metadata=SETTING)
     max_new_tokens: int = field(default=128, metadata=SETTING)
+    temperature: float = field(default=0.0, metadata=SETTING)
+    seeds: int = field(default=1, metadata=SETTING)
     dtype: str | None = field(default=None, metadata=SETTING)
     chat_template: str | Path | None = field(default=None, metadata=SETTING)
     seed: int = field(default=0, metadata=SETTING)
@@ -58,7 +61,7 @@ class Options:
     fresh: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("limit", "max_new_tokens", "concurrency"):
+        for name in ("limit", "max_new_tokens", "concurrency", "seeds"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise KoSentError(f"--{name.replace('_', '-')} {value}", "must be 1 or more")
@@ -73,6 +76,14 @@ class Options:
                 f"--primary-metric {self.primary_metric}",
                 "no such metric",
                 f"name one of {', '.join(METRICS)}",
+            )
+        if not 0 <= self.temperature < math.inf:
+            raise KoSentError(f"--temperature {self.temperature}", "must be 0 or more")
+        if self.seeds > 1 and not self.temperature:
+            raise KoSentError(
+                f"--seeds {self.seeds}",
+                "greedy replies are the same with every seed",
+                "add --temperature T",
             )
         if self.few_shot < 0:
             raise KoSentError(f"--few-shot {self.few_shot}", "must be 0 or more")
@@ -99,6 +110,11 @@ class Options:
     def with_safety(self) -> bool:
         """Whether the safety prompts are among the prompts; by default, unless `limit` is set."""
         return self.limit is None if self.safety is None else self.safety
+
+    @property
+    def reply_seeds(self) -> list[int]:
+        """The seeds that the replies are drawn with, `seed` and those after it."""
+        return list(range(self.seed, self.seed + self.seeds))
 
     @cached_property
     def baseline_system(self) -> str | None:

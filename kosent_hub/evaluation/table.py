@@ -14,6 +14,7 @@ def table(results: Results) -> str:
     """The tables as plain text, a line per metric; what was not measured is –."""
     data = results.dataset
     head = ["", *(["baseline"] if results.baseline else []), "model", "95 % interval"]
+    head += ["seeds"] if len(results.seeds) > 1 else []
     head += ["difference", "95 % interval", "change", "p"] if results.baseline else []
     rows = [head, *(_metric_row(results, name) for name in results.metrics if shown(name))]
     rows += _speed_rows(results)
@@ -36,6 +37,7 @@ def _metric_row(results: Results, name: str) -> list[str]:
     if baseline:
         row.append(fixed(theirs.value, places) if theirs else "")
     row += [fixed(metric.value, places), _span(metric.ci95, places)]
+    row += [_span(metric.range, places)] if len(results.seeds) > 1 else []
     if baseline:
         row += _comparison(baseline.comparison.get(name), places)
     return row
@@ -68,6 +70,11 @@ def _speed_rows(results: Results) -> list[list[str]]:
 def _notes(results: Results) -> list[str]:
     """What the table's values do not say by themselves."""
     notes = []
+    if len(results.seeds) > 1:
+        notes.append(
+            f"replies drawn with {len(results.seeds)} seeds: scores are means over them, and under "
+            "`seeds` are the model's least and largest"
+        )
     counts = {"model": results.counts}
     if results.baseline:
         counts["baseline"] = results.baseline.counts
@@ -87,7 +94,7 @@ def _notes(results: Results) -> list[str]:
     limit = results.protocol.generation.get("max_new_tokens")
     cut = [f"{name} {c['truncated']:,}" for name, c in counts.items() if c.get("truncated")]
     if cut:
-        all_replies = f"{results.dataset.samples:,} replies"
+        all_replies = f"{results.replies:,} replies"
         notes.append(f"cut at {limit} tokens, of {all_replies}: {', '.join(cut)}")
     if any(found.get("targets_not_finite") for found in counts.values()):
         many = max(found.get("targets_not_finite", 0) for found in counts.values())

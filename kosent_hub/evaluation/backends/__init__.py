@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -27,6 +28,8 @@ GREEDY: dict[str, Any] = {
     "no_repeat_ngram_size": 0,
     "min_new_tokens": 0,
 }
+# What leaves all tokens to be drawn from.
+ALL_TOKENS: dict[str, Any] = {"top_p": 1, "top_k": 0, "min_p": 0}
 
 
 # Why a reply ended that the limit of new tokens cut.
@@ -51,6 +54,22 @@ class Reply:
     thought: bool = False
     path: str = ""
     refused: Sequence[str] = ()
+
+
+def decoding(temperature: float) -> dict[str, Any]:
+    """GREEDY, or at a temperature above 0 what draws tokens by nothing but their probability."""
+    if not temperature:
+        return GREEDY
+    return GREEDY | ALL_TOKENS | {"do_sample": True, "temperature": temperature}
+
+
+def reply_seed(seed: int, prompt: bytes) -> int:
+    """The seed of one reply's random numbers, so that it depends on no other reply.
+
+    It has 31 bits, which every server takes.
+    """
+    digest = hashlib.sha256(f"{seed}\n".encode() + prompt).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
 
 
 def whole(text: str, stop: str) -> str:
@@ -93,8 +112,13 @@ class Backend(Protocol):
     engine: dict[str, Any]
     parameters: int | None
 
-    def replies(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Reply]:
-        """Yields a Reply for each index in `wanted`, in any order."""
+    def replies(
+        self, samples: Sequence[Sample], wanted: Sequence[int], seed: int = 0
+    ) -> Iterator[Reply]:
+        """Yields a Reply for each index in `wanted`, in any order.
+
+        At a temperature above 0 they are drawn with the seed, each with `reply_seed`.
+        """
         ...
 
     def score_targets(
@@ -120,14 +144,14 @@ def _transformers(_: ModelRef, model: Located | None, options: Options) -> Backe
     from kosent_hub.evaluation.backends.local.backend import TransformersBackend
 
     assert model is not None
-    return TransformersBackend(model, options.max_new_tokens)
+    return TransformersBackend(model, options.max_new_tokens, options.temperature)
 
 
 def _vllm(_: ModelRef, model: Located | None, options: Options) -> Backend:
     from kosent_hub.evaluation.backends.vllm import VllmBackend
 
     assert model is not None
-    return VllmBackend(model, options.max_new_tokens, options.engine_arg)
+    return VllmBackend(model, options.max_new_tokens, options.engine_arg, options.temperature)
 
 
 def _endpoint(model: ModelRef, located: Located | None, options: Options) -> Backend:
@@ -136,7 +160,12 @@ def _endpoint(model: ModelRef, located: Located | None, options: Options) -> Bac
     assert options.endpoint is not None
     form = None if located is None else located.form
     return EndpointBackend(
-        model, form, options.max_new_tokens, options.endpoint, options.concurrency
+        model,
+        form,
+        options.max_new_tokens,
+        options.endpoint,
+        options.concurrency,
+        options.temperature,
     )
 
 

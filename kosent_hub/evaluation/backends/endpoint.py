@@ -16,7 +16,7 @@ from typing import Any
 
 from huggingface_hub import get_session, get_token
 
-from kosent_hub.evaluation.backends import TEMPLATE_VARIABLES, Reply, TargetScore, whole
+from kosent_hub.evaluation.backends import TEMPLATE_VARIABLES, Reply, TargetScore, reply_seed, whole
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models import outside
 from kosent_hub.models.chat_format import ChatFormat, cut_thought
@@ -57,6 +57,17 @@ GENERATION_CONFIG: dict[str, Any] = {
     "suppress_tokens": [],
     "begin_suppress_tokens": [],
 }
+# At a temperature above 0 these differ: no token is left out. A `top_k` larger than any vocabulary
+# means "all" on every server; a reply's own seed takes the place of `seed`.
+DRAWN: dict[str, Any] = {"top_k": 2**30}
+DRAWN_CONFIG: dict[str, Any] = {
+    "do_sample": True,
+    "top_k": 0,
+    "top_p": 1.0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+}
 # Of what a server says of a model, what stays the same when it is started again.
 MODEL_FACTS = ("id", "root", "parent", "owned_by", "max_model_len", "meta")
 INFO_FACTS = ("model_id", "model_sha", "model_dtype", "dtype", "quantize", "version")
@@ -77,6 +88,7 @@ class EndpointBackend:
         max_new_tokens: int,
         endpoint: str,
         concurrency: int,
+        temperature: float = 0.0,
     ) -> None:
         self.base = endpoint.rstrip("/")
         self.url = f"{self.base}/chat/completions"
@@ -102,19 +114,23 @@ class EndpointBackend:
                 file=sys.stderr,
             )
         self.template_example: str | None = None
+        self.temperature = temperature
+        config = GENERATION_CONFIG | (DRAWN_CONFIG if temperature else {})
         # What is sent unless the server refuses it.
-        self.optional = OPENAI | BEYOND_OPENAI
-        self.optional |= {"generation_config": json.dumps(GENERATION_CONFIG)}
-        self.optional |= {TEMPLATE_VARIABLES: arguments} if arguments else {}
+        self.optional = OPENAI | BEYOND_OPENAI | (DRAWN if temperature else {})
         self.refused: frozenset[str] = frozenset()
         self._refusal = Lock()
         self.generation: dict[str, Any] = {
-            "temperature": 0,
-            **OPENAI,
-            **BEYOND_OPENAI,
-            "generation_config": GENERATION_CONFIG,
+            "temperature": temperature or 0,
+            **self.optional,
+            "generation_config": config,
             "max_new_tokens": max_new_tokens,
         }
+        if temperature:
+            del self.generation["seed"]
+            self.generation["do_sample"] = True
+        self.optional |= {"generation_config": json.dumps(config)}
+        self.optional |= {TEMPLATE_VARIABLES: arguments} if arguments else {}
         self.parameters: int | None = None
         self.headers = {"Content-Type": "application/json"}
         if (token := _token(self.url)) is not None:
@@ -133,13 +149,15 @@ class EndpointBackend:
             "server": self.engine["server"],
         }
 
-    def replies(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Reply]:
+    def replies(
+        self, samples: Sequence[Sample], wanted: Sequence[int], seed: int = 0
+    ) -> Iterator[Reply]:
         """The wanted samples' replies, in any order, from `concurrency` requests at a time."""
         with ThreadPoolExecutor(self.concurrency) as pool:
             running: set[Future[Reply]] = set()
             try:
                 for index in wanted:
-                    running.add(pool.submit(self._reply, index, samples[index]))
+                    running.add(pool.submit(self._reply, index, samples[index], seed))
                     if len(running) >= self.concurrency:
                         done, running = wait(running, return_when=FIRST_COMPLETED)
                         yield from (future.result() for future in done)
@@ -167,16 +185,19 @@ class EndpointBackend:
         if self.own_network:
             self.session.close()
 
-    def _reply(self, index: int, sample: Sample) -> Reply:
+    def _reply(self, index: int, sample: Sample, seed: int) -> Reply:
         messages = list(sample.messages)
+        if self.form is not None:
+            messages = self.form.as_written(messages)
         body = {
             "model": self.name,
-            "messages": messages if self.form is None else self.form.as_written(messages),
-            "temperature": 0,
+            "messages": messages,
+            "temperature": self.generation["temperature"],
             "max_tokens": self.generation["max_new_tokens"],
             "stream": False,
         }
-        answer, refused = self._chat(body)
+        own = {"seed": reply_seed(seed, json.dumps(messages).encode())} if self.temperature else {}
+        answer, refused = self._chat(body, self.optional | own)
         try:
             choice = answer["choices"][0]
             text = choice["message"]["content"] or ""
@@ -187,11 +208,11 @@ class EndpointBackend:
         text, thought = cut_thought(text, opened=True)
         return Reply(index, whole(text, stop), tokens, stop, thought, refused=refused)
 
-    def _chat(self, body: dict[str, Any]) -> tuple[Any, list[str]]:
-        """The server's answer, and the optional fields that the server had refused."""
+    def _chat(self, body: dict[str, Any], everything: Mapping[str, Any]) -> tuple[Any, list[str]]:
+        """The server's answer, and which of the optional fields, `everything`, it had refused."""
         refused = self.refused
         while True:
-            optional = {name: v for name, v in self.optional.items() if name not in refused}
+            optional = {name: v for name, v in everything.items() if name not in refused}
             try:
                 answer = self._ask(body | optional)
             except _BadRequest as error:

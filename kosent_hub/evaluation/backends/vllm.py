@@ -6,12 +6,21 @@ import json
 import os
 import sys
 import time
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
-from kosent_hub.evaluation.backends import GREEDY, Reply, TargetScore, whole
+from kosent_hub.evaluation.backends import (
+    ALL_TOKENS,
+    GREEDY,
+    Reply,
+    TargetScore,
+    decoding,
+    reply_seed,
+    whole,
+)
 from kosent_hub.evaluation.backends.local.likelihood import plain_text, spans
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models import device, distributed
@@ -21,11 +30,11 @@ from model_card.publishing.errors import KoSentError
 from model_card.render.snippets import vllm_rank
 
 MAX_WAITING = 2048  # requests that are queued in the engine; more only cost memory
-# GREEDY in vLLM's words; what it has besides is neutral.
-_GREEDY = {
-    name: GREEDY[name]
-    for name in ("temperature", "repetition_penalty", "presence_penalty", "frequency_penalty")
-}
+# Of what `decoding` gives, what vLLM is told; what it has besides is neutral.
+_TOLD = (
+    "temperature", "repetition_penalty", "presence_penalty", "frequency_penalty", *ALL_TOKENS,
+)  # fmt: skip
+_GREEDY = {name: GREEDY[name] for name in _TOLD if name in GREEDY}
 # Seconds the engine has to end by itself. vLLM kills it after five, and a killed engine leaves
 # shared memory, whose warning by Python would be the last line that the user reads.
 SHUTDOWN_SECONDS = 60
@@ -35,7 +44,11 @@ class VllmBackend:
     """Replies and target scores of one model, an adapter through vLLM's own LoRA support."""
 
     def __init__(
-        self, located: Located, max_new_tokens: int, engine_arg: Mapping[str, Any]
+        self,
+        located: Located,
+        max_new_tokens: int,
+        engine_arg: Mapping[str, Any],
+        temperature: float,
     ) -> None:
         # vLLM reads these when it is imported. By default it logs to stdout, where the results go.
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
@@ -61,7 +74,8 @@ class VllmBackend:
         self.template_example: str | None = located.form.prompt_text(EXAMPLE)
         self.identity = located.identity
         self.stop = located.form.stop_ids(_generation_config(located))
-        self.generation: dict[str, Any] = GREEDY | {
+        self.temperature = temperature
+        self.generation: dict[str, Any] = decoding(temperature) | {
             "max_new_tokens": max_new_tokens,
             "stop": located.form.tokenizer.convert_ids_to_tokens(sorted(self.stop)),
         }
@@ -110,16 +124,20 @@ class VllmBackend:
         self.llm.engine_core.shutdown(timeout=SHUTDOWN_SECONDS)
         self.watch.join()
 
-    def replies(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Reply]:
+    def replies(
+        self, samples: Sequence[Sample], wanted: Sequence[int], seed: int = 0
+    ) -> Iterator[Reply]:
         """The wanted samples' replies as they end."""
         chosen = [samples[i] for i in wanted]
         asked = [self.form.prompt(sample.messages) for sample in chosen]
         settings = {
             "max_tokens": self.generation["max_new_tokens"],
             "stop_token_ids": sorted(self.stop),
+            **{name: value for name, value in self.generation.items() if name in _TOLD},
         }
         self._assert_room(asked, settings["max_tokens"], chosen)
-        for index, output in self._run(asked, settings):
+        drawn_with = seed if self.temperature else None
+        for index, output in self._run(asked, settings, seed=drawn_with):
             tokens, stop = list(output.outputs[0].token_ids), str(output.outputs[0].finish_reason)
             text, thought = self.form.reply_text(tokens)
             yield Reply(wanted[index], whole(text, stop), len(tokens), stop, thought)
@@ -177,9 +195,14 @@ class VllmBackend:
             )
 
     def _run(
-        self, prompt_ids: Iterable[Sequence[int]], settings: dict[str, Any], lora: bool = True
+        self,
+        prompt_ids: Iterable[Sequence[int]],
+        settings: dict[str, Any],
+        lora: bool = True,
+        seed: int | None = None,
     ) -> Iterator[tuple[int, Any]]:
-        """Index and output of each prompt, in the order in which they end."""
+        """Index and output of each prompt, in the order in which they end; greedy unless `settings`
+        say otherwise, and then drawn with the seed."""
         from vllm import SamplingParams
 
         waiting, open_requests = enumerate(prompt_ids), 0
@@ -189,10 +212,15 @@ class VllmBackend:
                 index, ids = next(waiting, (-1, []))
                 more = index >= 0
                 if more:
+                    prompt = array("i", ids).tobytes()
                     self.llm.add_request(
                         str(index),
                         {"prompt_token_ids": list(ids)},
-                        SamplingParams(detokenize=False, **_GREEDY, **settings),
+                        SamplingParams(
+                            detokenize=False,
+                            seed=None if seed is None else reply_seed(seed, prompt),
+                            **_GREEDY | settings,
+                        ),
                         lora_request=self.lora if lora else None,
                     )
                     open_requests += 1

@@ -21,7 +21,7 @@ def import_engines() -> None:
     """Import torch and what needs it; each worker collects this module, and few run it."""
     global AutoConfig, AutoModelForCausalLM, AutoTokenizer, Batcher, ModelRef, PeftModel, REPLY_STEP
     global STACK, TransformersBackend, collect, count_parameters, fast_length, locate, plain_replies
-    global plan, tokenizer_facts, torch
+    global Sampling, plan, tokenizer_facts, torch
     import torch
     from peft import PeftModel
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -31,6 +31,7 @@ def import_engines() -> None:
     from kosent_hub.evaluation.backends.local.cache import REPLY_STEP, STACK
     from kosent_hub.evaluation.backends.local.plain import plain_replies
     from kosent_hub.evaluation.backends.local.probe import fast_length
+    from kosent_hub.evaluation.backends.local.sampling import Sampling
     from kosent_hub.evaluation.replies import collect
     from kosent_hub.models.load import count_parameters
     from kosent_hub.models.locate import ModelRef, locate
@@ -113,13 +114,14 @@ def one_at_a_time(model, prompts, stop=1, new_tokens=NEW_TOKENS):
     return replies
 
 
-def plain(model, prompts, stop=1, new_tokens=NEW_TOKENS):
-    found = dict(plain_replies(model, prompts, frozenset([stop]), new_tokens, pad=0))
+def plain(model, prompts, stop=1, new_tokens=NEW_TOKENS, sampling=None):
+    stops = frozenset([stop])
+    found = dict(plain_replies(model, prompts, stops, new_tokens, pad=0, sampling=sampling))
     return [found[i] for i in range(len(prompts))]
 
 
-def in_batches(model, prompts, budget, stop=1, new_tokens=NEW_TOKENS):
-    found = dict(Batcher(model, prompts, frozenset([stop]), new_tokens, budget).run())
+def in_batches(model, prompts, budget, stop=1, new_tokens=NEW_TOKENS, sampling=None):
+    found = dict(Batcher(model, prompts, frozenset([stop]), new_tokens, budget, sampling).run())
     return [found[i] for i in range(len(prompts))]
 
 
@@ -137,6 +139,38 @@ def test_batches_of_any_size_give_the_tokens_of_one_at_a_time(kind):
     assert bool(fast_length(model)) == (kind not in PLAIN)
     for budget in (1, 300, 1000, 100_000) if kind not in PLAIN else ():
         assert in_batches(model, prompts, budget, stop) == expected, budget
+
+
+def test_a_drawn_reply_depends_on_its_prompt_and_the_seed_alone():
+    model, prompts = tiny("llama"), dialogues(3)
+    drawn = [plain(model, prompts, sampling=Sampling(5.0, seed)) for seed in (0, 1)]
+    for seed, free in enumerate(drawn):
+        sampling, stop = Sampling(5.0, seed), free[3][4]
+        expected = [cut_at(reply, stop) for reply in free]
+        assert len({len(reply) for reply in expected}) > 1
+        assert plain(model, prompts, stop, sampling=sampling) == expected
+        assert plain(model, prompts[2:3], stop, sampling=sampling) == expected[2:3]
+        for budget in (1, 300, 100_000):
+            assert in_batches(model, prompts, budget, stop, sampling=sampling) == expected, budget
+    assert all(first != second for first, second in zip(*drawn, strict=True))
+    assert len({tuple(reply) for reply in drawn[0]}) == len(prompts)
+
+
+def cut_at(reply, stop):
+    return reply[: reply.index(stop) + 1] if stop in reply else reply
+
+
+def test_tokens_are_drawn_as_often_as_the_temperature_says():
+    scores, count = torch.tensor([0.0, 1.0, 2.0, -torch.inf, 6.0]), 5_000
+    sampling = Sampling(3.0, seed=0)
+    streams = [sampling.stream(array("i", [n]), torch.device("cpu")) for n in range(count)]
+    tokens = sampling.draw(scores.expand(count, 5), streams)
+    shares = torch.bincount(tokens, minlength=5) / count
+    expected = (scores / 3).softmax(dim=0)
+    assert shares[3] == 0
+    assert (shares - expected).abs().max() < 0.028  # four standard errors
+    colder = Sampling(0.001, seed=0).draw(scores.expand(100, 5), streams[:100])
+    assert set(colder.tolist()) == {4}
 
 
 def test_prompts_of_every_shape_are_answered():

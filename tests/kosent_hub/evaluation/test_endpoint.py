@@ -226,7 +226,7 @@ def strict(dataset, tmp_path, capsys):
     `facts` is what it says of itself, by path, `reply` its reply and why that ended.
     """
 
-    def ask(model, unknown=(), status=400, *, facts=(), reply=Strict.reply):
+    def ask(model, unknown=(), status=400, *more, facts=(), reply=Strict.reply):
         Strict.unknown, Strict.status = unknown, status
         Strict.facts, Strict.reply = dict(facts), reply
         Strict.asked.clear()
@@ -235,7 +235,7 @@ def strict(dataset, tmp_path, capsys):
             address = f"http://127.0.0.1:{server.server_address[1]}"
             asked = ("--model", model, "--dataset", dataset, "--output", tmp_path / str(status))
             where = ("--backend", "endpoint", "--endpoint", address, "--concurrency", "4")
-            done = evaluate(capsys, *asked, *where)
+            done = evaluate(capsys, *asked, *where, *more)
             server.shutdown()
         return *done, list(Strict.asked)
 
@@ -301,6 +301,26 @@ def test_neutral_values_are_sent_and_those_that_are_refused_are_recorded(strict,
         [f"{expected}, so its own values decide"] if unknown else []
     )
     assert json.loads(printed)["protocol"]["generation"].get("refused", []) == sorted(unknown)
+
+
+def test_a_server_draws_each_reply_with_a_seed_of_its_own(strict):
+    drawn = ("--temperature", "0.7", "--seeds", "2")
+    status, printed, said, asked = strict("any/model", (), 400, *drawn)
+    assert status == 0, said
+    assert len(asked) == 2 * (9 + 8)  # the samples and the card's prompts, twice
+    for body in asked:
+        assert body["temperature"] == 0.7
+        assert (body["top_p"], body["min_p"], body["top_k"]) == (1, 0, 2**30)
+        config = json.loads(body["generation_config"])
+        assert (config["do_sample"], config["top_k"], config["top_p"]) == (True, 0, 1)
+    seeds = {body["seed"] for body in asked}
+    assert len(seeds) == len(asked) and all(0 <= seed < 2**31 for seed in seeds)
+    generation = json.loads(printed)["protocol"]["generation"]
+    assert generation["seeds"] == [0, 1] and "seed" not in generation
+    _, printed, said, asked = strict("any/model", ("seed",), 422, *drawn)
+    assert sum("seed" not in body for body in asked) == 2 * (9 + 8)
+    assert json.loads(printed)["protocol"]["generation"]["refused"] == ["seed"]
+    assert "the server takes none of seed, so its own values decide" in said
 
 
 def test_a_server_that_refuses_what_it_does_not_name_gets_only_openais_fields(strict):

@@ -1,4 +1,4 @@
-"""Greedy replies by a model's own `generate`, for models that the batcher is not right for."""
+"""Replies by a model's own `generate`, for models that the batcher is not right for."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+from kosent_hub.evaluation.backends.local.sampling import Sampling
 
 BATCH = 16
 
 
 @torch.inference_mode()
 def plain_replies(
-    model: Any, prompts: Sequence[array], stop: frozenset[int], max_new_tokens: int, pad: int
+    model: Any,
+    prompts: Sequence[array],
+    stop: frozenset[int],
+    max_new_tokens: int,
+    pad: int,
+    sampling: Sampling | None = None,
 ) -> Iterator[tuple[int, list[int]]]:
     """Index and new token ids of each prompt's reply, in batches of prompts padded on the left.
 
-    Greedy, whatever the model's own generation settings say.
+    Greedy without `sampling`, whatever the model's own generation settings say.
     """
     settings = GenerationConfig(
         do_sample=False,
@@ -38,10 +45,27 @@ def plain_replies(
                 input_ids=torch.tensor(rows, device=model.device),
                 attention_mask=torch.tensor(mask, device=model.device),
                 generation_config=settings,
+                logits_processor=LogitsProcessorList(
+                    [_Drawn(sampling, [prompts[i] for i in chosen], model.device)]
+                    if sampling
+                    else []
+                ),
             )
         for i, row in zip(chosen, out[:, width:].tolist(), strict=True):
             end = next((n for n, token in enumerate(row, 1) if token in stop), len(row))
             yield i, row[:end]
+
+
+class _Drawn(LogitsProcessor):
+    """Leaves each row one token, the one that is drawn, for the greedy choice after it."""
+
+    def __init__(self, sampling: Sampling, prompts: Sequence[array], device: torch.device) -> None:
+        self.sampling = sampling
+        self.streams = [sampling.stream(prompt, device) for prompt in prompts]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        tokens = self.sampling.draw(scores, self.streams)
+        return torch.full_like(scores, -torch.inf).scatter_(1, tokens[:, None], 0)
 
 
 @contextmanager
