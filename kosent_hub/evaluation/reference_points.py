@@ -13,12 +13,15 @@ from kosent_hub.evaluation.samples import Sample
 from kosent_hub.evaluation.sentence_encoder import SentenceEncoder
 from kosent_hub.metrics import Measure
 from kosent_hub.metrics.kosent_score.overlap import OVERLAP
+from kosent_hub.models.parallel import mapped
 from model_card.metrics import METRICS
 from model_card.records import Group, Value, finite
 
 SHUFFLES = 20
 # Of more samples than these, as many are drawn.
 MOST_SAMPLES = 2000
+# For as many samples the draws are scored faster in one process.
+FEW_SAMPLES = 200
 
 
 def reference_points(
@@ -78,24 +81,28 @@ def _shuffled(
     encoder: SentenceEncoder | None,
 ) -> Group:
     """The mean and the range of the true replies' scores in these orders."""
+    jobs = [([targets[i] for i in order], targets) for order in orders]
+    fewest = 2 if len(targets) > FEW_SAMPLES else len(jobs) + 1
     drawn: dict[str, list[float]] = {}
-    for order in orders:
-        replies = [targets[i] for i in order]
-        measures = {
-            name: score(replies, targets)
-            for name, score in OVERLAP.items()
-            if not METRICS[name].record_only
-        }
+    for order, values in zip(orders, mapped(_overlap, jobs, fewest), strict=True):
         if encoder and vectors is not None:
-            measures["cosine_similarity"] = metrics.cosine_similarity(
-                vectors[order], vectors, encoder.signature
-            )
-        for name, measure in measures.items():
-            drawn.setdefault(name, []).append(measure.value)
+            cosine = metrics.cosine_similarity(vectors[order], vectors, encoder.signature)
+            values["cosine_similarity"] = cosine.value
+        for name, value in values.items():
+            drawn.setdefault(name, []).append(value)
     # The form of replies does not depend on their order.
-    values = _values(metrics.measure_texts(targets, targets))
-    values |= {name: Value(float(np.mean(v)), range=[min(v), max(v)]) for name, v in drawn.items()}
-    return Group(len(targets), values, draws=len(orders))
+    form = _values(metrics.measure_texts(targets, targets))
+    means = {name: Value(float(np.mean(v)), range=[min(v), max(v)]) for name, v in drawn.items()}
+    return Group(len(targets), form | means, draws=len(orders))
+
+
+def _overlap(replies: Sequence[str], targets: Sequence[str]) -> dict[str, float]:
+    """The values of the metrics that depend on which reply stands where."""
+    return {
+        name: score(replies, targets).value
+        for name, score in OVERLAP.items()
+        if not METRICS[name].record_only
+    }
 
 
 def _derangement(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from tqdm import tqdm
 
 from kosent_hub import metrics
 from kosent_hub.evaluation import safety, sentence_encoder
@@ -23,6 +24,7 @@ from kosent_hub.evaluation.retention import LANGUAGES, retention_samples
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.evaluation.sentence_encoder import SentenceEncoder
 from kosent_hub.metrics import Difference, Measure
+from kosent_hub.models.parallel import mapped
 from kosent_hub.models.versions import code_version, versions
 from model_card.metrics import METRICS
 from model_card.records import (
@@ -39,11 +41,14 @@ from model_card.records import (
 
 Measures = dict[str, Measure]
 Columns = dict[str, list[Any]]
+Result = TypeVar("Result")
 
 # The version of the task that `kosent-eval` measures. It changes with whatever moves any value:
 # a metric's code, the samples' definition, the prompts of our own.
 TASK_VERSION = "2"
-# Samples that are measured at a time.
+# Texts that a process measures at a time; for fewer parts than FEW_JOBS, one process is enough.
+TEXTS, FEW_JOBS = 100, 10
+# Samples whose vectors are in memory at a time.
 CHUNK = 512
 # Emotions with fewer samples are left out: their scores say nothing.
 MIN_SAMPLES = 30
@@ -260,34 +265,55 @@ def measure_columns(
 ) -> dict[str, Measures]:
     """The measures of each column of texts; the cosine among them if there is an `encoder`.
 
-    `cut` says of columns of replies which ones were cut at the limit of new tokens.
-
-    A chunk of samples at a time: vectors and counts of all of them need not be in memory.
+    `cut` says of each column which texts were cut at the limit of new tokens.
     """
-    parts: dict[str, list[Measures]] = {name: [] for name in columns}
-    for start in range(0, len(references), CHUNK):
-        part = slice(start, start + CHUNK)
-        truth = references[part]
-        true_vectors = encoder.encode(metrics.nfc(truth)) if encoder else None
-        for name, texts in columns.items():
-            measures = metrics.measure_texts(
-                texts[part], truth, cut[name][part] if name in cut else None
-            )
-            if encoder and true_vectors is not None:
-                vectors = encoder.encode(metrics.nfc(texts[part]))
-                measures["cosine_similarity"] = metrics.cosine_similarity(
-                    vectors, true_vectors, encoder.signature
-                )
-            parts[name].append(measures)
-        metrics.clear_cache()
+    places = [slice(at, at + TEXTS) for at in range(0, len(references), TEXTS)]
+    jobs = [
+        (texts[part], references[part], cut[name][part])
+        for name, texts in columns.items()
+        for part in places
+    ]
+    measured = list(_with_bar("texts", mapped(metrics.measure_texts, jobs, FEW_JOBS), len(jobs)))
+    found: dict[str, Measures] = {}
+    for i, name in enumerate(columns):
+        parts = measured[i * len(places) : (i + 1) * len(places)]
+        found[name] = {metric: _joined([part[metric] for part in parts]) for metric in parts[0]}
+    if encoder:
+        for name, cosines in _cosines(columns, references, encoder).items():
+            found[name]["cosine_similarity"] = cosines
     return {
-        name: {
-            metric: _joined([part[metric] for part in found])
-            for metric in METRICS
-            if metric in found[0]
-        }
-        for name, found in parts.items()
+        name: {metric: measures[metric] for metric in METRICS if metric in measures}
+        for name, measures in found.items()
     }
+
+
+def _cosines(
+    columns: Mapping[str, Sequence[str]], references: Sequence[str], encoder: SentenceEncoder
+) -> Measures:
+    """Each column's cosine; a chunk at a time, so that not all vectors are in memory."""
+    parts: dict[str, list[Measure]] = {name: [] for name in columns}
+    starts = range(0, len(references), CHUNK)
+    for start in _with_bar("encoder", iter(starts), len(starts)):
+        part = slice(start, start + CHUNK)
+        true_vectors = encoder.encode(metrics.nfc(references[part]))
+        for name, texts in columns.items():
+            vectors = encoder.encode(metrics.nfc(texts[part]))
+            parts[name].append(metrics.cosine_similarity(vectors, true_vectors, encoder.signature))
+    return {name: _joined(found) for name, found in parts.items()}
+
+
+def _with_bar(what: str, work: Iterator[Result], total: int) -> Iterator[Result]:
+    """The work with a progress bar, where it is long."""
+    return iter(
+        tqdm(
+            work,
+            desc=f"scoring: {what}",
+            total=total,
+            unit=" parts",
+            disable=total < FEW_JOBS,
+            file=sys.stderr,
+        )
+    )
 
 
 def _joined(parts: Sequence[Measure]) -> Measure:

@@ -183,7 +183,7 @@ def test_scoring_18000_samples_takes_less_than_two_minutes(dataset, tmp_path):
 
 def outcome(replies, scores):
     """A model's outcome with these replies and target scores."""
-    from kosent_hub.evaluation.replies import Outcome
+    from kosent_hub.evaluation.replies import Draw, Outcome
     from model_card.records import EvaluatedModel, Speed
 
     return Outcome(
@@ -191,10 +191,7 @@ def outcome(replies, scores):
         chat_format={"template_sha256": ""},
         template_example=None,
         generation={},
-        replies=replies,
-        stops=["stop"] * len(replies),
-        extra_replies={},
-        extra_stops={},
+        draws=[Draw(0, replies, ["stop"] * len(replies), {}, {})],
         target_scores=scores,
         text_scores=[],
         speed=Speed("none", 1.0, 1.0, 1.0),
