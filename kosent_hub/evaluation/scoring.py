@@ -49,7 +49,7 @@ TASK_VERSION = "2"
 # Texts that a process measures at a time; for fewer parts than FEW_JOBS, one process is enough.
 TEXTS, FEW_JOBS = 100, 10
 # Samples whose vectors are in memory at a time.
-CHUNK = 512
+CHUNK = 4096
 # Emotions with fewer samples are left out: their scores say nothing.
 MIN_SAMPLES = 30
 # Metrics that depend on how a tokenizer cuts texts: not to be compared across tokenizers.
@@ -310,7 +310,7 @@ def _with_bar(what: str, work: Iterator[Result], total: int) -> Iterator[Result]
             desc=f"scoring: {what}",
             total=total,
             unit=" parts",
-            disable=total < FEW_JOBS,
+            delay=2,
             file=sys.stderr,
         )
     )
