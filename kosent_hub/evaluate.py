@@ -1,4 +1,4 @@
-"""Score a model's replies on the test dialogues: any Hub id, adapter or folder."""
+"""Score a model's replies on the test dialogues: any Hub id, adapter or folder; compare several."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ from kosent_hub.evaluation.options import DTYPES, Options
 from model_card.publishing.errors import run_command
 
 if TYPE_CHECKING:
+    from kosent_hub.evaluation.comparing import ModelComparison
     from model_card.records import Results
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status of `kosent-eval`."""
-    return run_command("kosent-eval", lambda: _evaluate(argv))
+    """Exit status of `kosent-eval` and of `kosent-eval compare`."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    if given[:1] == ["compare"]:
+        return run_command("kosent-eval compare", lambda: _compare(given[1:]))
+    return run_command("kosent-eval", lambda: _evaluate(given))
 
 
-def _evaluate(argv: Sequence[str] | None) -> None:
+def _evaluate(argv: Sequence[str]) -> None:
     options, inspected, as_json = _options(argv)
     from kosent_hub.evaluation import evaluate
 
@@ -40,7 +44,14 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     evaluate(options, _show_json if as_json else _show_table)
 
 
-def _options(argv: Sequence[str] | None) -> tuple[Options, int | None, bool]:
+def _compare(argv: Sequence[str]) -> None:
+    given = vars(_compare_parser().parse_args(argv))
+    from kosent_hub.evaluation import compare
+
+    compare(given.pop("folders"), show=_dump if given.pop("json") else _show_text, **given)
+
+
+def _options(argv: Sequence[str]) -> tuple[Options, int | None, bool]:
     """What to evaluate, how many samples to show instead, and whether to print JSON."""
     given = vars(_parser().parse_args(argv))
     inspected, as_json = given.pop("inspect"), given.pop("json")
@@ -53,11 +64,23 @@ def _parser() -> argparse.ArgumentParser:
         prog="kosent-eval",
         description="Score a chat model's replies on Korean dialogues: generate a reply to every "
         "user's turn with the true history before it, and compare it with the true reply.",
+        epilog="`kosent-eval compare DIR DIR...` compares the models of several evaluations.",
     )
     what = parser.add_argument_group("what to evaluate")
     what.add_argument("--model", required=True, metavar="ID|PATH", help="model or adapter")
     what.add_argument("--revision", metavar="R", help="the model's branch, tag or commit")
     what.add_argument("--baseline", metavar="ID|PATH", help="a second model to compare with")
+    what.add_argument(
+        "--baseline-system-prompt",
+        metavar="TEXT|FILE",
+        help="another system message for the baseline, which was not trained on the dataset's",
+    )
+    what.add_argument(
+        "--few-shot",
+        type=int,
+        metavar="K",
+        help="begin the baseline's prompts (without one, the model's) with K training dialogues",
+    )
     what.add_argument(
         "--dataset", required=True, metavar="ID|PATH", help="made by kosent-data, or like it"
     )
@@ -73,6 +96,12 @@ def _parser() -> argparse.ArgumentParser:
     how = parser.add_argument_group("how")
     how.add_argument("--backend", choices=BACKENDS)
     how.add_argument("--endpoint", metavar="URL", help="an OpenAI-compatible server, up to /v1")
+    how.add_argument(
+        "--i-may-send-this-text",
+        metavar="URL",
+        help="endpoint: this server may have the dataset's text, though it is neither on this "
+        "machine nor in a private network (AI Hub's terms forbid to pass its text on)",
+    )
     how.add_argument(
         "--concurrency",
         type=int,
@@ -93,6 +122,19 @@ def _parser() -> argparse.ArgumentParser:
         "or `none` (default: %(default)s)",
     )
     how.add_argument("--max-new-tokens", type=int, metavar="N")
+    how.add_argument(
+        "--temperature",
+        type=float,
+        metavar="T",
+        help="draw the replies at this temperature (default: 0, the most likely tokens)",
+    )
+    how.add_argument(
+        "--seeds",
+        type=int,
+        metavar="K",
+        help="draw them K times: scores are then means, with the range over the K "
+        "(default: %(default)s)",
+    )
     how.add_argument("--dtype", choices=DTYPES, help="default: what this device is fast with")
     how.add_argument("--chat-template", metavar="FILE", help="for a model that has none")
     how.add_argument(
@@ -106,7 +148,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="stop if more than this share of the dialogues is left out (default: %(default)s)",
     )
-    how.add_argument("--seed", type=int, help="of intervals and tests, not of replies")
+    how.add_argument("--seed", type=int, help="of intervals, tests, examples and drawn replies")
+    how.add_argument(
+        "--primary-metric",
+        metavar="NAME",
+        help="the metric that the comparison is about, named beforehand (default: %(default)s)",
+    )
     how.add_argument(
         "--trust-remote-code", action="store_true", help="run Python code from the model's repo"
     )
@@ -123,6 +170,36 @@ def _parser() -> argparse.ArgumentParser:
     )
     out.add_argument("--json", action="store_true", help="print results.json, not a table")
     parser.set_defaults(**{f.name: f.default for f in fields(Options) if f.default is not MISSING})
+    return parser
+
+
+def _compare_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kosent-eval compare",
+        description="Compare models that were evaluated on the same samples: values with "
+        "intervals, ranks, tests of each pair, and in how many dialogues one is the better.",
+    )
+    parser.add_argument(
+        "folders", type=Path, nargs="+", metavar="DIR", help="an output folder of kosent-eval"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document, no table")
+    parser.add_argument(
+        "--output",
+        metavar="STEM",
+        help="write STEM.md, STEM.png, and STEM.html, a page that needs no other file",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the files that are there already"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of intervals and tests (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--primary-metric",
+        metavar="NAME",
+        help="the metric that the comparison is about, named beforehand (default: that of the "
+        "evaluations)",
+    )
     return parser
 
 
@@ -156,6 +233,18 @@ def _show_table(results: Results) -> None:
     from kosent_hub.evaluation.table import table
 
     print(table(results), flush=True)
+
+
+def _dump(comparison: ModelComparison) -> None:
+    from kosent_hub.evaluation.comparing.record import dumps
+
+    print(dumps(comparison), end="", flush=True)
+
+
+def _show_text(comparison: ModelComparison) -> None:
+    from kosent_hub.evaluation.comparing.tables import text
+
+    print(text(comparison), flush=True)
 
 
 if __name__ == "__main__":

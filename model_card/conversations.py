@@ -28,12 +28,20 @@ PROMPTS = (
 
 @dataclass(frozen=True)
 class Conversation:
-    """One prompt, the tuned model's reply to it, and the base model's if it was asked."""
+    """One prompt, the tuned model's reply to it, and the base model's if it was asked.
+
+    A reply is `cut` that did not end by itself.
+    """
 
     prompt: str
     tuned_reply: str
     base_reply: str | None = None
     system_prompt: str | None = None
+    tuned_cut: bool = False
+    base_cut: bool = False
+
+
+FLAGS = ("tuned_cut", "base_cut")
 
 
 def dumps(conversations: Sequence[Conversation]) -> str:
@@ -60,7 +68,12 @@ def _conversation(record: object, where: str) -> Conversation:
     unknown = sorted(record.keys() - set(names))
     if unknown:
         raise KoSentError(where, f"unknown field {unknown[0]!r}", f"expected {', '.join(names)}")
-    wrong = [name for name, value in record.items() if not isinstance(value, str | None)]
+    wrong = [
+        name
+        for name, value in record.items()
+        if not isinstance(value, bool if name in FLAGS else str | None)
+    ]
     if wrong or record["prompt"] is None or record["tuned_reply"] is None:
-        raise KoSentError(where, f"{(wrong or ['prompt, tuned_reply'])[0]} must be text")
+        name = (wrong or ["prompt, tuned_reply"])[0]
+        raise KoSentError(where, f"{name} must be {'true or false' if name in FLAGS else 'text'}")
     return Conversation(**record)

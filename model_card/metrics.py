@@ -23,8 +23,11 @@ class Label:
 class MetricInfo:
     """One metric. `higher_is_better` is None where neither direction is.
 
-    A card's head shows the `headline` metrics, its first table these and the `main` ones. Metrics
-    with a score `per_sample` have a column in samples.parquet. `hub` is the Hub's name of it.
+    A card's head shows the `headline` metrics, its first table these and the `main` ones; those
+    that are `record_only` stand in results.json and in no table. Metrics with a score `per_sample`
+    have a column in samples.parquet. `hub` is the Hub's name of it. Not `comparable` are values
+    that depend on a model's tokenizer or on how many replies there are, and those of prompts of our
+    own.
     """
 
     name: str
@@ -34,8 +37,10 @@ class MetricInfo:
     en: Label
     headline: bool = False
     main: bool = False
+    record_only: bool = False
     per_sample: bool = False
     hub: str | None = None
+    comparable: bool = True
 
 
 # fmt: off
@@ -57,6 +62,18 @@ _METRICS = (
         Label("문장 BLEU", "답변마다 BLEU를 매겨 평균한 값"),
         Label("Sentence BLEU", "BLEU of each reply, averaged"),
         main=True, per_sample=True,
+    ),
+    MetricInfo(
+        "sentence_bleu_unsmoothed", "0-1", True,
+        Label("문장 BLEU (평활화 없음)", "평활화 없이 답변마다 BLEU를 매겨 평균한 값"),
+        Label("Sentence BLEU (unsmoothed)", "BLEU of each reply without smoothing, averaged"),
+        record_only=True,
+    ),
+    MetricInfo(
+        "sentence_bleu_method4", "0-1", True,
+        Label("문장 BLEU (평활화 4)", "평활화 방법 4로 답변마다 BLEU를 매겨 평균한 값"),
+        Label("Sentence BLEU (method 4)", "BLEU of each reply with smoothing method 4, averaged"),
+        record_only=True,
     ),
     MetricInfo(
         "rouge_l", "0-1", True,
@@ -81,6 +98,11 @@ _METRICS = (
         Label("Empty replies", "share of empty replies"),
     ),
     MetricInfo(
+        "truncated_rate", "share", False,
+        Label("잘린 답변", "토큰 한도에 걸려 끝을 맺지 못한 답변의 비율"),
+        Label("Cut replies", "share of replies that were cut at the limit of new tokens"),
+    ),
+    MetricInfo(
         "repetition_rate", "share", False,
         Label("반복", "같은 말을 되풀이한 답변의 비율"),
         Label("Repetition", "share of replies that repeat themselves"),
@@ -99,40 +121,61 @@ _METRICS = (
         "perplexity", "per token", False,
         Label("퍼플렉서티", "실제 답변을 얼마나 뜻밖으로 여기는지"),
         Label("Perplexity", "how surprising the true reply is to the model"),
-        main=True, per_sample=True, hub="perplexity",
+        main=True, per_sample=True, hub="perplexity", comparable=False,
+    ),
+    MetricInfo(
+        "bits_per_byte", "bits per byte", False,
+        Label("바이트당 비트", "실제 답변 한 바이트를 적는 데 드는 비트 (토크나이저와 무관)"),
+        Label("Bits per byte", "bits to write a byte of the true reply (whatever the tokenizer)"),
+        main=True, per_sample=True,
     ),
     MetricInfo(
         "token_accuracy", "0-1", True,
         Label("토큰 정확도", "실제 답변의 다음 토큰을 맞힌 비율"),
         Label("Token accuracy", "share of the true reply's tokens predicted right"),
-        main=True, hub="accuracy",
+        main=True, hub="accuracy", comparable=False,
     ),
     MetricInfo(
         "distinct_1", "share", True,
-        Label("Distinct-1", "서로 다른 낱말의 비율 (높을수록 다양)"),
-        Label("Distinct-1", "share of words that differ (higher: more varied)"),
+        Label("Distinct-1", "같은 수의 낱말 가운데 서로 다른 것의 비율 (높을수록 다양)"),
+        Label("Distinct-1", "share of words that differ, among equally many (higher: more varied)"),
+        comparable=False,
     ),
     MetricInfo(
         "distinct_2", "share", True,
-        Label("Distinct-2", "서로 다른 두 낱말 묶음의 비율"),
-        Label("Distinct-2", "share of word pairs that differ"),
+        Label("Distinct-2", "같은 수의 두 낱말 묶음 가운데 서로 다른 것의 비율"),
+        Label("Distinct-2", "share of word pairs that differ, among equally many"),
+        comparable=False,
+    ),
+    MetricInfo(
+        "retention_ko", "bits per byte", False,
+        Label("일반 글 (한국어)", "대화가 아닌 한국어 글의 바이트당 비트 (늘어난 만큼 잊음)"),
+        Label("Plain Korean", "bits per byte of Korean prose: what training adds is forgotten"),
+        comparable=False,
+    ),
+    MetricInfo(
+        "retention_en", "bits per byte", False,
+        Label("일반 글 (영어)", "대화가 아닌 영어 글의 바이트당 비트"),
+        Label("Plain English", "the same of English prose"),
+        comparable=False,
     ),
     MetricInfo(
         "safety_crisis_referral", "share", True,
         Label(
             "위기의 말에 도움을 안내",
-            "위기를 말하는 글에 상담전화나 전문가를 알려 준 비율",
+            "위기를 말하는 글에 운영 중인 상담전화를 알리거나 전문가를 권한 비율",
         ),
         Label(
             "Help offered in a crisis",
-            "share of replies to crisis messages that point to a help line or a professional",
+            "share of replies to crisis messages that name a live line or advise a professional",
         ),
+        comparable=False,
     ),
     MetricInfo(
         "safety_harmless_referral", "share", False,
         Label(
             "일상의 말에 도움을 안내",
-            "비슷해 보이지만 위기가 아닌 글에 상담전화나 전문가를 알려 준 비율",
+            "비슷해 보이지만 위기가 아닌 글에 상담전화를 알리거나 전문가를 권한 비율",
         ),
         Label(
             "Help offered where none is needed",
@@ -145,7 +188,16 @@ _METRICS = (
 METRICS = {metric.name: metric for metric in _METRICS}
 HEADLINE = tuple(name for name, metric in METRICS.items() if metric.headline)
 MAIN = (*HEADLINE, *(name for name, metric in METRICS.items() if metric.main))
+# What a list of models can be ordered by: the tasks of the dataset's eval.yaml.
+LEADERBOARD = tuple(
+    m.name for m in _METRICS if m.higher_is_better and m.comparable and not m.record_only
+)
 HUB_NAMES = {name: metric.hub for name, metric in METRICS.items() if metric.hub}
+
+
+def shown(name: str) -> bool:
+    """Whether tables show the metric; they show those that this release does not know."""
+    return name not in METRICS or not METRICS[name].record_only
 
 
 def metric_label(name: str, language: str) -> Label:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -19,7 +20,9 @@ from typing import Any, TypeVar
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import decode_text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# Older versions that are read too; `_upgrade` says what they lack.
+OLDER_VERSIONS = (1,)
 RUN_PATH = "kosent/run.json"
 LOG_HISTORY_PATH = "kosent/log_history.jsonl"
 PLOTS_FOLDER = "kosent/plots"
@@ -62,7 +65,7 @@ class Training:
     max_length: int
     seconds: float
     seed: int
-    final: dict[str, float] = field(default_factory=dict)
+    final: dict[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,12 @@ class Run:
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """The model whose replies were scored."""
+    """The model whose replies were scored.
+
+    `parameters` are those of base and adapter together. `weights_sha256` has the files of local
+    folders, which have no commit. `tokenizer` says which it is: class, vocabulary, SHA-256, special
+    tokens; {} where only a server has it.
+    """
 
     id: str
     revision: str | None = None
@@ -114,12 +122,19 @@ class EvaluatedModel:
     adapter: bool = False
     dtype: str = "float32"
     local: bool = False
+    parameters: int | None = None
+    weights_sha256: dict[str, str] = field(default_factory=dict)
+    tokenizer: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class EvaluatedDataset:
     """The split the samples came from: `samples` assistant turns of `dialogues` dialogues; others,
-    `dropped`, were left out for what they say."""
+    `dropped`, were left out for what they say.
+
+    `all_samples` are those of the whole split, before any limit. `sha256` is that of the samples'
+    messages, so that equal data is known whatever its name.
+    """
 
     id: str
     split: str
@@ -128,14 +143,18 @@ class EvaluatedDataset:
     revision: str | None = None
     local: bool = False
     dropped: int = 0
+    all_samples: int | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class Protocol:
     """How replies were made: the true history, one template, one set of generation settings.
 
-    `template_example` is that template around a sentence of ours, never around corpus text.
-    `chat_format` are the facts of the model's text, as `Run` has them.
+    `template_example` is that template around a sentence of ours, never around corpus text;
+    `template` the whole template. `chat_format` are the facts of the model's text, as `Run` has
+    them. `engine` is what computed the replies: its device, batches, paths, or the server's facts.
+    `few_shot` is how many training dialogues stood before each sample's own.
     """
 
     system_prompt: str | None
@@ -145,30 +164,66 @@ class Protocol:
     history: str = "gold"
     normalization: str = "NFC"
     template_example: str | None = None
+    template: str | None = None
     chat_format: dict[str, Any] = field(default_factory=dict)
+    engine: dict[str, Any] = field(default_factory=dict)
+    few_shot: int = 0
 
 
 @dataclass(frozen=True)
 class Metric:
     """One score with its unit; `signature` says exactly how it was computed.
 
-    `higher_is_better` is None where neither is, as for a length ratio.
+    `value` is None where nothing was measured. `n` is how many cases it stands on: those of a
+    share, else the samples. Of replies that were drawn with several seeds `value` is the mean over
+    these, `range` the least and the largest of them; `ci95` and `n` are those of all the replies
+    together. `higher_is_better` is None where neither is, as for a length ratio.
+    `ci95` is None where no interval would hold what it says, as with few dialogues.
     """
 
-    value: float
+    value: float | None
     higher_is_better: bool | None
     unit: str
     signature: str
     ci95: list[float] | None = None
+    n: int | None = None
+    range: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class Value:
+    """A score of a part of the samples, or of a reference point; `range` is that over its draws."""
+
+    value: float | None
+    ci95: list[float] | None = None
+    range: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """The samples of one emotion with their scores, or a reference point's; `draws` is how often a
+    reference point was drawn at random, and its values are then means."""
+
+    samples: int | None
+    metrics: dict[str, Value]
+    draws: int = 1
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Model minus baseline, and that relative to the baseline (0.25 = +25 %)."""
+    """Model minus baseline, and that relative to the baseline (0.25 = +25 %).
 
-    difference: float
+    `ci95` is the interval of the difference, `p_value` the test of this metric alone, from `trials`
+    trials, and `p_adjusted` that of all metrics together (Holm), by which verdicts go. In records
+    of schema 1 it is None, and verdicts go by `p_value`.
+    """
+
+    difference: float | None
     relative: float | None = None
     p_value: float | None = None
+    ci95: list[float] | None = None
+    p_adjusted: float | None = None
+    trials: int | None = None
 
 
 @dataclass(frozen=True)
@@ -183,13 +238,17 @@ class Speed:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The model compared against, on the same samples under the same protocol."""
+    """The model compared against, on the same samples.
+
+    `protocol` is None in records of schema 1, whose baselines had the model's own.
+    """
 
     model: EvaluatedModel
     metrics: dict[str, Metric]
     comparison: dict[str, Comparison]
     speed: Speed | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    protocol: Protocol | None = None
 
 
 @dataclass(frozen=True)
@@ -198,8 +257,12 @@ class Results:
 
     `settings` are the options that differ from their defaults: they distinguish a model's
     evaluations on one split. Commits are not among them, so a repeated evaluation has the same.
-    `counts` says of the replies how many are empty (`empty_replies`) and how many had a thought cut
-    off (`thoughts_cut`), and how many true replies could not be scored (`targets_left_out`).
+    `counts` says of the replies how many are empty (`empty_replies`), were cut at the limit of new
+    tokens (`truncated`) and had a thought cut off (`thoughts_cut`), and how many true replies could
+    not be scored (`targets_left_out`).
+    `primary` is the metric that was named beforehand. `resampling` says how intervals and p values
+    were made. `task_version` changes with the code of any metric; `code` is the release of
+    kosent-hub, and its commit where it runs from a checkout.
     """
 
     model: EvaluatedModel
@@ -209,38 +272,83 @@ class Results:
     speed: Speed
     versions: dict[str, str]
     created: str
-    by_emotion: dict[str, dict[str, float]] = field(default_factory=dict)
-    references: dict[str, dict[str, float]] = field(default_factory=dict)
+    by_emotion: dict[str, Group] = field(default_factory=dict)
+    references: dict[str, Group] = field(default_factory=dict)
     baseline: Baseline | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    primary: str | None = None
+    resampling: dict[str, Any] = field(default_factory=dict)
+    task_version: str | None = None
+    code: dict[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def seeds(self) -> list[int]:
+        """Those that the replies were drawn with; [] for greedy replies."""
+        found = self.protocol.generation.get("seeds")
+        return found if isinstance(found, list) else []
+
+    @property
+    def replies(self) -> int:
+        """The samples' replies, which `counts` are of: one for each sample and seed."""
+        return self.dataset.samples * max(1, len(self.seeds))
 
 
 Record = TypeVar("Record", Run, Results)
 
 
 def dumps(record: Run | Results) -> str:
-    """The record as JSON text: two-space indent, Hangul unescaped, newline at the end."""
-    return json.dumps(dataclasses.asdict(record), ensure_ascii=False, indent=2) + "\n"
+    """The record as JSON text: two-space indent, Hangul unescaped, newline at the end.
+
+    A number that is not finite becomes null: JSON has no other word for it.
+    """
+    return json.dumps(finite(dataclasses.asdict(record)), ensure_ascii=False, indent=2) + "\n"
+
+
+def finite(value: Any) -> Any:
+    """What JSON can hold of lists, dicts and numbers: None in place of numbers that are not finite.
+
+    Python's json would write NaN, which no other reader takes.
+    """
+    if isinstance(value, dict):
+        return {name: finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def loads(kind: type[Record], text: str, where: str) -> Record:
     """A record from JSON text; raises KoSentError naming `where` and the field that is wrong."""
     try:
-        data = json.loads(text)
+        # Records of schema 1 may hold NaN, which says that nothing was measured.
+        data = json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
         raise KoSentError(
             where, f"not JSON ({error})", "write it again with the command that made it"
         ) from None
     version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in (*OLDER_VERSIONS, SCHEMA_VERSION):
         raise KoSentError(
             where,
             f"schema_version {version!r}, this kosent-hub reads {SCHEMA_VERSION}",
             "use the version that wrote it, or write it again",
         )
-    return _build(kind, data, where)
+    return _build(kind, _upgrade(data) if version != SCHEMA_VERSION else data, where)
+
+
+def _upgrade(data: dict[str, Any]) -> dict[str, Any]:
+    """A record of schema 1 as one of schema 2: its scores by part had a number for each metric."""
+    upgraded = data | {"schema_version": SCHEMA_VERSION}
+    for name in ("by_emotion", "references"):
+        if isinstance(data.get(name), dict):
+            upgraded[name] = {
+                part: {"samples": None, "metrics": {m: {"value": v} for m, v in scores.items()}}
+                if isinstance(scores, dict)
+                else scores
+                for part, scores in data[name].items()
+            }
+    return upgraded
 
 
 def read(kind: type[Record], path: Path) -> Record:

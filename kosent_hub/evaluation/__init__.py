@@ -1,7 +1,8 @@
 """Evaluation: samples, replies, scores, and the engines that reply.
 
-from kosent_hub.evaluation import Options, evaluate
+from kosent_hub.evaluation import Options, compare, evaluate
 results = evaluate(Options(model="ORG/MODEL", dataset="ORG/DATASET", limit=64))
+comparison = compare(["kosent-eval/FOLDER", "kosent-eval/OTHER-FOLDER"])
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kosent_hub.evaluation.comparing import compare
     from kosent_hub.evaluation.options import Options
     from kosent_hub.evaluation.run import evaluate
 
-__all__ = ["Options", "evaluate"]
+__all__ = ["Options", "compare", "evaluate"]
 
 
 def __getattr__(name: str) -> Any:
@@ -25,4 +27,8 @@ def __getattr__(name: str) -> Any:
         from kosent_hub.evaluation.run import evaluate
 
         return evaluate
+    if name == "compare":
+        from kosent_hub.evaluation.comparing import compare
+
+        return compare
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from kosent_hub.evaluation import safety
-from kosent_hub.evaluation.replies import Outcome
+from kosent_hub.evaluation.backends import CUT
+from kosent_hub.evaluation.replies import Draw, Outcome
 from kosent_hub.evaluation.safety import Case
 from kosent_hub.evaluation.samples import Sample
 from model_card.conversations import PROMPTS, Conversation
@@ -28,26 +30,34 @@ class ExtraPrompts:
         before = [{"role": "system", "content": self.system}] if self.system else []
         prompts = _CONVERSATIONS | {case.id: case.prompt for case in self.cases}
         return [
-            Sample(f"{name}#1", name, [*before, {"role": "user", "content": prompt}], "")
-            for name, prompt in prompts.items()
+            Sample(f"{name}#1", name, row, [*before, {"role": "user", "content": prompt}], "")
+            for row, (name, prompt) in enumerate(prompts.items())
         ]
 
     def conversations(self, outcomes: Sequence[Outcome]) -> list[Conversation]:
-        """The model's replies to the card's prompts, beside the baseline's if there is one."""
+        """The model's replies to the card's prompts, beside the baseline's if there is one; of
+        several draws the first one's."""
+        draws = [outcome.draws[0] for outcome in outcomes]
         return [
-            Conversation(prompt, *_replies(outcomes, name), self.system)
+            Conversation(
+                prompt,
+                *_replies(draws, name),
+                self.system,
+                *(draw.extra_stops[name] == CUT for draw in draws),
+            )
             for name, prompt in _CONVERSATIONS.items()
         ]
 
-    def safety_replies(self, outcome: Outcome) -> list[str]:
+    def safety_replies(self, draw: Draw) -> list[str]:
         """The replies to the safety set, in its order."""
-        return [outcome.extra_replies[case.id] for case in self.cases]
+        return [draw.extra_replies[case.id] for case in self.cases]
 
     def safety_lines(self, outcomes: Sequence[Outcome]) -> str:
         """The safety set with the models' replies, a JSON object a line, for a person to read."""
         lines = []
-        for case in self.cases:
-            reply, baseline_reply = _replies(outcomes, case.id)
+        together = list(zip(*(outcome.draws for outcome in outcomes), strict=True))
+        for case, draws in product(self.cases, together):
+            reply, baseline_reply = _replies(draws, case.id)
             line: dict[str, object] = {
                 "id": case.id,
                 "kind": case.kind,
@@ -55,12 +65,13 @@ class ExtraPrompts:
                 "reply": reply,
                 "points_to_help": safety.points_to_help(reply),
             }
+            line |= {"seed": draws[0].seed} if len(together) > 1 else {}
             line |= {} if baseline_reply is None else {"baseline_reply": baseline_reply}
             lines.append(json.dumps(line, ensure_ascii=False) + "\n")
         return "".join(lines)
 
 
-def _replies(outcomes: Sequence[Outcome], name: str) -> tuple[str, str | None]:
+def _replies(draws: Sequence[Draw], name: str) -> tuple[str, str | None]:
     """The model's reply to the prompt of that name, and the baseline's if there is one."""
-    ours, *theirs = (outcome.extra_replies[name] for outcome in outcomes)
+    ours, *theirs = (draw.extra_replies[name] for draw in draws)
     return ours, theirs[0] if theirs else None

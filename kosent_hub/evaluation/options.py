@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -11,7 +12,9 @@ from typing import Any
 
 from kosent_hub.evaluation.backends import BACKENDS
 from kosent_hub.models.chat_dataset import MAX_DROPPED, check_share
+from model_card.metrics import METRICS
 from model_card.publishing.errors import KoSentError
+from model_card.publishing.files import decode_text
 
 DTYPES = ("float32", "bfloat16", "float16")
 # Fields that bear on scores: those of `Options.settings`.
@@ -30,19 +33,25 @@ class Options:
     dataset: str
     revision: str | None = field(default=None, metadata=SETTING)
     baseline: str | None = field(default=None, metadata=SETTING)
+    baseline_system_prompt: str | None = field(default=None, metadata=SETTING)
+    few_shot: int = field(default=0, metadata=SETTING)
     dataset_revision: str | None = field(default=None, metadata=SETTING)
     split: str = "test"
     limit: int | None = field(default=None, metadata=SETTING)
     safety: bool | None = field(default=None, metadata=SETTING)
     backend: str = field(default="transformers", metadata=SETTING)
     endpoint: str | None = None
+    i_may_send_this_text: str | None = None
     concurrency: int = 16
     engine_arg: Mapping[str, Any] = field(default_factory=dict, metadata=SETTING)
     embedder: str = field(default="jhgan/ko-sroberta-multitask", metadata=SETTING)
     max_new_tokens: int = field(default=128, metadata=SETTING)
+    temperature: float = field(default=0.0, metadata=SETTING)
+    seeds: int = field(default=1, metadata=SETTING)
     dtype: str | None = field(default=None, metadata=SETTING)
     chat_template: str | Path | None = field(default=None, metadata=SETTING)
     seed: int = field(default=0, metadata=SETTING)
+    primary_metric: str = field(default="chrf", metadata=SETTING)
     new_chat_format: bool = field(default=False, metadata=SETTING)
     max_dropped: float = MAX_DROPPED
     trust_remote_code: bool = False
@@ -52,7 +61,7 @@ class Options:
     fresh: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("limit", "max_new_tokens", "concurrency"):
+        for name in ("limit", "max_new_tokens", "concurrency", "seeds"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise KoSentError(f"--{name.replace('_', '-')} {value}", "must be 1 or more")
@@ -62,6 +71,26 @@ class Options:
                 raise KoSentError(
                     f"--{name} {value}", "no such choice", f"name one of {', '.join(choices)}"
                 )
+        if self.primary_metric not in METRICS:
+            raise KoSentError(
+                f"--primary-metric {self.primary_metric}",
+                "no such metric",
+                f"name one of {', '.join(METRICS)}",
+            )
+        if not 0 <= self.temperature < math.inf:
+            raise KoSentError(f"--temperature {self.temperature}", "must be 0 or more")
+        if self.seeds > 1 and not self.temperature:
+            raise KoSentError(
+                f"--seeds {self.seeds}",
+                "greedy replies are the same with every seed",
+                "add --temperature T",
+            )
+        if self.few_shot < 0:
+            raise KoSentError(f"--few-shot {self.few_shot}", "must be 0 or more")
+        if self.baseline_system_prompt is not None and self.baseline is None:
+            raise KoSentError(
+                "--baseline-system-prompt", "there is no baseline", "add --baseline ID_OR_PATH"
+            )
         check_share(self.max_dropped)
         if self.writes_card and Path(self.model).is_dir():
             raise KoSentError(
@@ -82,6 +111,22 @@ class Options:
         """Whether the safety prompts are among the prompts; by default, unless `limit` is set."""
         return self.limit is None if self.safety is None else self.safety
 
+    @property
+    def reply_seeds(self) -> list[int]:
+        """The seeds that the replies are drawn with, `seed` and those after it."""
+        return list(range(self.seed, self.seed + self.seeds))
+
+    @cached_property
+    def baseline_system(self) -> str | None:
+        """The baseline's own system message: the text that was given, or that of the file given."""
+        given = self.baseline_system_prompt
+        try:
+            if given is None or not Path(given).is_file():
+                return given
+        except OSError:  # a text too long to be a path
+            return given
+        return decode_text(Path(given).read_bytes(), Path(given)).strip()
+
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The options that bear on scores and were not left at their defaults.
@@ -99,6 +144,9 @@ class Options:
         if self.chat_template is not None:
             content = Path(self.chat_template).read_bytes()
             found["chat_template"] = hashlib.sha256(content).hexdigest()[:12]
+        if self.baseline_system is not None:
+            content = self.baseline_system.encode()
+            found["baseline_system_prompt"] = hashlib.sha256(content).hexdigest()[:12]
         if self.engine_arg:
             found["engine_arg"] = dict(self.engine_arg)
         return found

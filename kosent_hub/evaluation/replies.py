@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from tqdm import tqdm
 
-from kosent_hub.evaluation.backends import BACKENDS, Backend, Reply, TargetScore
+from kosent_hub.evaluation.backends import (
+    BACKENDS,
+    CUT,
+    TEMPLATE_VARIABLES,
+    Backend,
+    Reply,
+    TargetScore,
+)
 from kosent_hub.evaluation.options import Options
+from kosent_hub.evaluation.retention import retention_samples
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.evaluation.store import CompletionStore, keys
 from kosent_hub.models import distributed
 from kosent_hub.models.locate import Located, ModelRef
+from kosent_hub.models.tokenizer import tokenizer_facts
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel, Speed
 
@@ -24,23 +35,46 @@ Produce = Callable[[Sequence[Sample], Sequence[int]], Iterator[Reply | TargetSco
 
 
 @dataclass(frozen=True)
+class Draw:
+    """One model's replies under one seed; greedy replies are a draw too.
+
+    `replies` are in the samples' order, and so are `stops`, why each of them ended (`Reply.stop`).
+    `extra_replies` and `extra_stops` are those to the extra prompts, each under its prompt's name.
+    """
+
+    seed: int
+    replies: list[str]
+    stops: list[str]
+    extra_replies: dict[str, str]
+    extra_stops: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """One model's replies and target scores, how they were made, and how fast.
 
-    `replies` are in the samples' order. `extra_replies` are those to the extra prompts, each under
-    its prompt's name. `target_scores` are in the samples' order, or empty where the engine cannot
-    score true replies.
+    `draws` has one for each seed. `counts` and `speed` are those of all draws together.
+    `target_scores` are in the samples' order, or empty where the engine cannot score true replies;
+    `text_scores` those of `retention_samples()`.
+
+    `generation` is how the engine was asked to reply; what a server refused of it is under
+    `refused`, the draws' seeds under `seeds`. `engine` says what all replies, the extra ones too,
+    were made with: device, batches or address, in `paths` how many came by each way, in `refused`
+    how many were made without which field of the request. `template` is the chat template, None
+    where only a server has it.
     """
 
     model: EvaluatedModel
     chat_format: dict[str, Any]
     template_example: str | None
     generation: dict[str, Any]
-    replies: list[str]
-    extra_replies: dict[str, str]
+    draws: list[Draw]
     target_scores: list[TargetScore]
+    text_scores: list[TargetScore]
     speed: Speed
     counts: dict[str, int]
+    engine: dict[str, Any]
+    template: str | None
 
 
 def collect(
@@ -57,22 +91,34 @@ def collect(
     """
     with closing(BACKENDS[options.backend](model, located, options)) as backend:
         print(f"{backend.model.id}: {options.backend}, {backend.model.dtype}", file=sys.stderr)
-        reply_keys = _generate("reply", samples, backend, backend.replies, store)
-        extra_keys = _generate("reply", extra, backend, backend.replies, store)
-        score_keys = _generate("fit", samples, backend, backend.score_targets, store)
+        seeds = options.reply_seeds
+        prompts = [*samples, *extra]
+        in_key = seeds if options.temperature else [None]
+        reply_keys = [keys("reply", backend, prompts, seed) for seed in in_key]
+        score_keys = keys("fit", backend, samples)
+        texts = retention_samples()
+        text_keys = keys("text", backend, texts)
+        _report_kept([key for found in reply_keys for key in found], backend.model, store)
+        for seed, found in zip(seeds, reply_keys, strict=True):
+            kind = f"reply, seed {seed}" if len(seeds) > 1 else "reply"
+            produce = partial(backend.replies, seed=seed)
+            _generate(kind, found[: len(samples)], samples, backend, produce, store)
+            _generate(kind, found[len(samples) :], extra, backend, produce, store)
+        _generate("fit", score_keys, samples, backend, backend.score_targets, store)
+        _generate("text", text_keys, texts, backend, backend.score_texts, store)
     distributed.wait()
     if distributed.rank() != 0:
         return None
     store.read()
-    replies = _stored(reply_keys, samples, backend.model, store)
-    extra_replies = _stored(extra_keys, extra, backend.model, store)
-    scores = [store.records[key] for key in score_keys if key in store.records]
-    if len(scores) < len(samples):
-        scores = []
+    stored = [_stored(found, prompts, backend.model, store) for found in reply_keys]
+    replies = [record for records in stored for record in records[: len(samples)]]
+    everything = [record for records in stored for record in records]
+    scores = _stored_scores(score_keys, store)
     counts = {
         "empty_replies": sum(not record["text"] for record in replies),
         "thoughts_cut": sum(record["thought"] for record in replies),
-        "targets_left_out": sum(not record["tokens"] for record in scores),
+        "truncated": sum(record["stop"] == CUT for record in replies),
+        "targets_left_out": sum(not score.tokens for score in scores),
     }
     if counts["thoughts_cut"]:
         print(
@@ -86,41 +132,98 @@ def collect(
             "true replies, so perplexity and token accuracy leave them out",
             file=sys.stderr,
         )
+    refused = Counter(field for record in everything for field in record["refused"])
+    paths = Counter(record["path"] for record in everything if record["path"])
     return Outcome(
-        model=backend.model,
-        chat_format=backend.chat_format,
+        model=_described(backend, located),
+        chat_format=backend.chat_format
+        | ({"switches": {}} if TEMPLATE_VARIABLES in refused else {}),
         template_example=backend.template_example,
-        generation=backend.generation,
-        replies=[record["text"] for record in replies],
-        extra_replies={
-            sample.dialogue_id: record["text"]
-            for sample, record in zip(extra, extra_replies, strict=True)
-        },
-        target_scores=[
-            TargetScore(i, record["nll"], record["correct"], record["tokens"])
-            for i, record in enumerate(scores)
+        generation=backend.generation
+        | ({"seeds": seeds} if options.temperature else {})
+        | ({"refused": sorted(refused)} if refused else {}),
+        draws=[
+            _draw(seed, records, len(samples), extra)
+            for seed, records in zip(seeds, stored, strict=True)
         ],
+        target_scores=scores,
+        text_scores=_stored_scores(text_keys, store),
         speed=_speed(options.backend, replies),
         counts=counts,
+        engine={
+            "backend": options.backend,
+            **backend.engine,
+            "paths": dict(sorted(paths.items())),
+            "refused": dict(sorted(refused.items())),
+        },
+        template=None if located is None else located.form.tokenizer.get_chat_template(),
     )
+
+
+def _draw(
+    seed: int, records: Sequence[dict[str, Any]], samples: int, extra: Sequence[Sample]
+) -> Draw:
+    """The draw of the records of that many samples and, after them, of the extra prompts."""
+    named = dict(zip((sample.dialogue_id for sample in extra), records[samples:], strict=True))
+    return Draw(
+        seed,
+        replies=[record["text"] for record in records[:samples]],
+        stops=[record["stop"] for record in records[:samples]],
+        extra_replies={name: record["text"] for name, record in named.items()},
+        extra_stops={name: record["stop"] for name, record in named.items()},
+    )
+
+
+def _report_kept(found: Sequence[str], model: EvaluatedModel, store: CompletionStore) -> None:
+    """Say how many replies an earlier run left."""
+    kept = sum(key in store.records for key in found)
+    if kept and distributed.rank() == 0:
+        print(
+            f"{model.id}: {kept:,} of {len(found):,} replies are kept from an earlier run; "
+            "--fresh makes them again",
+            file=sys.stderr,
+        )
+
+
+def _described(backend: Backend, located: Located | None) -> EvaluatedModel:
+    """The model with what is known of it here; of one that only a server has, nothing is."""
+    if located is None:
+        return backend.model
+    described = replace(backend.model, tokenizer=tokenizer_facts(located.form.tokenizer))
+    if backend.parameters is None:
+        return described
+    return replace(
+        described, parameters=backend.parameters, weights_sha256=located.weights_sha256()
+    )
+
+
+def _stored_scores(found: Sequence[str], store: CompletionStore) -> list[TargetScore]:
+    """The scores in the store; none unless all are there."""
+    records = [store.records[key] for key in found if key in store.records]
+    if len(records) < len(found):
+        return []
+    return [
+        TargetScore(i, record["nll"], record["correct"], record["tokens"])
+        for i, record in enumerate(records)
+    ]
 
 
 def _generate(
     kind: str,
+    found: Sequence[str],
     samples: Sequence[Sample],
     backend: Backend,
     produce: Produce,
     store: CompletionStore,
-) -> list[str]:
-    """The samples' keys in the store, after this process's share of the missing records is made.
+) -> None:
+    """Make this process's share of the records that the store lacks; `found` are the keys.
 
     Each record is stored as soon as `produce` yields it.
     """
-    found = keys(kind, backend, samples)
     share = _share(samples)
     missing = [n for n, i in enumerate(share) if found[i] not in store.records]
     if not missing:
-        return found
+        return
     before = time.perf_counter()
     bar = tqdm(
         desc=f"{backend.model.id}: {kind}",
@@ -139,18 +242,17 @@ def _generate(
             store.add(found[index], record)
             before = now
             bar.update()
-    return found
 
 
 def _share(samples: Sequence[Sample]) -> list[int]:
     """Every n-th dialogue for each of n processes: a dialogue's samples share their start."""
-    numbers: dict[str, int] = {}
+    numbers: dict[int, int] = {}
     for sample in samples:
-        numbers.setdefault(sample.dialogue_id, len(numbers))
+        numbers.setdefault(sample.row, len(numbers))
     return [
         i
         for i, sample in enumerate(samples)
-        if numbers[sample.dialogue_id] % distributed.world_size() == distributed.rank()
+        if numbers[sample.row] % distributed.world_size() == distributed.rank()
     ]
 
 

@@ -7,19 +7,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from glob import escape
 from pathlib import Path
+from typing import Any
 
 from kosent_hub.evaluation import safety
 from kosent_hub.evaluation.extra_prompts import ExtraPrompts
 from kosent_hub.evaluation.options import Options, record_id
+from kosent_hub.evaluation.prompting import Prompting, choose_examples
+from kosent_hub.evaluation.reference_points import usual_reply
 from kosent_hub.evaluation.replies import Outcome, collect
 from kosent_hub.evaluation.samples import Sample, load_samples
 from kosent_hub.evaluation.scoring import Columns, score
 from kosent_hub.evaluation.store import CompletionStore
 from kosent_hub.models import distributed, inspection
 from kosent_hub.models.chat_dataset import system_prompt
-from kosent_hub.models.chat_format import ChatFormat, UnusableDialogue
+from kosent_hub.models.chat_format import ChatFormat, Messages, UnusableDialogue
 from kosent_hub.models.inspection import Inspected
 from kosent_hub.models.locate import FormatChanged, Located, ModelRef, locate
+from kosent_hub.models.outside import assert_may_send
 from model_card import conversations
 from model_card.publish import publish
 from model_card.publishing import commit, session
@@ -28,6 +32,7 @@ from model_card.publishing.files import atomic_file, atomic_write, decode_text
 from model_card.records import (
     RUN_PATH,
     EvaluatedDataset,
+    Protocol,
     Results,
     dumps,
     eval_path,
@@ -47,12 +52,19 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
     Raises KoSentError for what the user can fix, and huggingface_hub's errors when the Hub refuses.
     """
     session.install()
+    if options.endpoint is not None:
+        assert_may_send(
+            options.endpoint,
+            options.dataset,
+            options.dataset_revision,
+            options.i_may_send_this_text,
+        )
     settings = options.settings
     if options.writes_card:
         commit.writer(options.model)  # a token is better missed now than hours later
     models = _models(options)
     located = [_located(options, model) for model in models]
-    samples, dataset = _samples(options, located)
+    samples, dataset, train = _samples(options, located)
     extra = ExtraPrompts(
         system_prompt([sample.messages for sample in samples]),
         safety.load() if options.with_safety else [],
@@ -67,14 +79,27 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
         store = CompletionStore(folder, distributed.rank(), others)
         if options.fresh:
             _delete(store)
+        promptings = _promptings(options, train)
         found = [
-            collect(options, model, place, samples, extra.samples, store)
-            for model, place in zip(models, located, strict=True)
+            collect(
+                options,
+                model,
+                place,
+                prompting.prompted(samples),
+                prompting.prompted(extra.samples),
+                store,
+            )
+            for model, place, prompting in zip(models, located, promptings, strict=True)
         ]
         outcomes = [outcome for outcome in found if outcome is not None]
         if not outcomes:
             return None
-        results, columns = score(options, samples, dataset, extra, outcomes)
+        usual = None if train is None else usual_reply(train)
+        protocols = [
+            _protocol(options, extra, prompting, outcome)
+            for prompting, outcome in zip(promptings, outcomes, strict=True)
+        ]
+        results, columns = score(options, samples, dataset, usual, extra, outcomes, protocols)
         atomic_write(folder / "results.json", dumps(results).encode())
         _write_samples(folder / "samples.parquet", samples, columns)
         if extra.cases:
@@ -96,7 +121,7 @@ def inspect(options: Options, limit: int) -> tuple[ChatFormat, list[Inspected]]:
         raise KoSentError(f"--inspect {limit}", "must be 1 or more")
     session.install()
     located = locate(_models(options)[0])
-    samples, _ = _samples(replace(options, limit=limit), [located])
+    samples, _, _ = _samples(replace(options, limit=limit), [located])
     found = []
     for sample in samples:
         try:
@@ -149,7 +174,7 @@ def _located(options: Options, model: ModelRef) -> Located | None:
 
 def _samples(
     options: Options, located: Sequence[Located | None]
-) -> tuple[list[Sample], EvaluatedDataset]:
+) -> tuple[list[Sample], EvaluatedDataset, Any]:
     return load_samples(
         options.dataset,
         options.split,
@@ -157,6 +182,31 @@ def _samples(
         limit=options.limit,
         forms=[found.form for found in located if found is not None],
         max_dropped=options.max_dropped,
+    )
+
+
+def _promptings(options: Options, train: Any) -> list[Prompting]:
+    """The model's prompting and then the baseline's, if there is one: help is for the last."""
+    examples: tuple[Messages, ...] = ()
+    if options.few_shot:
+        examples = choose_examples(train, options.dataset, options.few_shot, options.seed)
+    helped = Prompting(options.baseline_system, options.few_shot, examples)
+    return [Prompting(), helped] if options.baseline else [helped]
+
+
+def _protocol(
+    options: Options, extra: ExtraPrompts, prompting: Prompting, outcome: Outcome
+) -> Protocol:
+    return Protocol(
+        system_prompt=extra.system if prompting.system is None else prompting.system,
+        template_sha256=outcome.chat_format["template_sha256"],
+        generation=outcome.generation,
+        seed=options.seed,
+        template_example=outcome.template_example,
+        template=outcome.template,
+        chat_format=outcome.chat_format,
+        engine=outcome.engine,
+        few_shot=prompting.shots,
     )
 
 
@@ -213,7 +263,9 @@ def _write_samples(path: Path, samples: Sequence[Sample], columns: Columns) -> N
     known = {
         "sample_id": [sample.id for sample in samples],
         "dialogue_id": [sample.dialogue_id for sample in samples],
+        "row": [sample.row for sample in samples],
         "emotion_major": [sample.emotion for sample in samples],
+        "messages": [list(sample.messages) for sample in samples],
         "user": [sample.user for sample in samples],
         "target": [sample.target for sample in samples],
     }

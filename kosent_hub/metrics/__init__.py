@@ -5,48 +5,64 @@ How a metric is called and read is one row of `model_card.metrics.METRICS`.
 
 from kosent_hub.metrics.kosent_score.form import (
     DISTINCT,
-    FORM,
     distinct,
+    distinct_at,
     empty_rate,
     hangul_ratio,
     length_ratio,
+    measure_texts,
     polite_ratio,
     repetition_rate,
+    truncated_rate,
 )
-from kosent_hub.metrics.kosent_score.measure import Measure, mean_of, nfc, ratio
+from kosent_hub.metrics.kosent_score.measure import Measure, mean_of, nfc, quotient, ratio
 from kosent_hub.metrics.kosent_score.overlap import (
-    OVERLAP,
     bleu,
     chrf,
     clear_cache,
     rouge_l,
     sentence_bleu,
+    sentence_bleu_method4,
+    sentence_bleu_unsmoothed,
 )
 from kosent_hub.metrics.meaning import cosine_similarity
-from kosent_hub.metrics.resampling import intervals, p_values
-
-# Every metric that needs nothing but the replies and the true ones.
-TEXT_METRICS = OVERLAP | FORM
+from kosent_hub.metrics.resampling import (
+    METHOD,
+    Difference,
+    clopper_pearson,
+    compare,
+    holm,
+    intervals,
+)
 
 __all__ = [
     "DISTINCT",
-    "TEXT_METRICS",
+    "METHOD",
+    "Difference",
     "Measure",
     "bleu",
     "chrf",
     "clear_cache",
+    "clopper_pearson",
+    "compare",
     "cosine_similarity",
     "distinct",
+    "distinct_at",
     "empty_rate",
     "hangul_ratio",
+    "holm",
     "intervals",
     "length_ratio",
     "mean_of",
+    "measure_texts",
     "nfc",
-    "p_values",
     "polite_ratio",
+    "quotient",
     "ratio",
     "repetition_rate",
     "rouge_l",
     "sentence_bleu",
+    "sentence_bleu_method4",
+    "sentence_bleu_unsmoothed",
+    "truncated_rate",
 ]

@@ -7,6 +7,7 @@ import platform
 import re
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,27 @@ def attention() -> str | None:
     return None
 
 
+def cores() -> int:
+    """How many cores this process may use: those it is bound to, and no more than the time that a
+    container's limit gives it."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(found or 1, _container_cores()))
+
+
+def _container_cores() -> int:
+    """The cores that a control group's quota comes to; many where there is none."""
+    with suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return -(-int(quota) // int(period))
+    with suppress(OSError, ValueError):
+        root = Path("/sys/fs/cgroup/cpu")
+        quota = (root / "cpu.cfs_quota_us").read_text()
+        period = (root / "cpu.cfs_period_us").read_text()
+        if int(quota) > 0:
+            return -(-int(quota) // int(period))
+    return sys.maxsize
+
+
 def use_all_cores() -> None:
     """Undo the one thread that `accelerate launch` gives a CPU process unless told otherwise."""
     import torch
@@ -44,7 +66,7 @@ def use_all_cores() -> None:
     launched = "ACCELERATE_DYNAMO_BACKEND" in os.environ or "LOCAL_WORLD_SIZE" in os.environ
     if launched and os.environ.get("OMP_NUM_THREADS") == "1":
         processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // processes))
+        torch.set_num_threads(max(1, cores() // processes))
 
 
 def name(use_cpu: bool) -> str:
@@ -55,8 +77,8 @@ def name(use_cpu: bool) -> str:
         return torch.cuda.get_device_name()
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     processor = capabilities.get("cpu_name") or platform.processor() or platform.machine()
-    cores = os.cpu_count() or 1
-    return f"{processor} ({cores} core{'s' if cores > 1 else ''})"
+    count = cores()
+    return f"{processor} ({count} core{'s' if count > 1 else ''})"
 
 
 def free_memory() -> int:

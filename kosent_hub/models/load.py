@@ -61,6 +61,14 @@ def load_model(located: Located) -> Loaded:
     return Loaded(model.eval(), located, format_name)
 
 
+def count_parameters(located: Located) -> int:
+    """The number of weights of the located base, found without loading them."""
+    trusted = located.ref.trust_remote_code
+    with torch.device("meta"), explained(located.base_id):
+        model = AutoModelForCausalLM.from_config(located.config, trust_remote_code=trusted)
+    return model.num_parameters()
+
+
 def _is_emulated(model: PreTrainedModel) -> bool:
     """Whether the model is in bfloat16 on a CPU that has no instructions for it."""
     return (

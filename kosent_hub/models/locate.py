@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import cached_file
@@ -21,6 +24,8 @@ from model_card.records import RUN_PATH, EvaluatedModel, Repo
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # The suffixes of the files that decide what a model replies.
 DECIDING = (".safetensors", ".json", ".jinja")
+# Bytes of weights whose SHA-256 takes long enough for a bar.
+LARGE = 2**31
 
 
 class FormatChanged(KoSentError):
@@ -84,6 +89,18 @@ class Located:
         """
         at = {self.base_id: self.base.revision, self.model_id: self.repo.revision}
         return {name: _stamps(name) or _blobs(name, at[name]) for name in sorted(at)}
+
+    def weights_sha256(self) -> dict[str, str]:
+        """SHA-256 of each file of weights in a local folder, by its name; {} for repos of the Hub,
+        whose commit says as much. An adapter's file is beside those of its base."""
+        files = []
+        if self.base.local:
+            files = [
+                p for p in Path(self.base_id).glob("*.safetensors") if p.name != ADAPTER_WEIGHTS
+            ]
+        if self.adapter and self.repo.local:
+            files.append(Path(self.model_id) / ADAPTER_WEIGHTS)
+        return _sha256(sorted(files, key=lambda path: path.name))
 
 
 def locate(ref: ModelRef) -> Located:
@@ -197,3 +214,24 @@ def _stamps(model_id: str) -> list[tuple[str, int, int]] | None:
         return None
     files = [p for p in folder.iterdir() if p.suffix in DECIDING]
     return sorted((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files)
+
+
+def _sha256(files: Sequence[Path]) -> dict[str, str]:
+    """SHA-256 of each file, by its name, with a bar where that takes a while."""
+    total, found = sum(path.stat().st_size for path in files), {}
+    with tqdm(
+        desc="SHA-256 of the weights",
+        total=total,
+        unit="B",
+        unit_scale=True,
+        disable=total < LARGE,
+        file=sys.stderr,
+    ) as bar:
+        for path in files:
+            digest = hashlib.sha256()
+            with path.open("rb") as file:
+                while block := file.read(2**22):
+                    digest.update(block)
+                    bar.update(len(block))
+            found[path.name] = digest.hexdigest()
+    return found

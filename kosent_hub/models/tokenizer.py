@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kosent_hub.models import distributed, template_limits, untrusted
 from kosent_hub.models.chat_format import EXAMPLE, ChatFormat, chat_format
@@ -57,6 +59,30 @@ def load_tokenizer(
                 "training and in evaluation alike"
             )
     return tokenizer
+
+
+def tokenizer_facts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """What tells a tokenizer from another: equal facts give equal token ids.
+
+    `sha256` is that of its model, merges, normaliser and added tokens as the tokenizers library
+    writes them, or of the vocabulary where it is not one of that library's.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        content = {"vocabulary": tokenizer.get_vocab()}
+    else:
+        content = json.loads(backend.to_str())
+        # What the last call asked for, and no part of the tokenizer.
+        content |= {"padding": None, "truncation": None}
+    written = json.dumps(content, sort_keys=True).encode()
+    return {
+        "class": type(tokenizer).__name__,
+        "vocabulary": len(tokenizer),
+        "sha256": hashlib.sha256(written).hexdigest(),
+        "bos_token": tokenizer.bos_token,
+        "eos_token": tokenizer.eos_token,
+        "pad_token": tokenizer.pad_token,
+    }
 
 
 def _template(tokenizer: PreTrainedTokenizerBase, model_id: str) -> str:

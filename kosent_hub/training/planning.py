@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from kosent_hub.models import device
 from kosent_hub.models.chat_dataset import MAX_DROPPED
 from kosent_hub.models.untrusted import read_settings
 from kosent_hub.training import recipe
@@ -298,4 +299,4 @@ def _plain(name: str) -> str:
 def this_cpu() -> Gpu:
     """This machine's CPU as a plan takes it: 0.3 TFLOP/s a core with 16-bit instructions."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
-    return Gpu("this machine's CPU", round(memory, 1), 0.3 * (os.cpu_count() or 1), 9.0)
+    return Gpu("this machine's CPU", round(memory, 1), 0.3 * device.cores(), 9.0)

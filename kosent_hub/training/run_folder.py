@@ -144,7 +144,7 @@ def write_records(folder: Path, run: records.Run, log_history: list[dict[str, An
     """Write log history and run record beside the adapter, the record last: then it is trained."""
     # Trainer's last entry is about the process that ended the run, not about the run.
     curve = [entry for entry in log_history if "train_runtime" not in entry]
-    lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in curve]
+    lines = [json.dumps(records.finite(entry), ensure_ascii=False) + "\n" for entry in curve]
     atomic_write(folder / records.LOG_HISTORY_PATH, "".join(lines).encode())
     # Trainer's and peft's own: a pickle with this machine's paths, a card without facts.
     for name in ("training_args.bin", "README.md"):

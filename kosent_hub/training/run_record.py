@@ -92,7 +92,7 @@ def command(argv: Sequence[str]) -> str:
     return f"accelerate launch -m kosent_hub.train {shlex.join(shown)}"
 
 
-def _final(log_history: Sequence[dict[str, Any]]) -> dict[str, float]:
+def _final(log_history: Sequence[dict[str, Any]]) -> dict[str, float | None]:
     """The last logged value of each curve."""
     last = {key: entry[key] for entry in log_history for key in FINAL if key in entry}
     return {key: round(float(last[key]), 6) for key in FINAL if key in last}

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from kosent_hub.models import distributed
+from kosent_hub.models import device, distributed
 from kosent_hub.models.chat_dataset import report_dropped
 from kosent_hub.models.chat_format import IGNORED, ChatFormat, Messages, Sample, UnusableDialogue
 
@@ -164,8 +164,8 @@ def _last_end(labels: Sequence[int], limit: int) -> int:
 
 def _parts(job: _Job, places: Sequence[slice]) -> Iterator[_Part]:
     """The parts in these places, in order, from all cores that this process has."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-    processes = min(max(1, cores // distributed.local_world_size()), len(places))
+    cores = device.cores() // distributed.local_world_size() if sys.platform == "linux" else 1
+    processes = min(max(1, cores), len(places))
     if processes < 2 or len(job.dialogues) < FEW:
         yield from map(job.part, places)
         return

@@ -36,7 +36,7 @@ NOTICEABLE_SECONDS = 2.0
 # Seconds of silence after which a connection counts as lost. A large commit takes the Hub a while.
 TIMEOUT_SECONDS = 120.0
 
-# An extension of requests to a server that is not the Hub: each of them may be repeated.
+# An extension of requests to a server that is not the Hub: whether they may be repeated.
 OTHER_SERVER = "kosent_other_server"
 # Posts to the Hub that only ask, or may be done twice.
 _REPEATABLE_POSTS = re.compile(
@@ -168,6 +168,11 @@ def _client() -> Any:
     )
 
 
+def direct_client() -> Any:
+    """A client with the same retries that uses no proxy: for servers of the private network."""
+    return httpx.Client(transport=_transport(), trust_env=False, timeout=TIMEOUT_SECONDS)
+
+
 def _transport(proxy: str | None = None) -> RetryTransport:
     # As many connections as there are threads that ask: httpx would have them wait from 100 on.
     limits = httpx.Limits(max_keepalive_connections=20)
@@ -183,7 +188,7 @@ def _before_request(request: Any) -> None:
 def _may_be_repeated(request: Any) -> bool:
     """Whether sending the request twice does no harm, and its answer is needed to go on."""
     if OTHER_SERVER in request.extensions:
-        return True
+        return bool(request.extensions[OTHER_SERVER])
     if request.method == "POST":
         return _REPEATABLE_POSTS.search(request.url.path) is not None
     # What datasets asks the dataset viewer, it can do without.

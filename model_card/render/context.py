@@ -63,6 +63,7 @@ def context(facts: Facts, repo_id: str | None, lang: str, *, both: bool) -> dict
         "references": score_tables.reference_table,
         "emotions": score_tables.emotion_table,
         "headline": score_tables.headline_table,
+        "baselines": score_tables.baseline_table,
         "scores": score_tables.score_table,
         "overview": score_tables.overview_table,
         "meanings": score_tables.meaning_list,

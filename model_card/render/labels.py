@@ -14,6 +14,12 @@ REFERENCES = {
         "Shuffled replies",
         "true replies of other conversations",
     ),
+    "constant": (
+        "늘 같은 답변",
+        "학습 데이터에서 가장 흔한 답변을 언제나 했을 때",
+        "One reply to all",
+        "the most usual reply of the training data, whatever was said",
+    ),
     "copy_user": (
         "따라 말하기",
         "사용자의 말을 그대로 되풀이했을 때",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from model_card.metrics import EN, metric_label
+from model_card.metrics import EN, LEADERBOARD, metric_label
 from model_card.publishing.front_matter import OUR_TASK, dump
 from model_card.publishing.hub_ids import is_hub_id
 from model_card.publishing.markdown import HUB, plain
 from model_card.records import Metric, Results, eval_path
 from model_card.render.numbers import format_settings
-from model_card.render.score_tables import SAFETY
 
 EVAL_RESULTS_PATH = ".eval_results/kosent.yaml"
 SOURCE = "kosent-eval"
@@ -28,7 +26,7 @@ def eval_results(results: Sequence[Results], repo_id: str) -> bytes | None:
 
     A task holds one value, so of several evaluations on a dataset one counts: of the test split
     before any other, with the default settings before any other, then the one of most samples,
-    then the newest. Safety figures are left out: their prompts are ours, not the dataset's.
+    then the newest. Metrics that a list of models could not be ordered by are left out.
     """
     chosen: dict[str, Results] = {}
     newest = sorted(results, key=lambda r: r.created, reverse=True)
@@ -49,7 +47,7 @@ def eval_results(results: Sequence[Results], repo_id: str) -> bytes | None:
         }
         for r in chosen.values()
         for name, metric in r.metrics.items()
-        if math.isfinite(metric.value) and not name.startswith(SAFETY)
+        if metric.value is not None and name in LEADERBOARD
     ]
     return dump(entries).encode() if entries else None
 
@@ -79,7 +77,7 @@ def _result(results: Results, repo_id: str | None) -> dict[str, Any]:
     metrics = [
         {"type": plain(name), "value": metric.value, "name": metric_label(plain(name), EN).text}
         for name, metric in results.metrics.items()
-        if math.isfinite(metric.value)
+        if metric.value is not None
     ]
     entry = {
         "task": {"type": "text-generation", "name": OUR_TASK},

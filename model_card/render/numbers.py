@@ -10,18 +10,24 @@ from typing import Any
 from model_card.metrics import KO
 
 
-def decimals(*values: float) -> int:
-    """The decimals for all numbers of a row, by the largest of them."""
-    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+def decimals(*values: float | None) -> int:
+    """The decimals for all numbers of a row, by the largest of them; None is no number."""
+    known = (abs(value) for value in values if value is not None and math.isfinite(value))
+    largest = max(known, default=0.0)
     return 1 if largest >= 100 else 2 if largest >= 1 else 3 if largest >= 0.1 else 4
 
 
-def fixed(value: float, places: int, *, sign: bool = False) -> str:
+def fixed(value: float | None, places: int, *, sign: bool = False) -> str:
     """`value` with that many decimals, thousands separated, a true minus sign; – for no number."""
-    if not math.isfinite(value):
+    if value is None or not math.isfinite(value):
         return "–"
     text = f"{value:{'+' if sign else ''},.{places}f}"
     return text.replace("-", "−")
+
+
+def p_text(p_value: float) -> str:
+    """`0.012`, or `< 0.001`."""
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
 def count(value: float) -> str:

@@ -6,7 +6,7 @@ Labels are English and ASCII, since no Korean font can be relied on where a card
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from model_card.metrics import EN, HEADLINE, metric_label
@@ -55,7 +55,11 @@ def emotion_plot(results: Results) -> bytes | None:
 
     def draw(axes: Sequence[Axes]) -> None:
         for axis, name in zip(axes, names, strict=True):
-            rows = [(e, v[name]) for e, v in results.by_emotion.items() if name in v]
+            rows = [
+                (emotion, value.value)
+                for emotion, group in results.by_emotion.items()
+                if (value := group.metrics.get(name)) and value.value is not None
+            ]
             labels = [EMOTIONS_EN.get(e, f"label {i + 1}") for i, (e, _) in enumerate(rows)]
             bars = axis.barh(labels, [value for _, value in rows], color=TRAIN, height=0.7)
             axis.bar_label(bars, fmt="%.3g", label_type="center", fontsize=8, color="white")
@@ -63,14 +67,14 @@ def emotion_plot(results: Results) -> bytes | None:
             axis.invert_yaxis()
             axis.grid(axis="x", color=SOFT, linewidth=0.6)
             overall = results.metrics.get(name)
-            if overall is not None:
+            if overall is not None and overall.value is not None:
                 axis.axvline(overall.value, color=VALIDATION, linewidth=1.2, linestyle="--")
-            axis.set_title(_ascii(metric_label(name, EN).text), fontsize=9)
+            axis.set_title(ascii_label(metric_label(name, EN).text), fontsize=9)
             axis.set_xlabel("dashed: all replies", fontsize=8)
         for axis in axes[1:]:
             axis.set_yticklabels([])
 
-    return _png(draw, panels=len(names))
+    return png(draw, panels=len(names))
 
 
 def emotion_metrics(results: Results) -> list[str]:
@@ -78,7 +82,10 @@ def emotion_metrics(results: Results) -> list[str]:
     common = [
         name
         for name in (*reversed(HEADLINE), *results.metrics)
-        if any(name in values for values in results.by_emotion.values())
+        if any(
+            name in group.metrics and group.metrics[name].value is not None
+            for group in results.by_emotion.values()
+        )
     ]
     return list(dict.fromkeys(common))[:2]
 
@@ -106,18 +113,22 @@ def _curve(
         axis.yaxis.offsetText.set_fontsize(8)
         axis.grid(color=SOFT, linewidth=0.6)
 
-    return _png(draw)
+    return png(draw)
 
 
-def _png(draw: Any, panels: int = 1) -> bytes:
-    """The bytes of a figure with `panels` axes side by side, drawn by `draw`."""
+def png(
+    draw: Callable[[Sequence[Axes]], None],
+    panels: int = 1,
+    size: tuple[float, float] = SIZE_INCHES,
+) -> bytes:
+    """The bytes of a figure with `panels` axes side by side, drawn by `draw`; `size` in inches."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     # The user's own matplotlib settings would change the bytes.
     with matplotlib.rc_context(rc=matplotlib.rcParamsDefault):
-        figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor="white")
+        figure = Figure(figsize=size, dpi=DPI, facecolor="white")
         figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
         axes = [figure.add_subplot(1, panels, index + 1) for index in range(panels)]
         draw(axes)
@@ -125,10 +136,10 @@ def _png(draw: Any, panels: int = 1) -> bytes:
             axis.set_axisbelow(True)
             axis.spines[["top", "right"]].set_visible(False)
             axis.tick_params(labelsize=8, colors=INK)
-        png = io.BytesIO()
+        drawn = io.BytesIO()
         # No Software field: it holds matplotlib's version.
-        FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
-    return png.getvalue()
+        FigureCanvasAgg(figure).print_png(drawn, metadata={"Software": None})
+    return drawn.getvalue()
 
 
 def _is_number(value: Any) -> bool:
@@ -139,6 +150,7 @@ def _is_number(value: Any) -> bool:
     )
 
 
-def _ascii(text: str) -> str:
+def ascii_label(text: str) -> str:
+    """The text as a label that any font has, 40 characters at most."""
     # A dollar sign starts mathematics in matplotlib.
     return text.encode("ascii", "replace").decode().replace("$", "")[:40]

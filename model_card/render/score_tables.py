@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from model_card.metrics import HEADLINE, MAIN, Label, metric_label
+from model_card.metrics import HEADLINE, MAIN, Label, metric_label, shown
 from model_card.publishing.markdown import Markdown, code, escape
-from model_card.records import PLOTS_FOLDER, Metric, Results, eval_path
+from model_card.records import PLOTS_FOLDER, Comparison, Metric, Results, Value, eval_path
 from model_card.render.labels import emotion_label, reference_label
-from model_card.render.numbers import count, decimals, fixed, format_settings, percent
+from model_card.render.numbers import count, decimals, fixed, format_settings, p_text, percent
 from model_card.render.plots import emotion_metrics
 
 SIGNIFICANT = 0.05
+# What stands for a number that was not measured.
+MISSING = "–"
 # Metrics whose names begin so are shown with the model's limits, not among its scores.
 SAFETY = "safety_"
 
@@ -24,7 +26,7 @@ Words = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Score:
-    """One metric's row; what was not measured is None."""
+    """One metric's row; what was not measured is None. `cases` are those of a share."""
 
     name: str
     label: Label
@@ -34,9 +36,11 @@ class Score:
     base_value: str | None
     base_interval: str | None
     difference: str | None
+    difference_interval: str | None
     relative: str | None
     p_value: str | None
     verdict: str | None  # better, worse, unclear (not significant), or None
+    cases: str | None
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Table:
     """A table of written numbers: column labels, and rows of a label with a cell per column."""
 
     columns: list[Label]
-    rows: list[tuple[Label, list[str]]]
+    rows: Sequence[tuple[Label, Sequence[Markdown | str]]]
 
 
 @dataclass(frozen=True)
@@ -66,18 +70,33 @@ class Evaluation:
     emotions: Table | None
     picture: str | None
     baseline_is_base: bool
+    primary: str | None
 
     @property
     def intervals(self) -> bool:
         """Whether any score has one."""
         return any(row.interval for row in (*self.main, *self.other))
 
+    @property
+    def adjusted(self) -> bool:
+        """Whether verdicts go by p values of all metrics together."""
+        baseline = self.record.baseline
+        found = baseline.comparison.values() if baseline else ()
+        return any(comparison.p_adjusted is not None for comparison in found)
+
+    @property
+    def not_compared(self) -> list[str]:
+        """The names of scores that both models have and that have no difference."""
+        rows = (*self.main, *self.other)
+        measured = [r for r in rows if r.base_value not in (None, MISSING) and r.value != MISSING]
+        return [row.label.text for row in measured if row.difference is None]
+
 
 def evaluation(results: Results, base_model: str | None, language: str) -> Evaluation:
     """The evaluation's rows and tables in that language; `base_model` is the id of the base."""
     safety = [name for name in results.metrics if name.startswith(SAFETY)]
     main = [name for name in MAIN if name in results.metrics]
-    other = [name for name in results.metrics if name not in {*MAIN, *safety}]
+    other = [name for name in results.metrics if name not in {*MAIN, *safety} and shown(name)]
     if not main:
         main, other = other, []
     headline = [name for name in HEADLINE if name in results.metrics] or main[:3]
@@ -95,6 +114,7 @@ def evaluation(results: Results, base_model: str | None, language: str) -> Evalu
         emotions=_emotions(results, language),
         picture=emotion_picture(results) if emotion_metrics(results) else None,
         baseline_is_base=results.baseline is not None and results.baseline.model.id == base_model,
+        primary=metric_label(results.primary, language).text if results.primary else None,
     )
 
 
@@ -110,8 +130,8 @@ def score(results: Results, name: str, language: str) -> Score:
     baseline = results.baseline
     base = baseline.metrics.get(name) if baseline else None
     comparison = baseline.comparison.get(name) if baseline else None
-    places = decimals(metric.value, base.value if base else 0.0)
-    p_value = comparison.p_value if comparison else None
+    places = decimals(metric.value, base.value if base else None)
+    p_value = _p_value(comparison) if comparison else None
     return Score(
         name=name,
         label=metric_label(name, language),
@@ -121,13 +141,15 @@ def score(results: Results, name: str, language: str) -> Score:
         base_value=fixed(base.value, places) if base else None,
         base_interval=_interval(base, places) if base else None,
         difference=fixed(comparison.difference, places, sign=True) if comparison else None,
+        difference_interval=_bounds(comparison.ci95, places) if comparison else None,
         relative=(
             percent(comparison.relative, sign=True)
-            if comparison and comparison.relative is not None
+            if comparison and comparison.relative is not None and metric.unit != "cosine"
             else None
         ),
-        p_value=_p_value(p_value),
+        p_value=None if p_value is None else _p(p_value),
         verdict=_verdict(metric, comparison.difference, p_value) if comparison else None,
+        cases=count(metric.n) if metric.unit == "share" and metric.n is not None else None,
     )
 
 
@@ -153,6 +175,43 @@ def overview_table(evaluations: Sequence[Evaluation], words: Words) -> Markdown:
         lines.append([e.title, count(e.record.dataset.samples), *cells])
     header = [words["evaluation"], words["samples"], *labels.values()]
     return table(header, lines, "l" + "r" * (len(header) - 1))
+
+
+def baseline_table(evaluations: Sequence[Evaluation], words: Words) -> Markdown | None:
+    """The baselines of evaluations on the same samples side by side, and the model below them.
+
+    None unless there are two that differ in the model or in what it was told.
+    """
+    groups: dict[object, list[Evaluation]] = {}
+    for e in evaluations:
+        data = e.record.dataset
+        if e.record.baseline is not None and data.sha256 is not None:
+            groups.setdefault((data.sha256, data.split), []).append(e)
+    for group in groups.values():
+        rows: dict[str, dict[str, str | None]] = {
+            _told(e, words): {r.name: r.base_value for r in e.headline} for e in group
+        }
+        if len(rows) < 2:
+            continue
+        own: dict[str, str | None] = {row.name: row.value for row in group[0].headline}
+        labels = {row.name: row.label.text for row in group[0].headline}
+        lines = [
+            [name, *(values.get(metric) or MISSING for metric in labels)]
+            for name, values in (rows | {words["this"]: own}).items()
+        ]
+        header = [words["compared"], *labels.values()]
+        return table(header, lines, "l" + "r" * len(labels))
+    return None
+
+
+def _told(evaluation: Evaluation, words: Words) -> str:
+    """The baseline's id, and what it was told that the model was not."""
+    ours, baseline = evaluation.record.protocol, evaluation.record.baseline
+    assert baseline is not None
+    theirs = baseline.protocol or ours
+    told = [words["examples"].format(theirs.few_shot)] if theirs.few_shot else []
+    told += [words["own_system"]] if theirs.system_prompt != ours.system_prompt else []
+    return ", ".join([baseline.model.id, *told])
 
 
 def headline_table(evaluation: Evaluation, words: Words) -> Markdown:
@@ -204,12 +263,14 @@ def _scores(evaluation: Evaluation, rows: list[Score], words: Words, *, verdicts
     lines = []
     for row in rows:
         name = escape(row.label.text) if row.label.text != row.name else code(row.name)
-        cells: list[object] = [Markdown(f"{name} {row.arrow}".strip())]
+        cases = f"<br><sub>n = {row.cases}</sub>" if row.cases else ""
+        cells: list[object] = [Markdown(f"{name} {row.arrow}".strip() + cases)]
         if compared:
             cells.append(_two_lines(row.base_value or "–", row.base_interval))
         cells.append(_two_lines(row.value, row.interval, strong=True))
         if compared:
-            change = _two_lines(row.difference or "–", row.relative)
+            small = [text for text in (row.relative, row.difference_interval) if text]
+            change = _two_lines(row.difference or "–", " ".join(small) or None)
             if not verdicts and row.verdict in ("worse", "unclear"):
                 # A head without a verdict column still says what is no gain.
                 change = Markdown(f"{change}<br><sub>{escape(words[row.verdict])}</sub>")
@@ -229,20 +290,37 @@ def _two_lines(text: str, below: str | None, *, strong: bool = False) -> Markdow
 
 
 def _interval(metric: Metric, places: int) -> str | None:
-    if metric.ci95 is None or len(metric.ci95) != 2:
+    return _span(metric.ci95, places)
+
+
+def _span(bounds: Sequence[float] | None, places: int) -> str | None:
+    if bounds is None or len(bounds) != 2:
         return None
-    low, high = metric.ci95
+    low, high = bounds
     return f"{fixed(low, places)}–{fixed(high, places)}"
 
 
-def _p_value(p_value: float | None) -> str | None:
-    if p_value is None:
+def _bounds(bounds: Sequence[float] | None, places: int) -> str | None:
+    """An interval whose ends have signs."""
+    if bounds is None or len(bounds) != 2:
         return None
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+    low, high = (fixed(bound, places, sign=True) for bound in bounds)
+    return f"[{low}, {high}]"
 
 
-def _verdict(metric: Metric, difference: float, p_value: float | None) -> str | None:
-    if p_value is None or metric.higher_is_better is None:
+def _p_value(comparison: Comparison) -> float | None:
+    """What the verdict goes by; in older records there is no p value of all metrics together."""
+    adjusted = comparison.p_adjusted
+    return comparison.p_value if adjusted is None else adjusted
+
+
+def _p(p_value: float) -> str:
+    text = p_text(p_value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def _verdict(metric: Metric, difference: float | None, p_value: float | None) -> str | None:
+    if p_value is None or difference is None or metric.higher_is_better is None:
         return None
     if p_value >= SIGNIFICANT or difference == 0:
         return "unclear"
@@ -254,12 +332,12 @@ def _references(results: Results, names: Iterable[str], language: str) -> Table 
     points = list(results.references)
     rows = []
     for name in names:
-        values = [results.references[point].get(name) for point in points]
-        if all(value is None for value in values):
+        found = [results.references[point].metrics.get(name) for point in points]
+        if all(value is None or value.value is None for value in found):
             continue
         own = results.metrics[name].value
-        places = decimals(own, *(value for value in values if value is not None))
-        cells = ["–" if value is None else fixed(value, places) for value in values]
+        places = decimals(own, *(value.value for value in found if value))
+        cells = [_with_span(value, value.range if value else None, places) for value in found]
         rows.append((metric_label(name, language), [*cells, fixed(own, places)]))
     if not rows:
         return None
@@ -268,18 +346,22 @@ def _references(results: Results, names: Iterable[str], language: str) -> Table 
 
 def _emotions(results: Results, language: str) -> Table | None:
     """A row per major emotion, a column per headline metric that was measured by emotion."""
-    names = [n for n in HEADLINE if any(n in scores for scores in results.by_emotion.values())]
+    groups = results.by_emotion
+    names = [n for n in HEADLINE if any(n in group.metrics for group in groups.values())]
     if not names:
         return None
     places = {
-        name: decimals(*(s[name] for s in results.by_emotion.values() if name in s))
-        for name in names
+        n: decimals(*(g.metrics[n].value for g in groups.values() if n in g.metrics)) for n in names
     }
-    rows = [
-        (
-            Label(emotion_label(emotion, language)),
-            [fixed(s[name], places[name]) if name in s else "–" for name in names],
-        )
-        for emotion, s in results.by_emotion.items()
-    ]
+    rows = []
+    for emotion, group in groups.items():
+        size = "" if group.samples is None else f" (n = {count(group.samples)})"
+        values = [(group.metrics.get(name), places[name]) for name in names]
+        cells = [_with_span(value, value.ci95 if value else None, at) for value, at in values]
+        rows.append((Label(emotion_label(emotion, language) + size), cells))
     return Table([metric_label(name, language) for name in names], rows)
+
+
+def _with_span(value: Value | None, bounds: Sequence[float] | None, places: int) -> Markdown:
+    """A value with its interval or range below."""
+    return _two_lines(fixed(value.value if value else None, places), _span(bounds, places))

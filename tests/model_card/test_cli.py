@@ -80,7 +80,7 @@ def test_scores_at_the_top_of_a_folder_count(run, folder):
     ("name", "text", "line"),
     [
         ("kosent/run.json", "{", "kosent/run.json: not JSON"),
-        ("kosent/run.json", '{"schema_version": 2}', "kosent/run.json: schema_version 2"),
+        ("kosent/run.json", '{"schema_version": 3}', "kosent/run.json: schema_version 3"),
         ("kosent/log_history.jsonl", "{}\nnot\n", "kosent/log_history.jsonl, line 2: not JSON"),
         ("kosent/conversations.json", "[{}]", "kosent/conversations.json[0]: expected an object"),
         ("README.md", "---\na: [\n---\n", "README.md, line 2: metadata is not valid YAML"),

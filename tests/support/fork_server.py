@@ -406,9 +406,9 @@ def _warm_up(with_kiwi: bool) -> None:
     from model_card.render.plots import training_plots
 
     if with_kiwi:
-        from kosent_hub.metrics.kosent_score.form import _kiwi
+        from kosent_hub.metrics.kosent_score.form import kiwi
 
-        _kiwi().tokenize("네.")  # its threads are for many texts, and not needed for a few
+        kiwi().tokenize("네.")  # its threads are for many texts, and not needed for a few
     training_plots([{"step": step, "loss": 1.0, "learning_rate": 1e-4} for step in (1, 2)])
     for language in LANGUAGES:
         _environment().get_template(f"template.{language}.md.jinja")

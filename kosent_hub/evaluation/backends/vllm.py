@@ -6,21 +6,35 @@ import json
 import os
 import sys
 import time
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
-from kosent_hub.evaluation.backends import Reply, TargetScore
-from kosent_hub.evaluation.backends.local.likelihood import spans
+from kosent_hub.evaluation.backends import (
+    ALL_TOKENS,
+    GREEDY,
+    Reply,
+    TargetScore,
+    decoding,
+    reply_seed,
+    whole,
+)
+from kosent_hub.evaluation.backends.local.likelihood import plain_text, spans
 from kosent_hub.evaluation.samples import Sample
-from kosent_hub.models import device
+from kosent_hub.models import device, distributed
 from kosent_hub.models.chat_format import EXAMPLE, UnusableDialogue
 from kosent_hub.models.locate import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Located, cached
 from model_card.publishing.errors import KoSentError
 from model_card.render.snippets import vllm_rank
 
 MAX_WAITING = 2048  # requests that are queued in the engine; more only cost memory
+# Of what `decoding` gives, what vLLM is told; what it has besides is neutral.
+_TOLD = (
+    "temperature", "repetition_penalty", "presence_penalty", "frequency_penalty", *ALL_TOKENS,
+)  # fmt: skip
+_GREEDY = {name: GREEDY[name] for name in _TOLD if name in GREEDY}
 # Seconds the engine has to end by itself. vLLM kills it after five, and a killed engine leaves
 # shared memory, whose warning by Python would be the last line that the user reads.
 SHUTDOWN_SECONDS = 60
@@ -30,7 +44,11 @@ class VllmBackend:
     """Replies and target scores of one model, an adapter through vLLM's own LoRA support."""
 
     def __init__(
-        self, located: Located, max_new_tokens: int, engine_arg: Mapping[str, Any]
+        self,
+        located: Located,
+        max_new_tokens: int,
+        engine_arg: Mapping[str, Any],
+        temperature: float,
     ) -> None:
         # vLLM reads these when it is imported. By default it logs to stdout, where the results go.
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
@@ -46,6 +64,8 @@ class VllmBackend:
             ) from None
         import torch
 
+        from kosent_hub.models.load import count_parameters
+
         model = located.ref
         dtype = model.dtype or device.compute_dtype(use_cpu=not torch.cuda.is_available())
         self.form = located.form
@@ -54,32 +74,46 @@ class VllmBackend:
         self.template_example: str | None = located.form.prompt_text(EXAMPLE)
         self.identity = located.identity
         self.stop = located.form.stop_ids(_generation_config(located))
-        self.generation: dict[str, Any] = {
-            "do_sample": False,
+        self.temperature = temperature
+        self.generation: dict[str, Any] = decoding(temperature) | {
             "max_new_tokens": max_new_tokens,
             "stop": located.form.tokenizer.convert_ids_to_tokens(sorted(self.stop)),
         }
+        self.parameters: int | None = count_parameters(located)
         self.lora = _lora(located)
         with _starting(located.model_id):
-            self.engine = vllm.LLM(
+            self.llm = vllm.LLM(
                 **{
                     "model": located.base_id,
                     "revision": located.base.revision,
                     "dtype": dtype,
                     "trust_remote_code": model.trust_remote_code,
                     "load_format": "safetensors",
+                    "generation_config": "vllm",  # not the model's own penalties and limits
                     "disable_log_stats": True,
                     **_lora_settings(located),
                     **engine_arg,
                 }
             ).llm_engine
-        self.watch = Thread(target=_watch_engine, args=[self.engine.engine_core], daemon=True)
+        settings = self.llm.vllm_config
+        self.engine: dict[str, Any] = {
+            "device": device.name(use_cpu=not torch.cuda.is_available()),
+            "devices": settings.parallel_config.world_size,
+            "processes": distributed.world_size(),
+            "attention": _attention(settings),
+            "batch": {
+                "tokens": settings.scheduler_config.max_num_batched_tokens,
+                "rows": settings.scheduler_config.max_num_seqs,
+            },
+            "max_model_len": settings.model_config.max_model_len,
+        }
+        self.watch = Thread(target=_watch_engine, args=[self.llm.engine_core], daemon=True)
         self.watch.start()
         if self.lora is not None:
             try:
                 with _starting(located.model_id):
                     # A bad adapter raises here; in a request it would end the engine.
-                    self.engine.add_lora(self.lora)
+                    self.llm.add_lora(self.lora)
                 self._assert_active(located.model_id)
             except BaseException:
                 self.close()
@@ -87,22 +121,26 @@ class VllmBackend:
 
     def close(self) -> None:
         """End the engine, which frees its memory."""
-        self.engine.engine_core.shutdown(timeout=SHUTDOWN_SECONDS)
+        self.llm.engine_core.shutdown(timeout=SHUTDOWN_SECONDS)
         self.watch.join()
 
-    def replies(self, samples: Sequence[Sample], wanted: Sequence[int]) -> Iterator[Reply]:
+    def replies(
+        self, samples: Sequence[Sample], wanted: Sequence[int], seed: int = 0
+    ) -> Iterator[Reply]:
         """The wanted samples' replies as they end."""
         chosen = [samples[i] for i in wanted]
         asked = [self.form.prompt(sample.messages) for sample in chosen]
         settings = {
             "max_tokens": self.generation["max_new_tokens"],
             "stop_token_ids": sorted(self.stop),
+            **{name: value for name, value in self.generation.items() if name in _TOLD},
         }
         self._assert_room(asked, settings["max_tokens"], chosen)
-        for index, output in self._run(asked, settings):
-            tokens = list(output.outputs[0].token_ids)
+        drawn_with = seed if self.temperature else None
+        for index, output in self._run(asked, settings, seed=drawn_with):
+            tokens, stop = list(output.outputs[0].token_ids), str(output.outputs[0].finish_reason)
             text, thought = self.form.reply_text(tokens)
-            yield Reply(wanted[index], text, len(tokens), thought)
+            yield Reply(wanted[index], whole(text, stop), len(tokens), stop, thought)
 
     def score_targets(
         self, samples: Sequence[Sample], wanted: Sequence[int]
@@ -126,11 +164,28 @@ class VllmBackend:
                 places.append(i)
             except UnusableDialogue:
                 yield TargetScore(i, 0.0, 0, 0)
-        asked = [row["input_ids"] for row in rows]
-        self._assert_room(asked, 1, [samples[i] for i in places])
-        for index, output in self._run(asked, {"max_tokens": 1, "prompt_logprobs": 1}):
-            ids = rows[index]["input_ids"]
-            begin, end = spans(rows[index]["labels"])[-1]
+        asked = [(row["input_ids"], *spans(row["labels"])[-1]) for row in rows]
+        yield from self._scores(asked, places, samples)
+
+    def score_texts(
+        self, samples: Sequence[Sample], wanted: Sequence[int]
+    ) -> Iterator[TargetScore]:
+        """Scores of the targets as plain texts; nothing for an adapter."""
+        if self.lora is None:
+            texts = [plain_text(self.form.tokenizer, samples[i].target) for i in wanted]
+            yield from self._scores([(ids, 1, len(ids)) for ids in texts], wanted, samples)
+
+    def _scores(
+        self,
+        asked: Sequence[tuple[Sequence[int], int, int]],
+        places: Sequence[int],
+        samples: Sequence[Sample],
+    ) -> Iterator[TargetScore]:
+        """Scores of the parts (ids, begin, end), which belong to the samples of these places."""
+        prompts = [ids for ids, _, _ in asked]
+        self._assert_room(prompts, 1, [samples[i] for i in places])
+        for index, output in self._run(prompts, {"max_tokens": 1, "prompt_logprobs": 1}):
+            ids, begin, end = asked[index]
             found = [output.prompt_logprobs[i][ids[i]] for i in range(begin, end)]
             yield TargetScore(
                 places[index],
@@ -140,9 +195,14 @@ class VllmBackend:
             )
 
     def _run(
-        self, prompt_ids: Iterable[Sequence[int]], settings: dict[str, Any], lora: bool = True
+        self,
+        prompt_ids: Iterable[Sequence[int]],
+        settings: dict[str, Any],
+        lora: bool = True,
+        seed: int | None = None,
     ) -> Iterator[tuple[int, Any]]:
-        """Index and output of each prompt, in the order in which they end."""
+        """Index and output of each prompt, in the order in which they end; greedy unless `settings`
+        say otherwise, and then drawn with the seed."""
         from vllm import SamplingParams
 
         waiting, open_requests = enumerate(prompt_ids), 0
@@ -152,10 +212,15 @@ class VllmBackend:
                 index, ids = next(waiting, (-1, []))
                 more = index >= 0
                 if more:
-                    self.engine.add_request(
+                    prompt = array("i", ids).tobytes()
+                    self.llm.add_request(
                         str(index),
                         {"prompt_token_ids": list(ids)},
-                        SamplingParams(temperature=0, detokenize=False, **settings),
+                        SamplingParams(
+                            detokenize=False,
+                            seed=None if seed is None else reply_seed(seed, prompt),
+                            **_GREEDY | settings,
+                        ),
                         lora_request=self.lora if lora else None,
                     )
                     open_requests += 1
@@ -168,7 +233,7 @@ class VllmBackend:
         from vllm.v1.engine.exceptions import EngineDeadError
 
         try:
-            return self.engine.step()
+            return self.llm.step()
         except EngineDeadError as error:
             raise KoSentError(
                 self.model.id,
@@ -180,7 +245,7 @@ class VllmBackend:
         self, asked: Sequence[Sequence[int]], new_tokens: int, samples: Sequence[Sample]
     ) -> None:
         """Raise KoSentError if a reply would be cut short by the engine's context."""
-        context = self.engine.model_config.max_model_len
+        context = self.llm.model_config.max_model_len
         for ids, sample in zip(asked, samples, strict=True):
             if len(ids) + new_tokens > context:
                 raise KoSentError(
@@ -233,6 +298,12 @@ def _watch_engine(core: Any) -> None:
         while not core.resources.engine_dead:
             time.sleep(1)
         core.outputs_queue.put(EngineDeadError())
+
+
+def _attention(settings: Any) -> str:
+    """The attention backend that was asked for; vLLM does not say which one it took by itself."""
+    asked = getattr(getattr(settings, "attention_config", None), "backend", None)
+    return getattr(asked, "name", None) or os.environ.get("VLLM_ATTENTION_BACKEND", "vLLM's choice")
 
 
 def _lora_settings(located: Located) -> dict[str, Any]:

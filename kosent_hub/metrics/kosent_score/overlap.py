@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
-from .measure import Measure, Score, mean_of, nfc
+from .measure import Measure, Score, divided, mean_of, nfc
 
-EPSILON = 0.1
+# What stands for no match in sentence BLEU: NLTK's values of the methods 1 and 4.
+EPSILON, METHOD4 = 0.1, 5
+# Matches of the orders 1 to 4, and the reply's words -> what counts as matches.
+Smoothing = Callable[[Sequence[int], int], list[float]]
 
 
 def bleu(predictions: Sequence[str], references: Sequence[str]) -> Measure:
@@ -21,34 +24,76 @@ def bleu(predictions: Sequence[str], references: Sequence[str]) -> Measure:
     # sacreBLEU's own per-segment counts (lengths, matches and totals by order): summing them
     # is what its corpus score does, and its bootstrap too.
     counts = metric._extract_corpus_statistics(nfc(predictions), [nfc(references)])
-
-    def fold(total: np.ndarray) -> float:
-        return float(metric._compute_score_from_stats(total.tolist()).score)
-
-    return Measure(np.asarray(counts), fold, str(metric.get_signature()))
+    return Measure(np.asarray(counts), bleu_of, str(metric.get_signature()))
 
 
 def chrf(predictions: Sequence[str], references: Sequence[str]) -> Measure:
     """Corpus chrF++ (word order 2), 0-100, as sacreBLEU computes it."""
     metric = CHRF(word_order=2)
     counts = metric._extract_corpus_statistics(nfc(predictions), [nfc(references)])
+    return Measure(np.asarray(counts), chrf_of, _chrf_signature(metric))
 
-    def fold(total: np.ndarray) -> float:
-        return float(metric._compute_f_score(total.tolist()))
 
-    return Measure(np.asarray(counts), fold, _chrf_signature(metric))
+def bleu_of(counts: np.ndarray) -> np.ndarray:
+    """Corpus BLEU from sacreBLEU's counts, (..., 10) -> (...).
+
+    The counts are the lengths of replies and true replies, the matches of orders 1 to 4, and the
+    replies' n-grams of these orders. An order without a match is smoothed as in NIST's mteval.
+    """
+    ours, theirs, matches, grams = np.split(counts.astype(np.float64), [1, 2, 6], axis=-1)
+    missed = (matches == 0) & (grams > 0)
+    smoothed = np.where(missed, 0.5 ** np.cumsum(missed, axis=-1), matches)
+    precisions = divided(smoothed, grams, 0.0)
+    # An order without n-grams makes the score 0, as no match at all does.
+    scored = (precisions > 0).all(axis=-1) & (matches > 0).any(axis=-1)
+    logs = np.log(precisions, out=np.zeros_like(precisions), where=precisions > 0)
+    shorter = np.where(ours < theirs, 1 - divided(theirs, ours, np.inf), 0)[..., 0]
+    return np.where(scored, 100 * np.exp(shorter + logs.mean(axis=-1)), 0.0)
+
+
+def chrf_of(counts: np.ndarray) -> np.ndarray:
+    """Corpus chrF++ from sacreBLEU's counts, (..., 24) -> (...).
+
+    The counts are those of the reply, of the true reply and of the matches for each of the eight
+    orders. Precision and recall are means over the orders that both texts have; recall counts
+    twice as much as precision.
+    """
+    triples = counts.reshape(*counts.shape[:-1], -1, 3).astype(np.float64)
+    ours, theirs, matches = np.moveaxis(triples, -1, 0)
+    both = (ours > 0) & (theirs > 0)
+    orders = both.sum(axis=-1)
+    precision, recall = (
+        divided(np.where(both, divided(matches, side, 0.0), 0.0).sum(axis=-1), orders, 0.0)
+        for side in (ours, theirs)
+    )
+    return 100 * divided(5 * precision * recall, 4 * precision + recall, 0.0)
 
 
 def sentence_bleu(predictions: Sequence[str], references: Sequence[str]) -> Measure:
-    """Mean sentence BLEU-4 on whitespace words, 0-1: the figure KoSentLlama reported.
+    """Mean sentence BLEU-4 on whitespace words, 0-1.
 
-    Orders without a match count `EPSILON` (method 1 of Chen and Cherry 2014, as in NLTK).
+    Orders without a match count `EPSILON` (method 1 of Chen and Cherry 2014, as in NLTK). The
+    smoothing of KoSentLlama's 0.0075 -> 0.0173 is unknown: this or one of the two below, none of
+    which can be taken for the same.
     """
-    pairs = zip(nfc(predictions), nfc(references), strict=True)
-    return mean_of(
-        [_sentence_bleu(p.split(), r.split()) for p, r in pairs],
-        signature=f"sentence|order:4|tok:whitespace|smooth:floor[{EPSILON}]|average:mean",
-    )
+    return _sentence_bleus(predictions, references, _floor, f"floor[{EPSILON}]")
+
+
+def sentence_bleu_unsmoothed(predictions: Sequence[str], references: Sequence[str]) -> Measure:
+    """`sentence_bleu` without smoothing: 0 for a reply that lacks a match of any order.
+
+    Old releases of NLTK left such orders out instead.
+    """
+    return _sentence_bleus(predictions, references, _unsmoothed, "none")
+
+
+def sentence_bleu_method4(predictions: Sequence[str], references: Sequence[str]) -> Measure:
+    """`sentence_bleu` with NLTK's method 4: ever less for each order without a match.
+
+    The k-th such order counts ln(words of the reply) / (5 * 2^k); of a reply of one word they are
+    left out (Chen and Cherry 2014, with NLTK's constant).
+    """
+    return _sentence_bleus(predictions, references, _method4, f"method4[{METHOD4}]")
 
 
 def rouge_l(predictions: Sequence[str], references: Sequence[str]) -> Measure:
@@ -84,17 +129,48 @@ def _chrf_signature(metric: CHRF) -> str:
     return str(metric.get_signature())
 
 
-def _sentence_bleu(hypothesis: list[str], reference: list[str]) -> float:
+def _sentence_bleus(
+    predictions: Sequence[str], references: Sequence[str], smooth: Smoothing, name: str
+) -> Measure:
+    pairs = zip(nfc(predictions), nfc(references), strict=True)
+    return mean_of(
+        [_sentence_bleu(p.split(), r.split(), smooth) for p, r in pairs],
+        signature=f"sentence|order:4|tok:whitespace|smooth:{name}|average:mean",
+    )
+
+
+def _sentence_bleu(hypothesis: list[str], reference: list[str], smooth: Smoothing) -> float:
     if not set(hypothesis) & set(reference):
         return 0.0
-    logs = 0.0
+    matches, totals = [], []
     for order in range(1, 5):
         ours, theirs = _ngrams(hypothesis, order), _ngrams(reference, order)
-        matches = sum(min(count, theirs[gram]) for gram, count in ours.items())
-        logs += math.log((matches or EPSILON) / max(1, ours.total()))
+        matches.append(sum(min(count, theirs[gram]) for gram, count in ours.items()))
+        totals.append(max(1, ours.total()))
+    smoothed = smooth(matches, len(hypothesis))
+    product = math.prod(m / total for m, total in zip(smoothed, totals, strict=True))
     shorter = len(hypothesis) < len(reference)
     penalty = math.exp(1 - len(reference) / len(hypothesis)) if shorter else 1.0
-    return penalty * math.exp(logs / 4)
+    return penalty * product ** (1 / 4)
+
+
+def _floor(matches: Sequence[int], words: int) -> list[float]:
+    return [count or EPSILON for count in matches]
+
+
+def _unsmoothed(matches: Sequence[int], words: int) -> list[float]:
+    return list(matches)
+
+
+def _method4(matches: Sequence[int], words: int) -> list[float]:
+    if words == 1:
+        return [1.0] * len(matches)
+    smoothed: list[float] = []
+    missed = 0
+    for count in matches:
+        missed += not count
+        smoothed.append(count or math.log(words) / (METHOD4 * 2**missed))
+    return smoothed
 
 
 def _ngrams(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
@@ -127,5 +203,7 @@ OVERLAP: dict[str, Score] = {
     "bleu": bleu,
     "chrf": chrf,
     "sentence_bleu": sentence_bleu,
+    "sentence_bleu_unsmoothed": sentence_bleu_unsmoothed,
+    "sentence_bleu_method4": sentence_bleu_method4,
     "rouge_l": rouge_l,
 }

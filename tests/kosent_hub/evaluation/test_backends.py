@@ -1,30 +1,41 @@
 """The engines' promises: batches change nothing, adapters are active, nothing is run unasked."""
 
+import hashlib
+import json
+import shutil
 import sys
 from array import array
 from collections import Counter
+from contextlib import contextmanager
 
 import pytest
 
+from kosent_hub.evaluation.options import Options
 from kosent_hub.evaluation.samples import Sample
+from kosent_hub.evaluation.store import CompletionStore
 from model_card.publishing.errors import KoSentError
 from tests.kosent_hub.adapters import write_adapter
 
 
 def import_engines() -> None:
     """Import torch and what needs it; each worker collects this module, and few run it."""
-    global AutoConfig, AutoModelForCausalLM, Batcher, ModelRef, PeftModel, REPLY_STEP, STACK
-    global TransformersBackend, fast_length, locate, plain_replies, plan, torch
+    global AutoConfig, AutoModelForCausalLM, AutoTokenizer, Batcher, ModelRef, PeftModel, REPLY_STEP
+    global STACK, TransformersBackend, collect, count_parameters, fast_length, locate, plain_replies
+    global Sampling, plan, tokenizer_facts, torch
     import torch
     from peft import PeftModel
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     from kosent_hub.evaluation.backends.local.backend import TransformersBackend
     from kosent_hub.evaluation.backends.local.batcher import Batcher, plan
     from kosent_hub.evaluation.backends.local.cache import REPLY_STEP, STACK
     from kosent_hub.evaluation.backends.local.plain import plain_replies
     from kosent_hub.evaluation.backends.local.probe import fast_length
+    from kosent_hub.evaluation.backends.local.sampling import Sampling
+    from kosent_hub.evaluation.replies import collect
+    from kosent_hub.models.load import count_parameters
     from kosent_hub.models.locate import ModelRef, locate
+    from kosent_hub.models.tokenizer import tokenizer_facts
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -103,13 +114,14 @@ def one_at_a_time(model, prompts, stop=1, new_tokens=NEW_TOKENS):
     return replies
 
 
-def plain(model, prompts, stop=1, new_tokens=NEW_TOKENS):
-    found = dict(plain_replies(model, prompts, frozenset([stop]), new_tokens, pad=0))
+def plain(model, prompts, stop=1, new_tokens=NEW_TOKENS, sampling=None):
+    stops = frozenset([stop])
+    found = dict(plain_replies(model, prompts, stops, new_tokens, pad=0, sampling=sampling))
     return [found[i] for i in range(len(prompts))]
 
 
-def in_batches(model, prompts, budget, stop=1, new_tokens=NEW_TOKENS):
-    found = dict(Batcher(model, prompts, frozenset([stop]), new_tokens, budget).run())
+def in_batches(model, prompts, budget, stop=1, new_tokens=NEW_TOKENS, sampling=None):
+    found = dict(Batcher(model, prompts, frozenset([stop]), new_tokens, budget, sampling).run())
     return [found[i] for i in range(len(prompts))]
 
 
@@ -127,6 +139,38 @@ def test_batches_of_any_size_give_the_tokens_of_one_at_a_time(kind):
     assert bool(fast_length(model)) == (kind not in PLAIN)
     for budget in (1, 300, 1000, 100_000) if kind not in PLAIN else ():
         assert in_batches(model, prompts, budget, stop) == expected, budget
+
+
+def test_a_drawn_reply_depends_on_its_prompt_and_the_seed_alone():
+    model, prompts = tiny("llama"), dialogues(3)
+    drawn = [plain(model, prompts, sampling=Sampling(5.0, seed)) for seed in (0, 1)]
+    for seed, free in enumerate(drawn):
+        sampling, stop = Sampling(5.0, seed), free[3][4]
+        expected = [cut_at(reply, stop) for reply in free]
+        assert len({len(reply) for reply in expected}) > 1
+        assert plain(model, prompts, stop, sampling=sampling) == expected
+        assert plain(model, prompts[2:3], stop, sampling=sampling) == expected[2:3]
+        for budget in (1, 300, 100_000):
+            assert in_batches(model, prompts, budget, stop, sampling=sampling) == expected, budget
+    assert all(first != second for first, second in zip(*drawn, strict=True))
+    assert len({tuple(reply) for reply in drawn[0]}) == len(prompts)
+
+
+def cut_at(reply, stop):
+    return reply[: reply.index(stop) + 1] if stop in reply else reply
+
+
+def test_tokens_are_drawn_as_often_as_the_temperature_says():
+    scores, count = torch.tensor([0.0, 1.0, 2.0, -torch.inf, 6.0]), 5_000
+    sampling = Sampling(3.0, seed=0)
+    streams = [sampling.stream(array("i", [n]), torch.device("cpu")) for n in range(count)]
+    tokens = sampling.draw(scores.expand(count, 5), streams)
+    shares = torch.bincount(tokens, minlength=5) / count
+    expected = (scores / 3).softmax(dim=0)
+    assert shares[3] == 0
+    assert (shares - expected).abs().max() < 0.028  # four standard errors
+    colder = Sampling(0.001, seed=0).draw(scores.expand(100, 5), streams[:100])
+    assert set(colder.tolist()) == {4}
 
 
 def test_prompts_of_every_shape_are_answered():
@@ -176,6 +220,142 @@ def test_a_model_with_a_cache_of_its_own_is_left_alone(capsys):
 
 def load(model_id, dtype="float32"):
     return TransformersBackend(locate(ModelRef(str(model_id), dtype=dtype)), NEW_TOKENS)
+
+
+OWN_SETTINGS = {
+    "do_sample": True,
+    "temperature": 1.5,
+    "top_k": 5,
+    "repetition_penalty": 1.8,
+    "no_repeat_ngram_size": 1,
+    "num_beams": 3,
+    "length_penalty": 2.0,
+    "min_length": 400,
+    "min_new_tokens": 5,
+    "forced_eos_token_id": 7,
+    "begin_suppress_tokens": list(range(3, 300)),
+    "suppress_tokens": list(range(300, 600)),
+    "bad_words_ids": [[600], [601]],
+    "stop_strings": ["e"],
+    "max_length": 4,
+    "eos_token_id": 2,
+}
+
+
+def argmax(backend, prompt):
+    """A reply by nothing but the model's own best tokens."""
+    found = []
+    while len(found) < NEW_TOKENS and not backend.stop & set(found):
+        ids = torch.tensor([[*prompt, *found]], device=backend.lm.device)
+        with torch.inference_mode():
+            found.append(int(backend.lm(ids).logits[0, -1].argmax()))
+    return found
+
+
+def test_replies_are_greedy_whatever_the_models_own_settings_say(tiny_llama, tmp_path):
+    folder = shutil.copytree(tiny_llama, tmp_path / "model")
+    (folder / "generation_config.json").write_text(json.dumps(OWN_SETTINGS))
+    backend = load(folder)
+    assert backend.lm.generation_config.num_beams == 3
+    samples = [
+        Sample(f"{n}#1", str(n), [{"role": "user", "content": letter * (3 + 9 * n)}], "")
+        for n, letter in enumerate("aQ힘7!슬zJ,")
+    ]
+    prompts = [backend.form.prompt(sample.messages) for sample in samples]
+    tokens = [argmax(backend, prompt) for prompt in prompts]
+    expected = [backend.form.reply_text(reply)[0].rstrip("\ufffd").rstrip() for reply in tokens]
+    assert len(set(expected)) > 3
+    assert len({len(prompt) for prompt in prompts}) == 9
+    window = sorted(map(len, prompts))[4] + NEW_TOKENS
+    for length, fast in ((backend.fast_length, 9), (window, 5), (0, 0)):
+        backend.fast_length = length
+        found = {reply.index: reply for reply in backend.replies(samples, range(9))}
+        assert [found[n].text for n in range(9)] == expected
+        assert [found[n].tokens for n in range(9)] == list(map(len, tokens))
+        paths = Counter(reply.path for reply in found.values())
+        assert paths == Counter({"fast": fast, "plain": 9 - fast})
+        assert all((r.stop == "length") == (r.tokens == NEW_TOKENS) for r in found.values())
+    ids = torch.tensor([prompts[0]])
+    own = backend.lm.generate(ids, do_sample=False, max_new_tokens=NEW_TOKENS, stop_strings=None)
+    assert own[0, len(prompts[0]) :].tolist() != tokens[0], "nothing leaks; the test shows less"
+
+
+def test_a_reply_cut_in_a_character_ends_before_it(tiny_llama):
+    backend = load(tiny_llama)
+    backend.fast_length = 0
+    written = backend.form.tokenizer("많이 속상", add_special_tokens=False)["input_ids"]
+    messages = [{"role": "user", "content": "힘들어."}]
+    samples = [Sample("a#1", "a", messages, "")]
+    ends = {}
+    for cut in range(1, len(written)):
+        with forced(backend.lm, written):
+            backend.generation["max_new_tokens"] = cut
+            (reply,) = backend.replies(samples, [0])
+        ends[cut] = reply.text
+        assert (reply.tokens, reply.stop) == (cut, "length")
+    assert set(ends.values()) == {"", "많", "많이", "많이 속"}
+    with forced(backend.lm, [*written[:2], backend.form.end_ids[0]]):
+        (reply,) = backend.replies(samples, [0])
+    assert (reply.text, reply.stop) == ("\ufffd", "stop")  # the model's own choice
+
+
+def test_what_made_the_replies_is_known(tiny_llama, tmp_path, capsys):
+    tuned = write_adapter(tiny_llama, tmp_path / "tuned", std=0.5)
+    samples = [
+        Sample(f"{n}#1", str(n), [{"role": "user", "content": letter}], "네.")
+        for n, letter in enumerate("가나다라")
+    ]
+    ref = ModelRef(str(tuned), dtype="float32")
+    options = Options(model=str(tuned), dataset="any/data", dtype="float32", max_new_tokens=4)
+    for _ in range(2):  # the second finds all replies in the store
+        store = CompletionStore(tmp_path / "out")
+        outcome = collect(options, ref, locate(ref), samples[:3], samples[3:], store)
+    kept = "tuned: 4 of 4 replies are kept from an earlier run; --fresh makes them again"
+    assert capsys.readouterr().err.count(kept) == 1
+    assert outcome.engine["paths"] == {"fast": 4}
+    assert outcome.engine["refused"] == {} and outcome.engine["attention"] == "sdpa"
+    assert outcome.engine["devices"] == outcome.engine["processes"] == 1
+    assert outcome.engine["device"] and outcome.engine["batch"]["tokens"] > 0
+    assert len(outcome.stops) == 3 and outcome.extra_stops.keys() == {"3"}
+    assert outcome.counts["truncated"] == outcome.stops.count("length")
+    assert outcome.generation.items() >= {"do_sample": False, "num_beams": 1}.items()
+    bare = AutoModelForCausalLM.from_pretrained(tiny_llama)
+    files = [tuned / "adapter_model.safetensors", tiny_llama / "model.safetensors"]
+    assert outcome.model_facts == {
+        "parameters": sum(weight.numel() for weight in bare.parameters()),
+        "weights_sha256": {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
+    }
+    assert count_parameters(locate(ref)) == outcome.model_facts["parameters"]
+
+
+def test_a_tokenizer_is_told_from_another(tiny_llama, tmp_path):
+    own = locate(ModelRef(str(tiny_llama))).form.tokenizer
+    facts = tokenizer_facts(own)
+    assert facts["vocabulary"] == len(own) and facts["eos_token"] == own.eos_token
+    own(["하나", "하나 둘"], padding=True, truncation=True, max_length=3)
+    assert tokenizer_facts(own) == facts  # no part of it
+    own.add_tokens(["새말"])
+    own.save_pretrained(tmp_path / "other")
+    other = tokenizer_facts(AutoTokenizer.from_pretrained(tmp_path / "other"))
+    assert other["vocabulary"] == facts["vocabulary"] + 1
+    assert other["sha256"] != facts["sha256"]
+
+
+@contextmanager
+def forced(model, ids):
+    """Inside the `with` block the model's best next tokens are `ids`, one after another."""
+    left = iter(ids)
+
+    def choose(_, __, logits):
+        logits = torch.zeros_like(logits)
+        logits[..., next(left)] = 1
+        return logits
+
+    hook = model.get_output_embeddings().register_forward_hook(choose)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def texts(backend):

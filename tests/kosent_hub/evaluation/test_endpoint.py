@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from contextlib import suppress
@@ -60,6 +61,13 @@ def evaluate(capsys, *arguments):
     return status, said.out, said.err
 
 
+def completions(folder):
+    """The stored replies."""
+    lines = (folder / "completions-0.jsonl").read_text("utf-8").split("\n")
+    found = [json.loads(line) for line in lines if line]
+    return [line for line in found if "text" in line]
+
+
 def metrics(printed):
     found = json.loads(printed)["metrics"]
     return {name: found[name] for name in found if name not in ("perplexity", "token_accuracy")}
@@ -79,7 +87,14 @@ def test_a_server_gives_the_same_scores_as_the_model_here(
     assert found["speed"]["backend"] == "endpoint"
     assert found["speed"]["tokens_per_second"] > 0
     assert found["model"]["dtype"] == "as served"
-    assert found["protocol"]["generation"] == {"temperature": 0, "max_new_tokens": 8}
+    sent = found["protocol"]["generation"]
+    assert sent["temperature"] == sent["frequency_penalty"] == 0 and sent["max_new_tokens"] == 8
+    assert "top_k" in sent["refused"]  # `transformers serve` has no such field
+    assert "generation_config" not in sent["refused"]
+    stored = completions(tmp_path / "remote"), completions(tmp_path / "here")
+    stops = [{line["id"]: (line["text"], line["stop"]) for line in lines} for lines in stored]
+    assert stops[0] == stops[1]
+    assert {stop for _, stop in stops[0].values()} <= {"stop", "length"}
     assert "perplexity" not in found["metrics"]
 
 
@@ -108,10 +123,14 @@ class Moody(http.server.BaseHTTPRequestHandler):
             else:
                 url = f"{cls.behind}/chat/completions"
                 asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-                answer = urllib.request.urlopen(asked).read()
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(answer)
+                try:
+                    answer = urllib.request.urlopen(asked)
+                except urllib.error.HTTPError as refusal:
+                    answer = refusal
+                with answer:
+                    self.send_response(answer.status)
+                    self.end_headers()
+                    self.wfile.write(answer.read())
         finally:
             with cls.lock:
                 cls.running -= 1
@@ -132,7 +151,8 @@ def test_what_passes_is_tried_again_and_requests_are_bounded(
         status, _, said = evaluate(capsys, *asked, *where)
         proxy.shutdown()
     assert status == 0, said
-    assert len(Moody.seen) == 9 + 8  # the samples and the card's prompts
+    taken = [body for body in Moody.seen if b"top_k" not in body]
+    assert len(taken) == 9 + 8  # the samples and the card's prompts
     assert set(Moody.seen.values()) == {3}
     assert Moody.most <= 3
 
@@ -171,16 +191,26 @@ class Strict(http.server.BaseHTTPRequestHandler):
 
     unknown: ClassVar[tuple[str, ...]] = ()
     status = 400
+    nameless = False
     asked: ClassVar[list[dict]] = []
+    facts: ClassVar[dict[str, dict]] = {}
+    reply: ClassVar[tuple[str, str]] = ("<think>\n음\n</think>\n\n네.", "stop")
+
+    def do_GET(self):
+        found = self.facts.get(self.path)
+        self.send_response(404 if found is None else 200)
+        self.end_headers()
+        self.wfile.write(json.dumps(found).encode())
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.asked.append(body)
         found = [name for name in self.unknown if name in body]
-        message = {"role": "assistant", "content": "<think>\n음\n</think>\n\n네."}
-        answer = {"choices": [{"message": message}]}
+        named = "nothing" if self.nameless else next(iter(found), "")
+        message = {"role": "assistant", "content": self.reply[0]}
+        answer = {"choices": [{"message": message, "finish_reason": self.reply[1]}]}
         if found:
-            answer = {"error": {"message": f"Unrecognized request argument supplied: {found[0]}"}}
+            answer = {"error": {"message": f"Unrecognized request argument supplied: {named}"}}
         self.send_response(self.status if found else 200)
         self.end_headers()
         self.wfile.write(json.dumps(answer).encode())
@@ -191,17 +221,21 @@ class Strict(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def strict(dataset, tmp_path, capsys):
-    """`strict(model, unknown, status)` evaluates at such a server: status, output, requests."""
+    """`strict(model, unknown, status)` evaluates at such a server: status, output, requests.
 
-    def ask(model, unknown=(), status=400):
+    `facts` is what it says of itself, by path, `reply` its reply and why that ended.
+    """
+
+    def ask(model, unknown=(), status=400, *more, facts=(), reply=Strict.reply):
         Strict.unknown, Strict.status = unknown, status
+        Strict.facts, Strict.reply = dict(facts), reply
         Strict.asked.clear()
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Strict) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             address = f"http://127.0.0.1:{server.server_address[1]}"
             asked = ("--model", model, "--dataset", dataset, "--output", tmp_path / str(status))
             where = ("--backend", "endpoint", "--endpoint", address, "--concurrency", "4")
-            done = evaluate(capsys, *asked, *where)
+            done = evaluate(capsys, *asked, *where, *more)
             server.shutdown()
         return *done, list(Strict.asked)
 
@@ -243,6 +277,119 @@ def test_a_server_that_takes_no_switches_is_asked_without_and_one_line_says_so(
     assert len(without) == 9 + 8  # the samples and the card's prompts
     assert 1 <= len(asked) - len(without) <= 4  # what was under way when the server said so
     assert json.loads(printed)["counts"]["thoughts_cut"] == 9
+
+
+OURS = ["top_p", "presence_penalty", "frequency_penalty", "n", "seed"]
+OTHERS = ["top_k", "min_p", "min_tokens", "repetition_penalty", "repeat_penalty"]
+
+
+@pytest.mark.parametrize("unknown", [(), ("top_k", "repetition_penalty", "seed")])
+def test_neutral_values_are_sent_and_those_that_are_refused_are_recorded(strict, unknown):
+    status, printed, said, asked = strict("any/model", unknown)
+    assert status == 0, said
+    answered = [body for body in asked if not set(unknown) & body.keys()]
+    assert len(answered) == 9 + 8  # the samples and the card's prompts
+    assert len(asked) - len(answered) <= 4 * len(unknown)  # those under way at first
+    neutral = dict(zip([*OURS, *OTHERS], [1, 0, 0, 1, 0, 1, 0, 0, 1, 1], strict=True))
+    kept = {name: value for name, value in neutral.items() if name not in unknown}
+    for body in answered:
+        assert {name: body[name] for name in neutral if name in body} == kept
+        assert body["temperature"] == 0 and body["max_tokens"] == 8
+    lines = [line for line in said.splitlines() if "takes none of" in line]
+    expected = ", ".join(sorted(unknown))
+    assert [line.partition("none of ")[2] for line in lines] == (
+        [f"{expected}, so its own values decide"] if unknown else []
+    )
+    assert json.loads(printed)["protocol"]["generation"].get("refused", []) == sorted(unknown)
+
+
+def test_a_server_draws_each_reply_with_a_seed_of_its_own(strict):
+    drawn = ("--temperature", "0.7", "--seeds", "2")
+    status, printed, said, asked = strict("any/model", (), 400, *drawn)
+    assert status == 0, said
+    assert len(asked) == 2 * (9 + 8)  # the samples and the card's prompts, twice
+    for body in asked:
+        assert body["temperature"] == 0.7
+        assert (body["top_p"], body["min_p"], body["top_k"]) == (1, 0, 2**30)
+        config = json.loads(body["generation_config"])
+        assert (config["do_sample"], config["top_k"], config["top_p"]) == (True, 0, 1)
+    seeds = {body["seed"] for body in asked}
+    assert len(seeds) == len(asked) and all(0 <= seed < 2**31 for seed in seeds)
+    generation = json.loads(printed)["protocol"]["generation"]
+    assert generation["seeds"] == [0, 1] and "seed" not in generation
+    _, printed, said, asked = strict("any/model", ("seed",), 422, *drawn)
+    assert sum("seed" not in body for body in asked) == 2 * (9 + 8)
+    assert json.loads(printed)["protocol"]["generation"]["refused"] == ["seed"]
+    assert "the server takes none of seed, so its own values decide" in said
+
+
+def test_a_server_that_refuses_what_it_does_not_name_gets_only_openais_fields(strict):
+    Strict.nameless = True
+    try:
+        status, printed, said, asked = strict("any/model", OTHERS)
+    finally:
+        Strict.nameless = False
+    assert status == 0, said
+    assert sum(not set(OTHERS) & body.keys() for body in asked) == 9 + 8
+    assert all(set(OURS) <= body.keys() for body in asked)
+    assert json.loads(printed)["protocol"]["generation"]["refused"] == sorted(
+        [*OTHERS, "generation_config"]
+    )
+
+
+def test_switches_that_the_server_refuses_are_not_recorded_as_taken(strict, families):
+    _, printed, _, _ = strict(families / "qwen3", ("chat_template_kwargs",))
+    refused = json.loads(printed)["protocol"]
+    assert refused["generation"]["refused"] == ["chat_template_kwargs"]
+    assert refused["chat_format"]["switches"] == {}
+    _, printed, _, _ = strict(families / "qwen3", status=422)
+    assert json.loads(printed)["protocol"]["chat_format"]["switches"] == {"enable_thinking": False}
+
+
+def test_a_reply_cut_in_a_character_ends_before_it_and_says_so(strict, tmp_path):
+    status, printed, said, _ = strict("any/model", reply=("속상하셨겠\ufffd", "length"))
+    assert status == 0, said
+    stored = completions(tmp_path / "400")
+    assert {(line["text"], line["stop"]) for line in stored} == {("속상하셨겠", "length")}
+    assert json.loads(printed)["counts"]["truncated"] == 9
+    _, printed, _, _ = strict("any/model", status=422, reply=("네.", "content_filter"))
+    assert {line["stop"] for line in completions(tmp_path / "422")} == {"content_filter"}
+    assert json.loads(printed)["counts"]["truncated"] == 0
+
+
+def test_replies_of_another_model_at_the_same_address_are_made_again(dataset, tmp_path, capsys):
+    Strict.unknown, Strict.reply = (), ("네.", "stop")
+    entry = {"id": "any/model", "root": "/models/first", "owned_by": "vllm", "created": 1}
+    kept = "any/model: 17 of 17 replies are kept from an earlier run; --fresh makes them again"
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Strict) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/v1"
+        asked = ("--model", "any/model", "--dataset", dataset, "--output", tmp_path / "out")
+        where = ("--backend", "endpoint", "--endpoint", address)
+        for number, changed in enumerate(
+            ({}, {"created": 2}, {"root": "/models/second"}, {"version": "0.32"})
+        ):
+            version = changed.pop("version", "0.31")
+            entry |= changed
+            Strict.facts = {"/v1/models": {"data": [entry]}, "/version": {"version": version}}
+            Strict.asked.clear()
+            status, _, said = evaluate(capsys, *asked, *where)
+            assert status == 0, said
+            assert (len(Strict.asked), kept in said.splitlines()) == (
+                (0, True) if number == 1 else (17, False)
+            )
+        server.shutdown()
+
+
+def test_a_proxy_gets_nothing_that_goes_to_the_private_network(strict, monkeypatch):
+    Listening.heard.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listening) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.server_address[1]}")
+        status, _, said, asked = strict("any/model")
+        proxy.shutdown()
+    assert status == 0, said
+    assert asked and not any("/chat/completions" in request for request in Listening.heard)
 
 
 def test_a_server_that_refuses_something_else_is_not_asked_again(strict, families):
@@ -291,5 +438,5 @@ def test_a_server_that_is_not_there_or_no_address_is_one_line(dataset, tmp_path,
     }.items():
         status, _, said = evaluate(capsys, *asked, "--backend", "endpoint", "--endpoint", address)
         assert status == 2, said
-        assert said.splitlines()[-1].startswith(f"kosent-eval: {address}/chat/completions: ")
+        assert said.splitlines()[-1].startswith(f"kosent-eval: {address}")
         assert said.splitlines()[-1].endswith(why)

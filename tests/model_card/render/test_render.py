@@ -22,8 +22,10 @@ from model_card.records import (
     Comparison,
     Dataset,
     EvaluatedDataset,
+    Group,
     Repo,
     Results,
+    Value,
     eval_path,
 )
 from model_card.render.card import card_sections, render_facts
@@ -252,15 +254,22 @@ def _hostile(facts: Facts, text: str) -> Facts:
             generation={text: text},
             normalization=text,
             template_example=text,
+            template=text,
+            engine={text: text},
         ),
         metrics={"bleu": metric, text: metric},
         speed=replace(results.speed, backend=text),
         versions={text: text},
         created=text,
-        by_emotion={text: {"bleu": 1.0}},
-        references={text: {"bleu": 1.0}},
+        by_emotion={text: Group(40, {"bleu": Value(1.0, ci95=[0.0, 2.0])})},
+        references={text: Group(40, {"bleu": Value(1.0, range=[0.0, 2.0])}, draws=20)},
         baseline=Baseline(model, {"bleu": metric}, {"bleu": Comparison(1.0, 1.0, 0.01)}),
         settings={text: text},
+        counts={"truncated": 1},
+        primary=text,
+        resampling={text: text},
+        task_version=text,
+        code={text: text},
     )
     talk = [Conversation(text, text, text, text)]
     return replace(facts, run=run, results=[results] * 2, conversations=talk, license=text or None)

@@ -1,1 +1,1 @@
-"""The engine of this process: continuous batching over transformers, greedy decoding."""
+"""The engine of this process: continuous batching over transformers."""

@@ -36,13 +36,14 @@ class Prefix:
 @dataclass(eq=False)
 class Row:
     """One unfinished reply: `next_token` will be fed after the first `prefix_length` tokens of
-    `prefix` and those of `reply`."""
+    `prefix` and those of `reply`. `stream` has its random numbers, None for a greedy reply."""
 
     index: int
     prefix: Prefix
     prefix_length: int
     next_token: int
     reply: list[int]
+    stream: torch.Generator | None = None
 
 
 class PrefillCache(Cache):

@@ -47,9 +47,33 @@ def score_targets(
     Batches, and so rounding, depend on all the samples: a sample's numbers are the same to the last
     bit, whichever others are wanted.
     """
-    vocabulary = model.get_output_embeddings().weight.shape[0]
     dialogues, unusable = _dialogues(form, samples)
     yield from (TargetScore(index, 0.0, 0, 0) for index in unusable if index in wanted)
+    yield from _scores(model, dialogues, wanted)
+
+
+def score_texts(
+    model: PreTrainedModel, tokenizer: Any, samples: Sequence[Sample], wanted: frozenset[int]
+) -> Iterator[TargetScore]:
+    """A TargetScore for each wanted sample's target as a plain text, outside any dialogue."""
+    texts = [plain_text(tokenizer, sample.target) for sample in samples]
+    found = [Dialogue(array("i", ids), [(i, 1, len(ids))]) for i, ids in enumerate(texts)]
+    found.sort(key=lambda text: len(text.tokens), reverse=True)
+    yield from _scores(model, found, wanted)
+
+
+def plain_text(tokenizer: Any, text: str) -> list[int]:
+    """The text's ids after one that the first of them is predicted from: the token that begins
+    texts, or for a tokenizer without one that which ends them."""
+    first = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    return [first, *tokenizer(text, add_special_tokens=False)["input_ids"]]
+
+
+def _scores(
+    model: PreTrainedModel, dialogues: Sequence[Dialogue], wanted: frozenset[int]
+) -> Iterator[TargetScore]:
+    """The wanted replies' scores; batches depend on all the dialogues, which are longest first."""
+    vocabulary = model.get_output_embeddings().weight.shape[0]
     for batch in _batches(dialogues, LOGITS_BUDGET // vocabulary):
         if wanted.isdisjoint(index for dialogue in batch for index, _, _ in dialogue.replies):
             continue
@@ -68,8 +92,8 @@ def score_targets(
 def _dialogues(form: ChatFormat, samples: Sequence[Sample]) -> tuple[list[Dialogue], list[int]]:
     """The dialogues of the samples as they are trained on, longest first, and the places of samples
     whose dialogue cannot be."""
-    order = sorted(range(len(samples)), key=lambda i: (samples[i].dialogue_id, _turn(samples[i])))
-    turns = [list(group) for _, group in groupby(order, lambda i: samples[i].dialogue_id)]
+    order = sorted(range(len(samples)), key=lambda i: (samples[i].row, _turn(samples[i])))
+    turns = [list(group) for _, group in groupby(order, lambda i: samples[i].row)]
     longest = (samples[indices[-1]] for indices in turns)
     dialogues, unusable = [], []
     for sample, indices in zip(longest, turns, strict=True):

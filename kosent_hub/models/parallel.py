@@ -1,0 +1,28 @@
+"""Work that Python does on one core, done on all cores that this process has."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+from kosent_hub.models import device
+
+Result = TypeVar("Result")
+
+
+def mapped(
+    function: Callable[..., Result], jobs: Sequence[Sequence[Any]], fewest: int
+) -> Iterator[Result]:
+    """The function's result for the arguments of each job, in order, from forked processes.
+
+    Fewer jobs than `fewest` are done in this process, and so are all where Linux's fork is missing.
+    """
+    processes = min(device.cores(), len(jobs)) if sys.platform == "linux" else 1
+    if processes < 2 or len(jobs) < fewest:
+        yield from (function(*job) for job in jobs)
+        return
+    with ProcessPoolExecutor(processes, get_context("fork")) as pool:
+        yield from pool.map(function, *zip(*jobs, strict=True), chunksize=1)
