@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from model_card.metrics import EN, metric_label, shown
-from model_card.records import Comparison, Results, Speed, Value
+from model_card.records import Baseline, Comparison, Results, Speed, Value
 from model_card.render.labels import reference_label
 from model_card.render.numbers import decimals, duration, fixed, p_text
 
@@ -22,9 +22,18 @@ def table(results: Results) -> str:
     titles = [
         f"{data.id}, {data.split}: {data.samples:,}{of} samples of {data.dialogues:,} dialogues",
         f"model: {results.model.id}",
-        *([f"baseline: {results.baseline.model.id}"] if results.baseline else []),
+        *([f"baseline: {_told(results, results.baseline)}"] if results.baseline else []),
     ]
     return "\n".join([*titles, "", *aligned(rows), *_notes(results), *_references(results)])
+
+
+def _told(results: Results, baseline: Baseline) -> str:
+    """The baseline's id, and what it was told that the model was not."""
+    theirs = baseline.protocol or results.protocol
+    told = [f"{theirs.few_shot} training dialogues as examples"] if theirs.few_shot else []
+    if theirs.system_prompt != results.protocol.system_prompt:
+        told.append("a system message of its own")
+    return ", ".join([baseline.model.id, *told])
 
 
 def _metric_row(results: Results, name: str) -> list[str]:

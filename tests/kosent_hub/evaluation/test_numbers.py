@@ -13,8 +13,10 @@ from kosent_hub.evaluate import main
 from kosent_hub.evaluation.prompting import Prompting, choose_examples
 from kosent_hub.evaluation.reference_points import _derangement, usual_reply
 from kosent_hub.evaluation.samples import load_samples
+from kosent_hub.evaluation.table import table
 from kosent_hub.models.chat_dataset import read_splits
 from model_card.publishing.errors import KoSentError
+from model_card.records import Results, read
 from tests.kosent_hub.dialogues import SYSTEM, write_dataset
 
 QUICK = ("--embedder", "none", "--max-new-tokens", "8", "--no-safety")
@@ -150,6 +152,10 @@ def test_verdicts_are_of_all_metrics_together(compared):
 
 def test_a_baseline_may_have_its_own_system_message_and_examples(compared):
     found = record(compared)
+    title = table(read(Results, compared / "results.json")).splitlines()[2]
+    assert title == (
+        "baseline: other, 2 training dialogues as examples, a system message of its own"
+    )
     theirs = found["baseline"]["protocol"]
     assert (found["protocol"]["system_prompt"], found["protocol"]["few_shot"]) == (SYSTEM, 0)
     assert (theirs["system_prompt"], theirs["few_shot"]) == ("친구처럼 답하세요.", 2)
