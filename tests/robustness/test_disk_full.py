@@ -97,7 +97,9 @@ def test_a_card(disk: Path) -> None:
 @pytest.mark.parametrize(
     ("moment", "checkpoint", "where"),
     [
-        (filled("events.out"), None, "run"),  # in a thread of TensorBoard's
+        pytest.param(  # in a thread of TensorBoard's
+            filled("events.out"), None, "run", marks=pytest.mark.slow
+        ),
         pytest.param(  # safetensors' own error
             filled("checkpoint-3"), "checkpoint-2", "run", marks=pytest.mark.slow
         ),

@@ -38,9 +38,10 @@ ALREADY = re.compile(r"dataset: already there|run: already holds a finished run"
 
 
 def moments(few: int) -> pytest.MarkDecorator:
-    """A test with `few` moments, and with --slow another with twenty."""
+    """A test with `few` moments, if any, and with --slow another with twenty."""
     twenty = pytest.param(20, id="twenty", marks=pytest.mark.slow)
-    return pytest.mark.parametrize("wanted", [pytest.param(few, id="few"), twenty])
+    quick = [pytest.param(few, id="few")] if few else []
+    return pytest.mark.parametrize("wanted", [*quick, twenty])
 
 
 def holds(place: Path, files: dict[str, Any]) -> bool:
@@ -107,7 +108,7 @@ def test_a_build_over_an_earlier_one(wanted: int, tmp_path: Path) -> None:
     killed_everywhere([*BUILD, "--overwrite"], prepare, tmp_path, wanted, seed=2)
 
 
-@moments(2)
+@moments(0)  # tests/kosent_hub/training has a quick test of one
 def test_training(wanted: int, tiny_llama: Path, tmp_path: Path) -> None:
     def prepare(place: Path) -> None:
         for_training(place, tiny_llama)

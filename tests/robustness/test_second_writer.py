@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from tests.support import disturbing
 from tests.support.commands import BUILD, EVALUATE, TRAIN, for_evaluation, for_training
 from tests.support.compared import held
@@ -44,6 +46,7 @@ def test_two_builds(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_two_trainings(tiny_llama: Path, tmp_path: Path) -> None:
     for_training(tmp_path, tiny_llama)
     told = second_is_refused(TRAIN, tmp_path, disturbing.Moment(1, "stopped", path="checkpoint-1"))

@@ -258,7 +258,7 @@ def test_replies_are_greedy_whatever_the_models_own_settings_say(tiny_llama, tmp
     backend = load(folder)
     assert backend.lm.generation_config.num_beams == 3
     samples = [
-        Sample(f"{n}#1", str(n), [{"role": "user", "content": letter * (3 + 9 * n)}], "")
+        Sample(f"{n}#1", str(n), n, [{"role": "user", "content": letter * (3 + 9 * n)}], "")
         for n, letter in enumerate("aQ힘7!슬zJ,")
     ]
     prompts = [backend.form.prompt(sample.messages) for sample in samples]
@@ -285,7 +285,7 @@ def test_a_reply_cut_in_a_character_ends_before_it(tiny_llama):
     backend.fast_length = 0
     written = backend.form.tokenizer("많이 속상", add_special_tokens=False)["input_ids"]
     messages = [{"role": "user", "content": "힘들어."}]
-    samples = [Sample("a#1", "a", messages, "")]
+    samples = [Sample("a#1", "a", 0, messages, "")]
     ends = {}
     for cut in range(1, len(written)):
         with forced(backend.lm, written):
@@ -302,7 +302,7 @@ def test_a_reply_cut_in_a_character_ends_before_it(tiny_llama):
 def test_what_made_the_replies_is_known(tiny_llama, tmp_path, capsys):
     tuned = write_adapter(tiny_llama, tmp_path / "tuned", std=0.5)
     samples = [
-        Sample(f"{n}#1", str(n), [{"role": "user", "content": letter}], "네.")
+        Sample(f"{n}#1", str(n), n, [{"role": "user", "content": letter}], "네.")
         for n, letter in enumerate("가나다라")
     ]
     ref = ModelRef(str(tuned), dtype="float32")
@@ -316,16 +316,18 @@ def test_what_made_the_replies_is_known(tiny_llama, tmp_path, capsys):
     assert outcome.engine["refused"] == {} and outcome.engine["attention"] == "sdpa"
     assert outcome.engine["devices"] == outcome.engine["processes"] == 1
     assert outcome.engine["device"] and outcome.engine["batch"]["tokens"] > 0
-    assert len(outcome.stops) == 3 and outcome.extra_stops.keys() == {"3"}
-    assert outcome.counts["truncated"] == outcome.stops.count("length")
+    (draw,) = outcome.draws
+    assert len(draw.stops) == 3 and draw.extra_stops.keys() == {"3"}
+    assert outcome.counts["truncated"] == draw.stops.count("length")
     assert outcome.generation.items() >= {"do_sample": False, "num_beams": 1}.items()
     bare = AutoModelForCausalLM.from_pretrained(tiny_llama)
     files = [tuned / "adapter_model.safetensors", tiny_llama / "model.safetensors"]
-    assert outcome.model_facts == {
-        "parameters": sum(weight.numel() for weight in bare.parameters()),
-        "weights_sha256": {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
+    model = outcome.model
+    assert model.parameters == sum(weight.numel() for weight in bare.parameters())
+    assert model.weights_sha256 == {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files
     }
-    assert count_parameters(locate(ref)) == outcome.model_facts["parameters"]
+    assert count_parameters(locate(ref)) == model.parameters
 
 
 def test_a_tokenizer_is_told_from_another(tiny_llama, tmp_path):
@@ -360,7 +362,7 @@ def forced(model, ids):
 
 def texts(backend):
     messages = [{"role": "user", "content": "오늘은 조금 지친 하루였어."}]
-    (reply,) = backend.replies([Sample("a#1", "a", messages, "푹 쉬세요.")], [0])
+    (reply,) = backend.replies([Sample("a#1", "a", 0, messages, "푹 쉬세요.")], [0])
     return reply.text
 
 
@@ -407,9 +409,9 @@ def test_target_scores_are_the_loss_and_accuracy_that_training_reports(tiny_llam
     said = [("user", "힘들어."), ("assistant", "그랬군요."), ("user", "응"), ("assistant", "네.")]
     messages = system + [{"role": role, "content": content} for role, content in said]
     samples = [
-        Sample("a#2", "a", messages[:4], "네."),
-        Sample("a#1", "a", messages[:2], "그랬군요."),
-        Sample("b#1", "b", messages[:2], "괜찮아요?"),
+        Sample("a#2", "a", 0, messages[:4], "네."),
+        Sample("a#1", "a", 0, messages[:2], "그랬군요."),
+        Sample("b#1", "b", 1, messages[:2], "괜찮아요?"),
     ]
     found = {score.index: score for score in backend.score_targets(samples, range(3))}
     (encoded,) = backend.form.samples(messages)
@@ -427,7 +429,7 @@ def test_a_target_score_is_the_same_to_the_last_bit_whichever_others_are_wanted(
     backend = load(tiny_llama)
     turns = [[{"role": "user", "content": f"말 {n} " * (1 + n % 40)}] for n in range(60)]
     replies = [f"답 {n} " * (1 + n % 20) for n in range(60)]
-    samples = [Sample(f"{n}#1", str(n), turns[n], replies[n]) for n in range(60)]
+    samples = [Sample(f"{n}#1", str(n), n, turns[n], replies[n]) for n in range(60)]
     whole = {score.index: score for score in backend.score_targets(samples, range(60))}
     assert len({score.nll for score in whole.values()}) == 60
     for wanted in ([14], [20], [27], [38], [59], [3, 17], range(7, 60)):

