@@ -160,8 +160,8 @@ def score(
 
 
 def _task_version() -> str:
-    """TASK_VERSION and eight hex digits of all files in MEASURING: a change of any metric's code, or
-    of a text of our own, is another version."""
+    """TASK_VERSION and eight hex digits of the files in MEASURING: a change of any metric's code,
+    or of a text of our own, is another version."""
     digest = hashlib.sha256()
     for name in MEASURING:
         folder = Path(kosent_hub.__file__).parent / name

@@ -117,10 +117,8 @@ def test_baselines_stand_side_by_side_with_what_they_were_told():
     base = ADAPTER.results[0].baseline
     assert base is not None
     assert f"\n| {base.model.id} | " in text
-    told = (
-        f"{base.model.id}, with 4 training dialogues as examples, under a system message of its own"
-    )
-    assert f"\n| {told} | " in text
+    told = "with 4 training dialogues as examples, under a system message of its own"
+    assert f"\n| {base.model.id}, {told} | " in text
     assert "under the same settings, after 4 dialogues of the training split as examples" in text
     alone = card_sections(replace(ADAPTER, results=both[:1]), None, "en")["en-evaluation"]
     assert "on the same samples:" in text and "on the same samples:" not in alone
@@ -131,7 +129,7 @@ def test_verdicts_go_by_all_metrics_together_and_cut_replies_are_counted():
     assert "adjusted for all metrics together (Holm's method)" in text
     assert "The metric named beforehand is chrF++." in text
     assert "better<br>" not in text and "p = 0.200" in text
-    assert "[−0.50, +1.50]" in text
+    assert "&#91;−0.50, +1.50&#93;" in text
     assert "cut texts into tokens differently: Perplexity." in text
     samples = ADAPTER.results[0].dataset.samples
     share = f"{100 * 3 / samples:.1f}%"
