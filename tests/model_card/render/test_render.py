@@ -88,6 +88,62 @@ def test_a_section_without_its_record_is_left_out(language):
         assert absent not in text
 
 
+def compared(few_shot: int, system: str | None) -> Results:
+    """The adapter's evaluation in the newest schema, beside a baseline that was told more."""
+    (results,) = ADAPTER.results
+    assert results.baseline is not None
+    protocol = replace(results.protocol, few_shot=few_shot, system_prompt=system)
+    comparison = {
+        name: replace(found, p_adjusted=0.2, ci95=[-0.5, 1.5])
+        for name, found in results.baseline.comparison.items()
+        if name != "perplexity"
+    }
+    return replace(
+        results,
+        dataset=replace(results.dataset, sha256="abc"),
+        baseline=replace(
+            results.baseline, protocol=protocol, comparison=comparison, counts={"truncated": 30}
+        ),
+        settings={"few_shot": few_shot},
+        counts={"truncated": 3},
+        primary="chrf",
+    )
+
+
+def test_baselines_stand_side_by_side_with_what_they_were_told():
+    system = ADAPTER.results[0].protocol.system_prompt
+    both = [compared(0, system), compared(4, "친구야.")]
+    text = card_sections(replace(ADAPTER, results=both), None, "en")["en-evaluation"]
+    base = ADAPTER.results[0].baseline
+    assert base is not None
+    assert f"\n| {base.model.id} | " in text
+    told = "with 4 training dialogues as examples, under a system message of its own"
+    assert f"\n| {base.model.id}, {told} | " in text
+    assert "under the same settings, after 4 dialogues of the training split as examples" in text
+    alone = card_sections(replace(ADAPTER, results=both[:1]), None, "en")["en-evaluation"]
+    assert "on the same samples:" in text and "on the same samples:" not in alone
+
+
+def test_verdicts_go_by_all_metrics_together_and_cut_replies_are_counted():
+    text = card_sections(replace(ADAPTER, results=[compared(0, None)]), None, "en")["en-evaluation"]
+    assert "adjusted for all metrics together (Holm's method)" in text
+    assert "The metric named beforehand is chrF++." in text
+    assert "better<br>" not in text and "p = 0.200" in text
+    assert "&#91;−0.50, +1.50&#93;" in text
+    assert "cut texts into tokens differently: Perplexity." in text
+    samples = ADAPTER.results[0].dataset.samples
+    share = f"{100 * 3 / samples:.1f}%"
+    assert f"**Cut replies:** 3 of the {samples:,} replies ({share}) did not end" in text
+    assert "of those of the model compared with, 30" in text
+
+
+def test_a_reply_that_was_cut_says_so():
+    talk = [Conversation("말", "답은", "네", None, tuned_cut=True), Conversation("말", "답", "네")]
+    for lang, mark in (("en", "(cut here)"), ("ko", "(여기서 잘림)")):
+        text = card_sections(replace(ADAPTER, conversations=talk), None, lang)
+        assert text[f"{lang}-conversations"].count(mark) == 1
+
+
 def test_a_run_that_says_little_gives_a_card_that_says_little():
     assert ADAPTER.run is not None
     run = replace(
