@@ -47,7 +47,7 @@ PROGRESS = re.compile(
     r"|Trying to resume|Max retries exceeded|it/s\]|s/it\]|%\|| samples|^\s*$|^results: |^next: "
     r"|: transformers, |its licence could not be read there|^train: |^validation: |dialogues"
     r"|^card: |to consider$|^pushed; |^in the model's card: |Loading weights|Generating|Map"
-    r"|^scoring$|B/s\]|: an adapter of "
+    r"|^scoring|B/s\]|: an adapter of |replies are kept from an earlier run"
 )
 # When scores were made and of which commit, as their records say it: others' commits move on.
 MOMENT = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00|\b([0-9a-f]{40}|[0-9a-f]{12})\b")
