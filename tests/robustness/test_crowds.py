@@ -98,7 +98,8 @@ def test_eight_evaluations_pushed_at_once_are_all_in_the_card(hub, crowd, run, t
     (index,) = yaml.safe_load(card.split("---")[1])["model-index"]
     values = [[metric["value"] for metric in entry["metrics"]] for entry in index["results"]]
     recorded = [json.loads(text)["metrics"].values() for text in results(files).values()]
-    assert sorted(values) == sorted([m["value"] for m in metrics] for metrics in recorded)
+    measured = [[m["value"] for m in found if m["value"] is not None] for found in recorded]
+    assert sorted(values) == sorted(measured)
     headings = [line for line in card.splitlines() if line.startswith("### alice/chat · test")]
     assert len(set(headings)) == 8
     assert check_eval_results(files[".eval_results/kosent.yaml"].decode()) == []
