@@ -8,6 +8,7 @@ from model_card.metrics import EN, metric_label, shown
 from model_card.records import Baseline, Comparison, Results, Speed, Value
 from model_card.render.labels import reference_label
 from model_card.render.numbers import decimals, duration, fixed, p_text
+from model_card.render.score_tables import shown_p_value
 
 
 def table(results: Results) -> str:
@@ -56,7 +57,7 @@ def _comparison(found: Comparison | None, places: int) -> list[str]:
     if found is None:
         return []
     change = "" if found.relative is None else fixed(100 * found.relative, 1, sign=True) + " %"
-    p = found.p_value if found.p_adjusted is None else found.p_adjusted
+    p = shown_p_value(found)
     return [
         fixed(found.difference, places, sign=True),
         _span(found.ci95, places, sign=True),

@@ -131,7 +131,7 @@ def score(results: Results, name: str, language: str) -> Score:
     base = baseline.metrics.get(name) if baseline else None
     comparison = baseline.comparison.get(name) if baseline else None
     places = decimals(metric.value, base.value if base else None)
-    p_value = _p_value(comparison) if comparison else None
+    p_value = shown_p_value(comparison) if comparison else None
     return Score(
         name=name,
         label=metric_label(name, language),
@@ -308,10 +308,10 @@ def _bounds(bounds: Sequence[float] | None, places: int) -> str | None:
     return f"[{low}, {high}]"
 
 
-def _p_value(comparison: Comparison) -> float | None:
-    """What the verdict goes by; in older records there is no p value of all metrics together."""
-    adjusted = comparison.p_adjusted
-    return comparison.p_value if adjusted is None else adjusted
+def shown_p_value(comparison: Comparison) -> float | None:
+    """The p value of all metrics together, by which verdicts go; a metric without a direction has
+    none. In records of schema 1, which have no trials, it is that of the metric alone."""
+    return comparison.p_value if comparison.trials is None else comparison.p_adjusted
 
 
 def _p(p_value: float) -> str:

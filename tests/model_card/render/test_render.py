@@ -94,7 +94,7 @@ def compared(few_shot: int, system: str | None) -> Results:
     assert results.baseline is not None
     protocol = replace(results.protocol, few_shot=few_shot, system_prompt=system)
     comparison = {
-        name: replace(found, p_adjusted=0.2, ci95=[-0.5, 1.5])
+        name: replace(found, p_adjusted=0.2, ci95=[-0.5, 1.5], trials=10_000)
         for name, found in results.baseline.comparison.items()
         if name != "perplexity"
     }
