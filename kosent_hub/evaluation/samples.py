@@ -91,7 +91,6 @@ def load_samples(
 
 def _count(rows: Any) -> int:
     """A whole split's number of samples: its assistant turns but for those that begin dialogues."""
-
     count = 0
     for chunk in rows.data.column("messages").chunks:
         # A list of either size: polars writes large ones.

@@ -3,6 +3,8 @@
 import json
 import sys
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from kosent_hub.evaluation.samples import load_samples
@@ -108,3 +110,14 @@ def test_a_system_message_in_parts_is_a_system_message_and_bad_dialogues_have_no
     assert system_prompt([talk(parts), talk("당신은 챗봇입니다."), talk(7)]) == "당신은 챗봇입니다."
     assert system_prompt([talk(parts), talk("다른 말")]) is None
     assert system_prompt([talk(None)]) is None
+
+
+def test_large_lists_as_polars_writes_them_are_counted_too(tmp_path):
+    folder = write_dataset(tmp_path / "chat", 3)
+    path = folder / "data" / "test-00000-of-00001.parquet"
+    table = pq.read_table(path)
+    message = table.schema.field("messages").type.value_type
+    large = table.column("messages").cast(pa.large_list(message))
+    pq.write_table(table.set_column(1, "messages", large), path)
+    _, record, _ = load_samples(str(folder), "test", limit=2)
+    assert (record.samples, record.all_samples) == (2, 6)
