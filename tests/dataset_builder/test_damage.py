@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -93,6 +94,7 @@ def is_turn(cell: str) -> bool:
     return cell.strip(" \t\r\n\u3000\u200b") not in ("", "nan", "None")
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(ROWS, st.sampled_from([",", "\t"]), st.sampled_from(["utf-8", "utf-8-sig"]))
 def test_every_turn_of_a_well_formed_table_is_accounted_for(table, delimiter, codec) -> None:

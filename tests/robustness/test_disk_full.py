@@ -109,7 +109,12 @@ def test_a_card(disk: Path) -> None:
             "run",
             marks=pytest.mark.slow,
         ),
-        (filled("log_history.jsonl"), "checkpoint-4", "run/kosent/log_history.jsonl"),
+        pytest.param(
+            filled("log_history.jsonl"),
+            "checkpoint-4",
+            "run/kosent/log_history.jsonl",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_training(

@@ -87,6 +87,7 @@ def test_wheel_holds_templates_recipes_and_sample(wheel: Path):
     }
 
 
+@pytest.mark.slow
 def test_wheel_alone_builds_its_sample_and_renders_a_saved_run(wheel: Path, tmp_path: Path):
     """A new environment that has the wheel, its libraries, and no checkout on its path."""
     venv.create(tmp_path / "venv", with_pip=False)

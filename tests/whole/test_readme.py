@@ -1,4 +1,4 @@
-"""The READMEs' example in Python runs as it is written, on the sample corpus and a tiny base."""
+"""The READMEs: their example in Python runs, and their links and those of docs/ lead somewhere."""
 
 import re
 import sys
@@ -37,3 +37,28 @@ def test_the_example_in_python_runs(run, hub, tiny_llama: Path, tmp_path: Path):
     assert 0 <= float(chrf) < 100
     assert errors == "0"
     assert (tmp_path / "run" / "README.md").read_text("utf-8").count("kosent:begin") > 10
+
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives to a page's titles."""
+    titles = re.findall(r"(?m)^#+ (.+)$", page.read_text("utf-8"))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_titles(page: Path):
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))
+    for link in links:
+        if not link.startswith(("https://", "http://")):
+            file, _, title = link.partition("#")
+            target = (page.parent / file).resolve() if file else page
+            assert target.exists(), link
+            assert not title or title in anchors(target), link
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.ko.md"])
+def test_a_readme_is_short(readme: str):
+    assert len((ROOT / readme).read_text("utf-8").splitlines()) < 200

@@ -98,6 +98,7 @@ def said() -> dict[str, str]:
     return {}
 
 
+@pytest.mark.slow
 def test_no_token_is_left_anywhere(hub, run, tiny_llama, tmp_path, said):
     token = hub.token()
     env = hub.env() | {"OPENAI_API_KEY": API_KEY}

@@ -189,6 +189,7 @@ def test_a_dialogues_turns_are_computed_once():
     assert found == [([1, 2, 9, 4, 5, 6], [0, 1, 2, 3])]
 
 
+@pytest.mark.slow
 def test_shared_prefix_attention_is_the_models_own_to_rounding():
     exact, prompts, new_tokens = tiny("llama"), dialogues(80), 2 * REPLY_STEP + 4
     assert len(plan(prompts, range(len(prompts)))) > STACK

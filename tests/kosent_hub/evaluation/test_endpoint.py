@@ -76,6 +76,7 @@ def metrics(printed):
     return {name: found[name] for name in found if name not in LIKELIHOODS}
 
 
+@pytest.mark.slow
 def test_a_server_gives_the_same_scores_as_the_model_here(
     served, tiny_llama, dataset, tmp_path, capsys
 ):

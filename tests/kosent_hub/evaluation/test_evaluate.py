@@ -289,6 +289,7 @@ def test_results_of_other_settings_in_a_folder_are_not_replaced_in_silence(
     assert (out / "results.json").read_text() == "{}"
 
 
+@pytest.mark.slow
 def test_a_killed_run_started_again_ends_with_the_same_scores(tiny_llama, tmp_path, nobody):
     dataset = write_dataset(tmp_path / "chat", 16)
     options = ("--embedder", "none", "--max-new-tokens", "48", "--no-safety", "--dtype", "float32")

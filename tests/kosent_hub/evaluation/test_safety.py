@@ -130,6 +130,7 @@ def test_no_reply_is_in_both_halves_or_twice():
     assert len(set(replies)) == len(replies)
 
 
+@pytest.mark.slow
 def test_the_command_prints_both_with_intervals_and_what_it_got_wrong(tmp_path):
     file = tmp_path / "mine.tsv"
     file.write_text(

@@ -202,6 +202,7 @@ def untrusted_repos(hub, tiny_llama, tmp_path) -> dict[str, str]:
     return expected
 
 
+@pytest.mark.slow
 def test_untrusted_repos_on_the_hub(hub, run, untrusted_repos, tmp_path):
     data = write_dataset(tmp_path / "chat", 1)
     secret = tmp_path / "secret.parquet"

@@ -154,6 +154,7 @@ def wait_for(path: Path, process: fork_server.Process) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_killed_and_interrupted_it_ends_where_an_undisturbed_run_does(
     run, trained: Path, workplace: Path, nobody: dict[str, str]
 ):
@@ -192,6 +193,7 @@ def test_killed_and_interrupted_it_ends_where_an_undisturbed_run_does(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_two_processes_train_what_one_trains(
     run, workplace: Path, nobody: dict[str, str], launcher

@@ -178,6 +178,7 @@ def test_a_models_own_code_runs_where_it_is_allowed(run, workplace, nobody):
     assert config["trust_remote_code"] is True
 
 
+@pytest.mark.slow
 def test_the_choice_of_experts_has_its_part_of_the_loss(run, workplace, nobody):
     import torch
     from transformers import MixtralConfig, MixtralForCausalLM

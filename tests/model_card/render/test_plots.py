@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from PIL import Image
 
 from model_card.facts import gather_folder
@@ -28,6 +29,7 @@ def test_a_picture_for_each_logged_curve_with_nothing_in_it_but_pixels():
         assert len(png) < 150_000
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes_under_any_settings(tmp_path):
     (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\naxes.facecolor: red\n")
     code = """
