@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "statistics.md"
 # Dialogues of a test set, and how many test sets are drawn of each size.
-SIZES = {10: 600, 15: 600, 20: 600, 29: 600, 30: 600, 50: 600, 100: 400, 300: 150, 2000: 40}
+SIZES = {10: 1000, 15: 1000, 20: 1000, 29: 1000, 30: 1000, 50: 1000, 100: 800, 300: 300, 2000: 80}
 # Shares need no bootstrap: so many times as many test sets are drawn of them.
 MORE = 5
 EQUAL_PAIRS, EQUAL_DIALOGUES = 300, 60

@@ -21,15 +21,18 @@ DURATIONS = Path(__file__).with_name("durations.json")
 PAGE = ROOT / "docs" / "slow-tests.md"
 # Seconds of recorded durations that a draw comes to at most, and a test nobody has timed counts as.
 MOST_SECONDS, UNKNOWN_SECONDS = 480, 30
+# What every draw begins with: the whole way once, from AI Hub's files to the card on the Hub.
+ALWAYS = "tests/whole/test_the_way.py"
 
 HEAD = """\
 # The slow tests
 
 `make test` leaves out what takes minutes. CI draws from it by the commit's hash, up to eight
-minutes, so that over a few landings all of it runs; `make test-slow` runs everything, and
-`make test-slow SEED=HASH` what that commit's CI drew. Tests over five minutes, or with an
-environment of their own, are marked `long`: no draw has them. This page and
-`tests/support/durations.json` are written by `make test-slow RECORD=1`.
+minutes, so that over a few landings all of it runs; the whole way (`tests/whole/test_the_way.py`)
+is in every draw. `make test-slow` runs everything, and `make test-slow SEED=HASH` what that
+commit's CI drew. Tests over five minutes, or with an environment of their own, are marked `long`:
+no draw has them. This page and `tests/support/durations.json` are written by
+`make test-slow RECORD=1`.
 
 """
 
@@ -39,6 +42,7 @@ def draw(names: Iterable[str], seed: str) -> set[str]:
     known = durations()
     order = sorted(names)
     random.Random(seed).shuffle(order)
+    order.sort(key=lambda name: not name.startswith(ALWAYS))
     drawn, seconds = set(), 0.0
     for name in order:
         took = known[name]["seconds"] if name in known else UNKNOWN_SECONDS

@@ -29,6 +29,12 @@ def test_a_test_that_nobody_timed_counts_too():
     assert len(drawn) == slow.MOST_SECONDS // slow.UNKNOWN_SECONDS
 
 
+def test_the_whole_way_is_in_every_draw():
+    whole_way = f"{slow.ALWAYS}::test"
+    names = [whole_way, *(f"new {number}" for number in range(1000))]
+    assert all(whole_way in slow.draw(names, str(seed)) for seed in range(40))
+
+
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
     """An empty record, and a page of it, that are not the repository's own."""

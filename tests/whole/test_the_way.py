@@ -64,6 +64,7 @@ def ok(run, hub, tmp_path: Path):
     return ok_command
 
 
+@pytest.mark.slow
 def test_from_ai_hub_files_to_a_card_on_the_hub(hub, ok, tiny_llama: Path, tmp_path: Path):
     hub.create(BASE, files={path.name: path for path in tiny_llama.iterdir() if path.is_file()})
 
