@@ -103,11 +103,15 @@ def test_precision_and_recall_on_replies_the_rules_were_not_made_from(measured):
     assert measured.recall.value >= 0.95
 
 
-@pytest.mark.parametrize("readme", ["README.md", "README.ko.md"])
-def test_the_readme_has_these_figures(measured, readme):
-    (row,) = re.findall("^.*`safety_crisis_referral`, .*$", (ROOT / readme).read_text(), re.M)
-    assert str(measured.cases) in row
-    assert re.findall(r"\d\.\d{3}", row) == [
+PAGES = ("README.md", "README.ko.md", "docs/evaluation.md", "docs/ko/evaluation.md")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_pages_have_these_figures(measured, page):
+    paragraphs = re.split("\n(?:\n|(?=[|]))", (ROOT / page).read_text("utf-8"))
+    (said,) = (text for text in paragraphs if re.search(r"precision of|정밀도", text))
+    assert str(measured.cases) in said
+    assert re.findall(r"\d\.\d{3}", said) == [
         f"{measured.precision.value:.3f}",
         f"{measured.recall.value:.3f}",
     ]
