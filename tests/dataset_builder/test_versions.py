@@ -134,7 +134,7 @@ def built(source: Path, out: Path, *flags: str) -> dict[str, list[dict[str, Any]
 OTHERS = [pytest.param(version, marks=pytest.mark.long) for version in ("2.21", "3.6", "4.8")]
 
 
-@pytest.mark.parametrize("version", [*OTHERS, "5.2"])
+@pytest.mark.parametrize("version", [*OTHERS, pytest.param("5.2", marks=pytest.mark.slow)])
 def test_folder_and_repo_load_without_our_code(hub, source: Path, tmp_path: Path, version) -> None:
     folder = tmp_path / "dataset"
     expected = built(source, folder)
@@ -161,7 +161,7 @@ def test_folder_and_repo_load_without_our_code(hub, source: Path, tmp_path: Path
     [
         pytest.param("2.21", SCRIPT_DOOR, marks=pytest.mark.long),
         pytest.param("3.6", SCRIPT_DOOR, marks=pytest.mark.long),
-        ("5.2", OUR_DOOR),
+        pytest.param("5.2", OUR_DOOR, marks=pytest.mark.slow),
     ],
     ids=["script in 2.21", "script in 3.6", "load in 5.2"],
 )

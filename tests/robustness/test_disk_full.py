@@ -127,7 +127,10 @@ def test_training(
 
 @pytest.mark.parametrize(
     ("moment", "where"),
-    [(filled("completions", at=9), "out"), (filled("results.json"), "out/results.json")],
+    [
+        pytest.param(filled("completions", at=9), "out", marks=pytest.mark.slow),
+        (filled("results.json"), "out/results.json"),
+    ],
 )
 def test_an_evaluation(disk: Path, tiny_llama: Path, moment: disturbing.Moment, where: str) -> None:
     for_evaluation(disk, tiny_llama)

@@ -143,6 +143,7 @@ class Moody(http.server.BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 def test_what_passes_is_tried_again_and_requests_are_bounded(
     served, tiny_llama, dataset, tmp_path, capsys
 ):

@@ -66,7 +66,14 @@ def luminance(page, selector):
     return sum(numbers) / 3
 
 
-@pytest.mark.parametrize(("record", "count"), [("adapter", 8), ("llama", 8), ("merged", 6)])
+@pytest.mark.parametrize(
+    ("record", "count"),
+    [
+        ("adapter", 8),
+        pytest.param("llama", 8, marks=pytest.mark.slow),
+        pytest.param("merged", 6, marks=pytest.mark.slow),
+    ],
+)
 def test_cards_fit_and_their_pictures_load(preview, page, record, count):  # noqa: F811
     address = preview(RECORDS / record)
     for width in (375, 1280):
