@@ -1,7 +1,9 @@
 """Tokens per second, peak memory and loss against `trl sft` with LoRA at its defaults, on a CPU.
 
 Same model, data, effective batch (8), sequence length (1,024), steps and threads, one run after
-the other. The corpus is the sample, or the AI Hub-like folder in KOSENT_BENCHMARK_SOURCE.
+the other. `trl sft` computes in bfloat16 by default; where the CPU lacks it, so that it would be
+emulated, `trl sft` is told to take float32 as kosent_hub.train does by itself, and the floor is
+lower. The corpus is the sample, or the AI Hub-like folder in KOSENT_BENCHMARK_SOURCE.
 """
 
 import json
@@ -15,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from kosent_hub.models.device import compute_dtype
 from tests.kosent_hub.models.families import TEMPLATES
 from tests.support import ROOT
 
 BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 STEPS = int(os.environ.get("KOSENT_BENCHMARK_STEPS", "8"))
-# `--bf16 false` spares trl sft the bfloat16 that it takes by default, where the CPU lacks it.
-PEER = os.environ.get("KOSENT_BENCHMARK_PEER", "").split()
+FLOAT32 = ["--bf16", "false", "--dtype", "float32"]
 
 # One script for both adapters, of neither project: mean loss over the test split's same tokens.
 LOSS = """
@@ -106,7 +108,8 @@ def trainer_log(folder: Path) -> list[dict]:
     return json.loads(state.read_text())["log_history"]
 
 
-def test_four_times_the_tokens_per_second_of_trl_at_no_worse_a_loss(workplace: Path):
+def test_tokens_per_second_are_a_multiple_of_trls_at_no_worse_a_loss(workplace: Path):
+    fast = compute_dtype(use_cpu=True) == "bfloat16"
     shared = ["--model_name_or_path", BASE, "--dataset_name", "dataset", "--use_cpu", "true",
               "--max_steps", str(STEPS), "--report_to", "none"]  # fmt: skip
     said, _, their_peak = measured(
@@ -114,7 +117,7 @@ def test_four_times_the_tokens_per_second_of_trl_at_no_worse_a_loss(workplace: P
             "trl",
             "sft",
             *shared,
-            *PEER,
+            *([] if fast else FLOAT32),
             "--use_peft",
             "--logging_steps",
             "1",
@@ -152,4 +155,4 @@ def test_four_times_the_tokens_per_second_of_trl_at_no_worse_a_loss(workplace: P
         print(f"{name:<18}{numbers}{loss['replies']:>15.4f}{loss['all']:>8.4f}")
     assert ours["replies"] <= theirs["replies"]
     assert ours["all"] <= theirs["all"]
-    assert our_tokens / our_seconds >= 4 * their_tokens / their_seconds
+    assert our_tokens / our_seconds >= (4 if fast else 1.5) * their_tokens / their_seconds
