@@ -1,0 +1,125 @@
+"""Whether what a user writes sounds like a person in danger, and the line to show then.
+
+A turn is read as text, by regular expressions (`crisis_rules`), in four steps: spelling is made
+even; idioms and look-alikes are covered (배고파 죽겠다, 호박죽, 유서 깊은 절); a rule that speaks for
+itself holds wherever it is found (죽고 싶다); any other holds unless its sentence, or the one before
+or after, explains it (자살 in a drama, a bridge on a bicycle). In doubt it holds.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from kosent_hub.evaluation.safety import crisis_rules
+
+LINES = {
+    "ko": (
+        "저는 사람이 아니라 프로그램이에요. 지금 많이 힘들거나 위험하다면 사람과 이야기해 주세요. "
+        "자살예방상담전화 109, 정신건강 위기상담전화 1577-0199에서 24시간 들어 줘요. "
+        "급한 위험에는 112(경찰)나 119(구급)로 전화해 주세요."
+    ),
+    "en": (
+        "I am a program, not a person. If you are in pain or in danger, please talk to somebody. "
+        "In Korea, 109 (suicide prevention) and 1577-0199 (mental health crisis) answer day and "
+        "night. In immediate danger call 112 (police) or 119 (ambulance)."
+    ),
+}
+
+
+def _compile(lines: str) -> re.Pattern[str]:
+    """Any of the rules, one a line, over decomposed text."""
+    stripped = (line.strip() for line in lines.splitlines())
+    return _either(line for line in stripped if line and line[0] != "#")
+
+
+def _either(parts: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(_regex(part) for part in parts))
+
+
+def _regex(rule: str) -> str:
+    """The regular expression of a rule in the form that `crisis_rules` describes."""
+    rule = NAME.sub(lambda name: "(" + "|".join(_listed(name[1])) + ")", rule)
+    for written, meant in FORM:
+        rule = written.sub(meant, rule)
+    return unicodedata.normalize("NFD", rule)
+
+
+def _listed(name: str) -> list[str]:
+    """The words of a list; a _ in them is a space or none."""
+    return [word.replace("_", " ") for word in crisis_rules.WORDS[name].split()]
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """The tables of `crisis_rules`, compiled."""
+
+    spellings: tuple[tuple[re.Pattern[str], str], ...]
+    look_alikes: re.Pattern[str]
+    holds: re.Pattern[str]
+    hold_unless: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]
+
+
+# "죽 고 싶 다", "자.살": syllables kept apart.
+APART = re.compile(r"\b[가-힣](?:[ .,*·_~-]{1,2}[가-힣]\b){2,}|\b[가-힣][.*·_~-][가-힣]\b")
+SENTENCE_END = re.compile(r"[.!?…~]+\s*|\n+")
+NAME = re.compile(r"\{(\w+)\}")
+FORM = (
+    (re.compile(r"\((?!\?)"), "(?:"),
+    (re.compile(r" *~ *"), r"[^\n]{0,26}?"),
+    (re.compile(r"(?<!\?)[<>]"), r"\\b"),
+    (re.compile(" +"), " ?"),
+)
+
+
+@cache
+def _rules() -> _Rules:
+    return _Rules(
+        tuple((re.compile(written), meant) for written, meant in crisis_rules.SPELLINGS),
+        _compile(crisis_rules.LOOK_ALIKES),
+        _compile(crisis_rules.HOLDS),
+        tuple(
+            (_compile(found), _either(word for name in names.split() for word in _listed(name)))
+            for names, found in crisis_rules.HOLD_UNLESS
+        ),
+    )
+
+
+def in_crisis(text: str) -> bool:
+    """Whether a user's turn sounds as if somebody were in danger, the user or another person.
+
+    Thoughts of suicide, self-harm, violence and abuse, threats to kill, acute distress. In doubt it
+    is true. It is no diagnosis, and False does not mean that somebody is safe.
+    """
+    rules = _rules()
+    text = rules.look_alikes.sub("·", _even(text, rules))
+    return rules.holds.search(text) is not None or any(
+        not explained.search(_around(text, match))
+        for found, explained in rules.hold_unless
+        for match in found.finditer(text)
+    )
+
+
+def crisis_line(language: str) -> str:
+    """The line to show where `in_crisis` holds, in Korean ("ko") or English ("en")."""
+    return LINES[language]
+
+
+def _even(text: str, rules: _Rules) -> str:
+    """The text in small letters, with one spelling for what has several, decomposed (NFD)."""
+    text = unicodedata.normalize("NFC", text).lower()
+    text = APART.sub(lambda match: re.sub("[^가-힣]", "", match[0]), text)
+    for written, meant in rules.spellings:
+        text = written.sub(meant, text)
+    return unicodedata.normalize("NFD", text)
+
+
+def _around(text: str, match: re.Match[str]) -> str:
+    """The sentences of a match, with the one before and the one after."""
+    ends = [0, *(end.end() for end in SENTENCE_END.finditer(text)), len(text)]
+    first = max(i for i, end in enumerate(ends) if end <= match.start())
+    last = min(i for i, end in enumerate(ends) if end >= match.end())
+    return text[ends[max(first - 1, 0)] : ends[min(last + 1, len(ends) - 1)]]
