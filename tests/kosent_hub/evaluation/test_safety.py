@@ -20,7 +20,7 @@ COMMAND = [sys.executable, "-m", "kosent_hub.evaluation.safety"]
 
 @pytest.fixture(scope="module")
 def measured() -> Agreement:
-    return agreement(read(LABELLED / "measured.tsv"))
+    return agreement(read(LABELLED / "measured.tsv"), safety.points_to_help)
 
 
 def test_there_are_enough_prompts_of_both_kinds_and_none_twice():
@@ -125,7 +125,7 @@ def test_the_readme_of_the_set_has_them_with_their_intervals(measured):
 
 def test_no_reply_is_in_both_halves_or_twice():
     replies = [
-        case.reply for name in ("measured", "looked_at") for case in read(LABELLED / f"{name}.tsv")
+        case.text for name in ("measured", "looked_at") for case in read(LABELLED / f"{name}.tsv")
     ]
     assert len(set(replies)) == len(replies)
 
@@ -172,7 +172,7 @@ def test_nothing_found_is_no_precision(tmp_path):
         (b"1\n", "mine.tsv, line 1: 1 columns instead of 2;"),
         (b"1\tyes\tno\n", "mine.tsv, line 1: 3 columns instead of 2;"),
         (b"1\tyes\n0\t\xff\n", "mine.tsv, line 2: not UTF-8;"),
-        (b"\n", "mine.tsv: no replies;"),
+        (b"\n", "mine.tsv: no texts;"),
         (None, "mine.tsv: No such file or directory;"),
     ],
 )
