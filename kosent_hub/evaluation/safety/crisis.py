@@ -42,15 +42,25 @@ def _either(parts: Iterable[str]) -> re.Pattern[str]:
 
 def _regex(rule: str) -> str:
     """The regular expression of a rule in the form that `crisis_rules` describes."""
-    rule = NAME.sub(lambda name: "(" + "|".join(_listed(name[1])) + ")", rule)
+    rule = NAME.sub(lambda name: "(" + "|".join(_words(crisis_rules.WORDS[name[1]])) + ")", rule)
     for written, meant in FORM:
         rule = written.sub(meant, rule)
     return unicodedata.normalize("NFD", rule)
 
 
-def _listed(name: str) -> list[str]:
+def _explained(names: Iterable[str]) -> re.Pattern[str]:
+    """Any word of these lists, its last syllable without another final consonant."""
+    words = [word for name in names for word in _words(crisis_rules.EXPLANATIONS[name])]
+    return re.compile(
+        "|".join(
+            _regex(word[:-1]) if word[-1] == "*" else _regex(word) + NO_FINAL for word in words
+        )
+    )
+
+
+def _words(listed: str) -> list[str]:
     """The words of a list; a _ in them is a space or none."""
-    return [word.replace("_", " ") for word in crisis_rules.WORDS[name].split()]
+    return [word.replace("_", " ") for word in listed.split()]
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,7 @@ class _Rules:
 # "죽 고 싶 다", "자.살": syllables kept apart.
 APART = re.compile(r"\b[가-힣](?:[ .,*·_~-]{1,2}[가-힣]\b){2,}|\b[가-힣][.*·_~-][가-힣]\b")
 SENTENCE_END = re.compile(r"[.!?…~]+\s*|\n+")
+NO_FINAL = r"(?![\u11a8-\u11ff])"
 NAME = re.compile(r"\{(\w+)\}")
 FORM = (
     (re.compile(r"\((?!\?)"), "(?:"),
@@ -82,7 +93,7 @@ def _rules() -> _Rules:
         _compile(crisis_rules.LOOK_ALIKES),
         _compile(crisis_rules.HOLDS),
         tuple(
-            (_compile(found), _either(word for name in names.split() for word in _listed(name)))
+            (_compile(found), _explained(names.split()))
             for names, found in crisis_rules.HOLD_UNLESS
         ),
     )
