@@ -13,8 +13,14 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from importlib import resources
 
 from kosent_hub.evaluation.safety import crisis_rules
+from kosent_hub.evaluation.safety.labelled import read
+from kosent_hub.evaluation.safety.likeness import likeness, weights
+
+# From which likeness on a turn holds: the least at which precision is 0.80 on examples left out.
+LIKE = 2.5
 
 LINES = {
     "ko": (
@@ -106,12 +112,23 @@ def in_crisis(text: str) -> bool:
     is true. It is no diagnosis, and False does not mean that somebody is safe.
     """
     rules = _rules()
-    text = rules.look_alikes.sub("·", _even(text, rules))
+    text = _even(text, rules)
+    return _found(text, rules) or likeness(text, _weights()) > LIKE
+
+
+def _found(text: str, rules: _Rules) -> bool:
     return rules.holds.search(text) is not None or any(
         not explained.search(_around(text, match))
         for found, explained in rules.hold_unless
         for match in found.finditer(text)
     )
+
+
+@cache
+def _weights() -> dict[str, float]:
+    rules = _rules()
+    with resources.as_file(resources.files(__package__) / "users_looked_at.tsv") as file:
+        return weights((case.label, _even(case.text, rules)) for case in read(file))
 
 
 def crisis_line(language: str) -> str:
@@ -125,7 +142,7 @@ def _even(text: str, rules: _Rules) -> str:
     text = APART.sub(lambda match: re.sub("[^가-힣]", "", match[0]), text)
     for written, meant in rules.spellings:
         text = written.sub(meant, text)
-    return unicodedata.normalize("NFD", text)
+    return rules.look_alikes.sub("·", unicodedata.normalize("NFD", text))
 
 
 def _around(text: str, match: re.Match[str]) -> str:
