@@ -20,7 +20,7 @@ from kosent_hub.evaluation.safety.labelled import read
 from kosent_hub.evaluation.safety.likeness import likeness, weights
 
 # From which likeness on a turn holds: the least at which precision is 0.80 on examples left out.
-LIKE = 2.5
+LIKE = 3.5
 
 LINES = {
     "ko": (
