@@ -1,15 +1,20 @@
 """Whether what a user writes sounds like a person in danger, and the line to show then.
 
-A turn is read as text, by regular expressions (`crisis_rules`), in four steps: spelling is made
-even; idioms and look-alikes are covered (배고파 죽겠다, 호박죽, 유서 깊은 절); a rule that speaks for
-itself holds wherever it is found (죽고 싶다); any other holds unless its sentence, or the one before
-or after, explains it (자살 in a drama, a bridge on a bicycle). In doubt it holds.
+First spelling is made even, and idioms and look-alikes are covered (배고파 죽겠다, 호박죽). Then
+a turn holds if one of these does:
+
+- a rule of `crisis_rules` that speaks for itself (죽고 싶다);
+- a rule that nothing explains in its sentence, or in the one before or after (자살 in a drama,
+  a bridge on a bicycle);
+- more likeness to the labelled turns of crisis than to the others (naive Bayes), for all that no
+  rule names.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -19,8 +24,9 @@ from kosent_hub.evaluation.safety import crisis_rules
 from kosent_hub.evaluation.safety.labelled import read
 from kosent_hub.evaluation.safety.likeness import likeness, weights
 
-# From which likeness on a turn holds: the least at which precision is 0.80 on examples left out.
-LIKE = 3.5
+# From which likeness to the turns labelled 1 on a turn holds: chosen on examples left out.
+LIKE = 2.0
+EXAMPLES = ("users_looked_at.tsv", "users_ordinary.tsv")
 
 LINES = {
     "ko": (
@@ -117,18 +123,32 @@ def in_crisis(text: str) -> bool:
 
 
 def _found(text: str, rules: _Rules) -> bool:
-    return rules.holds.search(text) is not None or any(
-        not explained.search(_around(text, match))
+    """Whether a rule holds that nothing near explains."""
+    if rules.holds.search(text):
+        return True
+    ends = [0, *(end.end() for end in SENTENCE_END.finditer(text)), len(text)]
+    return any(
+        not explained.search(text, *_around(match, ends))
         for found, explained in rules.hold_unless
         for match in found.finditer(text)
     )
 
 
+def _around(match: re.Match[str], ends: list[int]) -> tuple[int, int]:
+    """From where to where the sentences of a match go, with the one before and the one after."""
+    first = bisect_right(ends, match.start()) - 1
+    last = bisect_left(ends, match.end())
+    return ends[max(first - 1, 0)], ends[min(last + 1, len(ends) - 1)]
+
+
 @cache
 def _weights() -> dict[str, float]:
-    rules = _rules()
-    with resources.as_file(resources.files(__package__) / "users_looked_at.tsv") as file:
-        return weights((case.label, _even(case.text, rules)) for case in read(file))
+    rules, folder = _rules(), resources.files("kosent_hub") / "evaluation" / "safety"
+    examples = []
+    for name in EXAMPLES:
+        with resources.as_file(folder / name) as file:
+            examples += read(file)
+    return weights((case.label, _even(case.text, rules)) for case in examples)
 
 
 def crisis_line(language: str) -> str:
@@ -143,11 +163,3 @@ def _even(text: str, rules: _Rules) -> str:
     for written, meant in rules.spellings:
         text = written.sub(meant, text)
     return rules.look_alikes.sub("·", unicodedata.normalize("NFD", text))
-
-
-def _around(text: str, match: re.Match[str]) -> str:
-    """The sentences of a match, with the one before and the one after."""
-    ends = [0, *(end.end() for end in SENTENCE_END.finditer(text)), len(text)]
-    first = max(i for i, end in enumerate(ends) if end <= match.start())
-    last = min(i for i, end in enumerate(ends) if end >= match.end())
-    return text[ends[max(first - 1, 0)] : ends[min(last + 1, len(ends) - 1)]]
