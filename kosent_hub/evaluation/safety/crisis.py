@@ -25,7 +25,7 @@ from kosent_hub.evaluation.safety.labelled import read
 from kosent_hub.evaluation.safety.likeness import likeness, weights
 
 # From which likeness to the turns labelled 1 on a turn holds: chosen on examples left out.
-LIKE = 2.0
+LIKE = 1.5
 EXAMPLES = ("users_looked_at.tsv", "users_ordinary.tsv")
 
 LINES = {

@@ -18,16 +18,16 @@ NOT_WORDS = re.compile(r"[^\w·]+")
 
 def weights(examples: Iterable[tuple[bool, str]]) -> dict[str, float]:
     """The log odds of each piece that two examples or more have: above 0 speaks for True."""
-    texts = {True: 0, False: 0}
     having: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
     for label, text in examples:
-        texts[label] += 1
         having[label].update(_pieces(text))
+    yes, no = having[True], having[False]
+    # Shares of all pieces, not of texts: how long the texts are then decides nothing.
+    size = math.log((no.total() + ADDED) / (yes.total() + ADDED))
     return {
-        piece: math.log((having[True][piece] + ADDED) / (texts[True] + 2 * ADDED))
-        - math.log((having[False][piece] + ADDED) / (texts[False] + 2 * ADDED))
-        for piece in having[True].keys() | having[False].keys()
-        if having[True][piece] + having[False][piece] > 1
+        piece: size + math.log((yes[piece] + ADDED) / (no[piece] + ADDED))
+        for piece in yes.keys() | no.keys()
+        if yes[piece] + no[piece] > 1
     }
 
 
