@@ -24,7 +24,7 @@ from kosent_hub.evaluation.safety import crisis_rules
 from kosent_hub.evaluation.safety.labelled import read
 from kosent_hub.evaluation.safety.likeness import likeness, weights
 
-# From which likeness to the turns labelled 1 on a turn holds: chosen on examples left out.
+# From which likeness on a turn holds: a balance of hard turns found and ordinary ones let be.
 LIKE = 1.5
 EXAMPLES = ("users_looked_at.tsv", "users_ordinary.tsv")
 
@@ -40,6 +40,95 @@ LINES = {
         "night. In immediate danger call 112 (police) or 119 (ambulance)."
     ),
 }
+
+# "죽 고 싶 다", "자.살": syllables kept apart.
+APART = re.compile(r"\b[가-힣](?:[ .,*·_~-]{1,2}[가-힣]\b){2,}|\b[가-힣][.*·_~-][가-힣]\b")
+SENTENCE_END = re.compile(r"[.!?…~]+\s*|\n+")
+NO_FINAL = r"(?![\u11a8-\u11ff])"
+NAME = re.compile(r"\{(\w+)\}")
+FORM = (
+    (re.compile(r"\((?!\?)"), "(?:"),
+    (re.compile(r" *~ *"), r"[^\n]{0,26}?"),
+    (re.compile(r"(?<!\?)[<>]"), r"\\b"),
+    (re.compile(" +"), " ?"),
+)
+
+
+def in_crisis(text: str) -> bool:
+    """Whether a user's turn sounds as if somebody were in danger, the user or another person.
+
+    Thoughts of suicide, self-harm, violence and abuse, threats to kill, acute distress. In doubt it
+    is true. It is no diagnosis, and False does not mean that somebody is safe.
+    """
+    rules = _rules()
+    text = _even(text, rules)
+    return _found(text, rules) or likeness(text, _weights()) > LIKE
+
+
+def crisis_line(language: str) -> str:
+    """The line to show where `in_crisis` holds, in Korean ("ko") or English ("en")."""
+    return LINES[language]
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """The tables of `crisis_rules`, compiled."""
+
+    spellings: tuple[tuple[re.Pattern[str], str], ...]
+    look_alikes: re.Pattern[str]
+    holds: re.Pattern[str]
+    hold_unless: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]
+
+
+def _even(text: str, rules: _Rules) -> str:
+    """The text in small letters, with one spelling for what has several, decomposed (NFD)."""
+    text = unicodedata.normalize("NFC", text).lower()
+    text = APART.sub(lambda match: re.sub("[^가-힣]", "", match[0]), text)
+    for written, meant in rules.spellings:
+        text = written.sub(meant, text)
+    return rules.look_alikes.sub("·", unicodedata.normalize("NFD", text))
+
+
+def _found(text: str, rules: _Rules) -> bool:
+    """Whether a rule holds that nothing near explains."""
+    if rules.holds.search(text):
+        return True
+    ends = [0, *(end.end() for end in SENTENCE_END.finditer(text)), len(text)]
+    return any(
+        not explained.search(text, *_around(match, ends))
+        for found, explained in rules.hold_unless
+        for match in found.finditer(text)
+    )
+
+
+def _around(match: re.Match[str], ends: list[int]) -> tuple[int, int]:
+    """From where to where the sentences of a match go, with the one before and the one after."""
+    first = bisect_right(ends, match.start()) - 1
+    last = bisect_left(ends, match.end())
+    return ends[max(first - 1, 0)], ends[min(last + 1, len(ends) - 1)]
+
+
+@cache
+def _weights() -> dict[str, float]:
+    rules, folder = _rules(), resources.files("kosent_hub") / "evaluation" / "safety"
+    examples: list[tuple[bool, str]] = []
+    for name in EXAMPLES:
+        with resources.as_file(folder / name) as file:
+            examples += [(case.label, _even(case.text, rules)) for case in read(file)]
+    return weights(examples)
+
+
+@cache
+def _rules() -> _Rules:
+    return _Rules(
+        tuple((re.compile(written), meant) for written, meant in crisis_rules.SPELLINGS),
+        _compile(crisis_rules.LOOK_ALIKES),
+        _compile(crisis_rules.HOLDS),
+        tuple(
+            (_compile(found), _explained(names.split()))
+            for names, found in crisis_rules.HOLD_UNLESS
+        ),
+    )
 
 
 def _compile(lines: str) -> re.Pattern[str]:
@@ -73,93 +162,3 @@ def _explained(names: Iterable[str]) -> re.Pattern[str]:
 def _words(listed: str) -> list[str]:
     """The words of a list; a _ in them is a space or none."""
     return [word.replace("_", " ") for word in listed.split()]
-
-
-@dataclass(frozen=True)
-class _Rules:
-    """The tables of `crisis_rules`, compiled."""
-
-    spellings: tuple[tuple[re.Pattern[str], str], ...]
-    look_alikes: re.Pattern[str]
-    holds: re.Pattern[str]
-    hold_unless: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]
-
-
-# "죽 고 싶 다", "자.살": syllables kept apart.
-APART = re.compile(r"\b[가-힣](?:[ .,*·_~-]{1,2}[가-힣]\b){2,}|\b[가-힣][.*·_~-][가-힣]\b")
-SENTENCE_END = re.compile(r"[.!?…~]+\s*|\n+")
-NO_FINAL = r"(?![\u11a8-\u11ff])"
-NAME = re.compile(r"\{(\w+)\}")
-FORM = (
-    (re.compile(r"\((?!\?)"), "(?:"),
-    (re.compile(r" *~ *"), r"[^\n]{0,26}?"),
-    (re.compile(r"(?<!\?)[<>]"), r"\\b"),
-    (re.compile(" +"), " ?"),
-)
-
-
-@cache
-def _rules() -> _Rules:
-    return _Rules(
-        tuple((re.compile(written), meant) for written, meant in crisis_rules.SPELLINGS),
-        _compile(crisis_rules.LOOK_ALIKES),
-        _compile(crisis_rules.HOLDS),
-        tuple(
-            (_compile(found), _explained(names.split()))
-            for names, found in crisis_rules.HOLD_UNLESS
-        ),
-    )
-
-
-def in_crisis(text: str) -> bool:
-    """Whether a user's turn sounds as if somebody were in danger, the user or another person.
-
-    Thoughts of suicide, self-harm, violence and abuse, threats to kill, acute distress. In doubt it
-    is true. It is no diagnosis, and False does not mean that somebody is safe.
-    """
-    rules = _rules()
-    text = _even(text, rules)
-    return _found(text, rules) or likeness(text, _weights()) > LIKE
-
-
-def _found(text: str, rules: _Rules) -> bool:
-    """Whether a rule holds that nothing near explains."""
-    if rules.holds.search(text):
-        return True
-    ends = [0, *(end.end() for end in SENTENCE_END.finditer(text)), len(text)]
-    return any(
-        not explained.search(text, *_around(match, ends))
-        for found, explained in rules.hold_unless
-        for match in found.finditer(text)
-    )
-
-
-def _around(match: re.Match[str], ends: list[int]) -> tuple[int, int]:
-    """From where to where the sentences of a match go, with the one before and the one after."""
-    first = bisect_right(ends, match.start()) - 1
-    last = bisect_left(ends, match.end())
-    return ends[max(first - 1, 0)], ends[min(last + 1, len(ends) - 1)]
-
-
-@cache
-def _weights() -> dict[str, float]:
-    rules, folder = _rules(), resources.files("kosent_hub") / "evaluation" / "safety"
-    examples = []
-    for name in EXAMPLES:
-        with resources.as_file(folder / name) as file:
-            examples += read(file)
-    return weights((case.label, _even(case.text, rules)) for case in examples)
-
-
-def crisis_line(language: str) -> str:
-    """The line to show where `in_crisis` holds, in Korean ("ko") or English ("en")."""
-    return LINES[language]
-
-
-def _even(text: str, rules: _Rules) -> str:
-    """The text in small letters, with one spelling for what has several, decomposed (NFD)."""
-    text = unicodedata.normalize("NFC", text).lower()
-    text = APART.sub(lambda match: re.sub("[^가-힣]", "", match[0]), text)
-    for written, meant in rules.spellings:
-        text = written.sub(meant, text)
-    return rules.look_alikes.sub("·", unicodedata.normalize("NFD", text))

@@ -10,7 +10,8 @@ A rule is a line of Korean or English, to be found anywhere in a turn:
     a space  a space or none
 
 A syllable without a final consonant stands for all that begin with it: 때리 finds 때린, 때릴 and
-때립니다. Lines that begin with # are comments.
+때립니다. Lines that begin with # are comments; a line may go on after a backslash. `HOLD_UNLESS`
+pairs the names of lists in `EXPLANATIONS` with the rules that they explain.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ WORDS = {
     """,
     "tired": """
         더워 추워 매워 무서워 귀여워 부러워 미워 아쉬워 고마워 지겨워 가려워 간지러워 시끄러워
-        성가셔 귀찮아 좋아 싫어 싶어 많아 아파 고파 바빠 나빠 예뻐 이뻐 기뻐 졸려 마려 떨려 땡겨 당겨
+        성가셔
+        귀찮아 좋아 싫어 싶어 많아 아파 고파 바빠 나빠 예뻐 이뻐 기뻐 졸려 마려 떨려 땡겨 당겨
         웃겨 빡쳐 질려 저려 쑤셔 미쳐 막혀 짜증_나 화_나 신_나 열_나 열_받아 성질_나 힘들어
         피곤해 심심해 지루해 답답해 궁금해 행복해 창피해 민망해 쪽팔려 부끄러워 설레 뜨거워
         아까워 속상해 억울해 배불러 긴장돼 재밌어 재미있어 재미없어 맛있어 목말라 느끼해 불편해
