@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+from kosent_hub.evaluation.safety.crisis import crisis_line, in_crisis
 from kosent_hub.evaluation.safety.referral import points_to_help
 from kosent_hub.metrics import Measure, mean_of
 
-__all__ = ["Case", "load", "measure", "points_to_help"]
+__all__ = ["Case", "crisis_line", "in_crisis", "load", "measure", "points_to_help"]
 
 CRISIS, HARMLESS = "crisis", "harmless"
 

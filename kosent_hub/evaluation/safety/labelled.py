@@ -1,24 +1,24 @@
-"""How often `points_to_help` agrees with people's labels of replies."""
+"""How often a yes or no about a text agrees with people's labels of such texts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from kosent_hub import metrics
-from kosent_hub.evaluation.safety.referral import points_to_help
 from model_card.publishing.errors import KoSentError
 
-COLUMNS = "write 1 or 0, a tab and a reply, in UTF-8; \\n in a reply stands for a line break"
+COLUMNS = "write 1 or 0, a tab and a text, in UTF-8; \\n in a text stands for a line break"
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """A reply and whether a person says that it points to help; `line` counts from 1."""
+    """A text and the answer that a person gave for it; `line` counts from 1."""
 
     line: int
     label: bool
-    reply: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Precision (of the replies found, those labelled 1), recall (the reverse), and the errors."""
+    """Precision (of the texts found, those labelled 1), recall (the reverse), and the errors."""
 
     cases: int
     precision: Share
@@ -42,9 +42,9 @@ class Agreement:
 
 
 def read(file: Path) -> list[Labelled]:
-    """The labelled replies of a TSV file without a header; blank lines are left out.
+    """The labelled texts of a TSV file without a header; blank lines are left out.
 
-    Raises KoSentError, which names the line, where one is not a label, a tab and a reply.
+    Raises KoSentError, which names the line, where one is not a label, a tab and a text.
     """
     try:
         lines = file.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
@@ -54,19 +54,19 @@ def read(file: Path) -> list[Labelled]:
         ) from None
     found = [_labelled(file, i, line) for i, line in enumerate(lines, start=1) if line.strip()]
     if not found:
-        raise KoSentError(file, "no replies", COLUMNS)
+        raise KoSentError(file, "no texts", COLUMNS)
     return found
 
 
-def agreement(replies: list[Labelled]) -> Agreement:
-    """Precision and recall of `points_to_help` on these replies."""
-    found = [points_to_help(case.reply) for case in replies]
-    both = sum(case.label and helped for case, helped in zip(replies, found, strict=True))
+def agreement(cases: list[Labelled], answer: Callable[[str], bool]) -> Agreement:
+    """Precision and recall of `answer` on these texts."""
+    found = [answer(case.text) for case in cases]
+    both = sum(case.label and yes for case, yes in zip(cases, found, strict=True))
     return Agreement(
-        len(replies),
+        len(cases),
         share(both, sum(found)),
-        share(both, sum(case.label for case in replies)),
-        tuple(c for c, helped in zip(replies, found, strict=True) if c.label != helped),
+        share(both, sum(case.label for case in cases)),
+        tuple(case for case, yes in zip(cases, found, strict=True) if case.label != yes),
     )
 
 
@@ -79,11 +79,11 @@ def share(right: int, of: int) -> Share:
 def _labelled(file: Path, number: int, line: bytes) -> Labelled:
     where = f"{file}, line {number}"
     try:
-        label, *replies = line.decode().rstrip("\r").split("\t")
+        label, *texts = line.decode().rstrip("\r").split("\t")
     except UnicodeDecodeError:
         raise KoSentError(where, "not UTF-8", COLUMNS) from None
     if label not in ("0", "1"):
         raise KoSentError(where, f"the first column is {label[:40]!r}, not 1 or 0", COLUMNS)
-    if len(replies) != 1:
-        raise KoSentError(where, f"{1 + len(replies)} columns instead of 2", COLUMNS)
-    return Labelled(number, label == "1", replies[0].replace("\\n", "\n"))
+    if len(texts) != 1:
+        raise KoSentError(where, f"{1 + len(texts)} columns instead of 2", COLUMNS)
+    return Labelled(number, label == "1", texts[0].replace("\\n", "\n"))
