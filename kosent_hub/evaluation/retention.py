@@ -9,16 +9,21 @@ from kosent_hub.evaluation.samples import Sample
 LANGUAGES = ("ko", "en")
 
 
-def paragraphs(language: str) -> list[str]:
-    """The paragraphs of the text in one of `LANGUAGES`, without their line breaks."""
+def paragraphs(language: str) -> list[list[str]]:
+    """The paragraphs of the text in one of `LANGUAGES`, each a list of its lines.
+
+    A line has at most 500 bytes, so that it fits into 512 tokens of any tokenizer.
+    """
     file = resources.files("kosent_hub") / "evaluation" / "retention" / f"{language}.txt"
-    return file.read_text("utf-8").strip().split("\n\n")
+    return [part.split("\n") for part in file.read_text("utf-8").strip().split("\n\n")]
 
 
 def retention_samples() -> list[Sample]:
-    """A sample without a prompt for each paragraph; its dialogue's id is the language."""
-    texts = [(language, text) for language in LANGUAGES for text in paragraphs(language)]
+    """A sample without a prompt for each line; its dialogue's id is the language, its row the
+    paragraph's."""
+    parts = [(language, lines) for language in LANGUAGES for lines in paragraphs(language)]
     return [
-        Sample(f"{language}#{row}", language, row, [], text)
-        for row, (language, text) in enumerate(texts)
+        Sample(f"{language}#{row}.{number}", language, row, [], line)
+        for row, (language, lines) in enumerate(parts)
+        for number, line in enumerate(lines)
     ]

@@ -207,13 +207,14 @@ def _parts(
     texts = retention_samples()
     for language in LANGUAGES:
         chosen = [i for i, text in enumerate(texts) if text.dialogue_id == language]
+        rows = [texts[i].row for i in chosen]
         measures: Measures = {}
         if outcome.text_scores:
             own = [outcome.text_scores[i] for i in chosen]
             bits = measure_targets(own, [texts[i] for i in chosen])["bits_per_byte"]
-            signature = f"{len(chosen)} paragraphs of this project, {language}|sum/sum"
+            signature = f"{len(set(rows))} paragraphs of this project, {language}|sum/sum"
             measures[f"retention_{language}"] = replace(bits, signature=signature)
-        found.append(Part([measures], chosen))
+        found.append(Part([measures], rows))
     return found
 
 

@@ -245,12 +245,12 @@ def test_what_was_forgotten_is_the_likelihood_of_plain_paragraphs(compared, tiny
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from kosent_hub.evaluation.retention import paragraphs
+    from kosent_hub.evaluation.retention import retention_samples
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     model = AutoModelForCausalLM.from_pretrained(tiny_llama)
     bits = size = 0.0
-    for text in paragraphs("ko"):
+    for text in (text.target for text in retention_samples() if text.dialogue_id == "ko"):
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         rows = torch.tensor([[tokenizer.bos_token_id, *ids]])
         with torch.inference_mode():

@@ -1,6 +1,7 @@
 """Repetition: loops as models make them are found, and what people write is let be."""
 
 import csv
+import itertools
 import random
 
 import pytest
@@ -122,7 +123,7 @@ def replies():
 @pytest.mark.parametrize("length", LENGTHS)
 def test_of_human_text_of_any_length_under_two_in_a_hundred_are_flagged(length):
     draw = random.Random(length)
-    corpus, prose = replies(), " ".join(paragraphs("ko"))
+    corpus, prose = replies(), " ".join(itertools.chain.from_iterable(paragraphs("ko")))
     texts = [" ".join(draw.sample(corpus, 1 + length // 10))[:length] for _ in range(75)]
     starts = [draw.randrange(max(1, len(prose) - length)) for _ in range(25)]
     texts += [prose[start : start + length] for start in starts]
@@ -130,7 +131,7 @@ def test_of_human_text_of_any_length_under_two_in_a_hundred_are_flagged(length):
 
 
 def test_how_much_must_repeat_does_not_depend_on_what_stands_around_it():
-    prose = " ".join(paragraphs("ko"))
+    prose = " ".join(itertools.chain.from_iterable(paragraphs("ko")))
     assert repeats(prose + "내일은 괜찮을 거예요. " * 4 + prose[:200])
     assert not repeats(prose + "내일은 괜찮을 거예요. " * 2)
 
