@@ -92,7 +92,7 @@ def write_gemma3(folder: Path, *, sha256: str = SHA256) -> Path:
     folder = Path(folder)
     if is_there(folder):
         return folder
-    parts = _parts()
+    parts = packages()
     with whole_folder(folder) as new:
         joined = new / "joined.gguf"
         _join(parts, joined, sha256)
@@ -109,8 +109,11 @@ def write_gemma3(folder: Path, *, sha256: str = SHA256) -> Path:
     return folder
 
 
-def _parts() -> list[Path]:
-    """The parts of the GGUF file, in their order."""
+def packages() -> list[Path]:
+    """The parts of the GGUF file in the installed packages, in their order.
+
+    Raises KoSentError if one is missing.
+    """
     module = PACKAGE.replace("-", "_")
     found = [
         file

