@@ -149,8 +149,8 @@ def _demo(argv: Sequence[str] | None) -> None:
             _say(f"$ {step.command}")
             if not done:
                 _run(step.command, output)
-    _show_conversations(output / base.run, base)
     run = output / base.run
+    _show_conversations(run)
     print(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes. The card: {run}/README.md")
     print(f"Look at it as the Hub would show it: kosent-card preview {run}")
     print(f"Talk to the model: kosent-chat {run}")
@@ -159,16 +159,16 @@ def _demo(argv: Sequence[str] | None) -> None:
 def _next_folder(base: str) -> Path:
     """The first of kosent-demo, kosent-demo-2, ... that is free, or a demo to go on with."""
     output, number = Path("kosent-demo"), 1
-    while output.exists() and not (_is_demo(output, base) and not _is_finished(output, base)):
+    while output.exists() and (_base_of(output) != base or _is_finished(output, base)):
         number += 1
         output = Path(f"kosent-demo-{number}")
     return output
 
 
-def _is_demo(output: Path, base: str) -> bool:
-    """Whether the folder is that of a demo with this base."""
+def _base_of(output: Path) -> str | None:
+    """The base of the demo that the folder holds; None if it holds none."""
     note = output / NOTE
-    return note.is_file() and note.read_text(encoding="utf-8").strip() == base
+    return note.read_text(encoding="utf-8").strip() if note.is_file() else None
 
 
 def _is_finished(output: Path, base: str) -> bool:
@@ -177,14 +177,14 @@ def _is_finished(output: Path, base: str) -> bool:
 
 def _claim(output: Path, base: str) -> None:
     """Write the note that the folder is this demo's; raises KoSentError if it is anything else."""
-    if _is_demo(output, base):
+    found = _base_of(output)
+    if found == base:
         return
-    if (output / NOTE).is_file():
-        raise KoSentError(
-            output, "holds a demo with another base", "name a new folder with --output"
-        )
+    new = "name a new folder with --output"
+    if found is not None:
+        raise KoSentError(output, f"holds a demo of --base {found}", f"give that too, or {new}")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise KoSentError(output, "already holds something", "name a new folder with --output")
+        raise KoSentError(output, "already holds something", new)
     BASES[base].packages()
     atomic_write(output / NOTE, f"{base}\n".encode())
 
@@ -224,12 +224,13 @@ def _run(command: str, folder: Path) -> None:
     _say(f"({time.monotonic() - started:.0f} s)")
 
 
-def _show_conversations(run: Path, base: Base) -> None:
+def _show_conversations(run: Path) -> None:
     """Print the first conversations of the run's card, the base's reply above the tuned one's."""
     path = run / CONVERSATIONS_PATH
     found = loads(path.read_text(encoding="utf-8"), str(path))[:SHOWN]
     print(f"\nThe card's first {SHOWN} conversations, with the most likely reply of each model.")
     print(f"The base got the same system message and {EXAMPLES} training dialogues as examples.")
+    print("Neither is a counsellor; in Korea, people answer at 109 and 1577-0199, day and night.")
     for conversation in found:
         replies = {"base": conversation.base_reply, run.name: conversation.tuned_reply}
         cuts = (conversation.base_cut, conversation.tuned_cut)

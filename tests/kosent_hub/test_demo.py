@@ -32,7 +32,10 @@ def test_a_demo_goes_on_with_its_own_base_only(run, tmp_path: Path):
     (tmp_path / "demo" / ".kosent-demo").write_text("smollm2\n")
     done = run(["kosent-demo", "--output", "demo"], cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("kosent-demo: demo: holds a demo with another base; ")
+    assert done.stderr == (
+        "kosent-demo: demo: holds a demo of --base smollm2; give that too, or name a new folder "
+        "with --output\n"
+    )
 
 
 def test_without_its_packages_it_names_the_command_and_makes_nothing(run, tmp_path: Path):
