@@ -27,7 +27,6 @@ from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
     import numpy as np
-    from gguf import ReaderTensor
     from transformers import PreTrainedTokenizerFast
 
 BASE = "google/gemma-3-270m"
@@ -96,12 +95,12 @@ def write_gemma3(folder: Path, *, sha256: str = SHA256) -> Path:
     with whole_folder(folder) as new:
         joined = new / "joined.gguf"
         _join(parts, joined, sha256)
-        reader, fields = read_gguf(joined)
-        write_weights(reader, _LAYER, _values, new / "model.safetensors")
+        gguf = read_gguf(joined)
+        write_weights(gguf, _LAYER, _convert, new / "model.safetensors")
         joined.unlink()
-        tokenizer = _tokenizer(fields)
+        tokenizer = _tokenizer(gguf.fields)
         tokenizer.save_pretrained(new)
-        write_json(new / "config.json", _config(fields))
+        write_json(new / "config.json", _config(gguf.fields))
         write_json(new / "generation_config.json", _generation(tokenizer))
         (new / "README.md").write_text(_README, encoding="utf-8")
         for name, data in terms_files("gemma", _CHANGE).items():
@@ -145,12 +144,9 @@ def _join(parts: list[Path], path: Path, sha256: str) -> None:
         )
 
 
-def _values(tensor: ReaderTensor) -> np.ndarray:
+def _convert(name: str, values: np.ndarray) -> np.ndarray:
     """A tensor's values as transformers has them: its norms scale by 1 + weight."""
-    from gguf import dequantize
-
-    found = dequantize(tensor.data, tensor.tensor_type)
-    return found - 1 if tensor.name.endswith("norm.weight") else found
+    return values - 1 if name.endswith("norm.weight") else values
 
 
 def _config(fields: dict[str, Any]) -> dict[str, Any]:

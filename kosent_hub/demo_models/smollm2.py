@@ -22,7 +22,6 @@ from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
     import numpy as np
-    from gguf import ReaderTensor
     from transformers import PreTrainedTokenizerFast
 
 _LAYER = LAYER | {"ffn_norm": "post_attention_layernorm"}
@@ -47,20 +46,18 @@ def write_smollm2(folder: Path) -> Path:
     folder = Path(folder)
     if is_there(folder):
         return folder
-    reader, fields = read_gguf(packages())
+    gguf = read_gguf(packages())
+    fields = gguf.fields
     heads = fields["llama.attention.head_count"]
     kv_heads = fields["llama.attention.head_count_kv"]
 
-    def values(tensor: ReaderTensor) -> np.ndarray:
-        from gguf import dequantize
-
-        found = dequantize(tensor.data, tensor.tensor_type)
-        if ".attn_q." in tensor.name:
-            return _rotary_halves(found, heads)
-        return _rotary_halves(found, kv_heads) if ".attn_k." in tensor.name else found
+    def convert(name: str, values: np.ndarray) -> np.ndarray:
+        if ".attn_q." in name:
+            return _rotary_halves(values, heads)
+        return _rotary_halves(values, kv_heads) if ".attn_k." in name else values
 
     with whole_folder(folder) as new:
-        write_weights(reader, _LAYER, values, new / "model.safetensors")
+        write_weights(gguf, _LAYER, convert, new / "model.safetensors")
         _tokenizer(fields).save_pretrained(new)
         write_json(new / "config.json", _config(fields))
         generation = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
