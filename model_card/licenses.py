@@ -93,9 +93,9 @@ def terms_files(
     if owed.family == "Gemma":
         notice = (
             f"{owed.notice}\n\n{change}\n\n"
-            "Its use is subject to the restrictions in Section 3.2 of those terms, among them the "
-            f"Prohibited Use Policy\n({owed.policy_url}); whoever passes it on has to pass them on "
-            "too, with this notice and a copy of the terms (LICENSE).\n"
+            "The use of this model is subject to the restrictions in Section 3.2 of those terms, "
+            f"among them the Prohibited Use Policy ({owed.policy_url}). Whoever passes the model on "
+            "must pass them on too, with this notice and a copy of the terms (LICENSE).\n"
         )
         return {LICENSE_PATH: _GEMMA_TERMS.read_bytes(), NOTICE_PATH: notice.encode()}
     texts = {path: read(path) for path in owed.files} if read else {}
@@ -107,7 +107,7 @@ def trained_from(base_model: str) -> str:
     """What was changed in a base model by training, for its notice."""
     return (
         f"This model was made from {base_model} by further training with KoSent Hub. Its files are "
-        "modified or new; none is\nthe original."
+        "modified or new; none is the original."
     )
 
 
