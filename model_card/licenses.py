@@ -94,8 +94,8 @@ def terms_files(
         notice = (
             f"{owed.notice}\n\n{change}\n\n"
             "The use of this model is subject to the restrictions in Section 3.2 of those terms, "
-            f"among them the Prohibited Use Policy ({owed.policy_url}). Whoever passes the model on "
-            "must pass them on too, with this notice and a copy of the terms (LICENSE).\n"
+            f"among them the Prohibited Use Policy ({owed.policy_url}). Whoever passes the model "
+            "on must pass them on too, with this notice and a copy of the terms (LICENSE).\n"
         )
         return {LICENSE_PATH: _GEMMA_TERMS.read_bytes(), NOTICE_PATH: notice.encode()}
     texts = {path: read(path) for path in owed.files} if read else {}
