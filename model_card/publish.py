@@ -10,7 +10,7 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, HfApi
 
 from model_card.facts import Facts, gather
-from model_card.licenses import LLAMA_FILES, NOTICE_PATH, llama
+from model_card.licenses import terms_files, trained_from
 from model_card.publishing import front_matter
 from model_card.publishing.commit import Head, commit, read_head
 from model_card.publishing.errors import explain
@@ -189,15 +189,14 @@ class BaseRepo:
         return stated if isinstance(stated, str) and stated != "other" else None
 
     def notices(self, facts: Facts) -> dict[str, bytes]:
-        """The files that a Llama licence requires in the repo: its own texts, and the notice."""
-        terms = llama(facts.license)
-        if terms is None or facts.run is None:
+        """The files that the base's licence requires in the repo: its texts, and the notice."""
+        if facts.run is None:
             return {}
         base = facts.run.base_model
         revision = None if base.local else base.revision
-        texts = {path: self._read(base.id, revision, path) for path in LLAMA_FILES}
-        found = {path: data for path, data in texts.items() if data is not None}
-        return found | {NOTICE_PATH: f"{terms.notice}\n".encode()}
+        return terms_files(
+            facts.license, trained_from(base.id), lambda path: self._read(base.id, revision, path)
+        )
 
     def _read(self, base_model: str, revision: str | None, path: str) -> bytes | None:
         """A file of the repo; None if it has none, or cannot be read: then it is not tried again.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from model_card.conversations import CONVERSATIONS_PATH
 from model_card.facts import Facts, gather_folder
+from model_card.licenses import terms_files, trained_from
 from model_card.publish import README, kept_edits, plots, show_kept_edits
 from model_card.publishing.files import atomic_write, decode_text
 from model_card.records import LOG_HISTORY_PATH, RUN_PATH, dumps, eval_path
@@ -20,13 +22,16 @@ def folder_facts(folder: Path) -> Facts:
 def write_card(
     folder: Path, output: Path | None, language: str | None, *, replace_edits: bool = False
 ) -> tuple[Path, str]:
-    """The path and the text of the README, written with its pictures beside it.
+    """The path and the text of the README, written with its pictures and licence files beside it.
 
     A README that is there already keeps its own text, and what was changed inside our sections
     (shown on stderr) unless `replace_edits`.
     """
     facts = folder_facts(folder)
     path = output or folder / README
+    for name, data in _terms(facts).items():
+        atomic_write(path.parent / name, data)
+        facts = replace(facts, paths=facts.paths | {name})
     existing = read_card(path)
     text = render_facts(
         facts, repo_id=None, language=language, existing=existing, replace_edits=replace_edits
@@ -37,6 +42,14 @@ def write_card(
         atomic_write(path.parent / name, png)
     atomic_write(path, text.encode())
     return path, text
+
+
+def _terms(facts: Facts) -> dict[str, bytes]:
+    """The licence files that the folder lacks, as far as they need nothing of the base's repo."""
+    if facts.run is None:
+        return {}
+    files = terms_files(facts.license, trained_from(facts.run.base_model.id))
+    return {name: data for name, data in files.items() if name not in facts.paths}
 
 
 def read_card(path: Path) -> str | None:

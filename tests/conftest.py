@@ -227,7 +227,8 @@ def smollm2() -> Path:
 
     Two folders up, it has the name of its Hub id: `HuggingFaceTB/SmolLM2-135M-Instruct`.
     """
-    source = (ROOT / "kosent_hub" / "demo_model.py").read_text("utf-8")
+    room = ROOT / "kosent_hub" / "demo_models"
+    source = "".join((room / name).read_text("utf-8") for name in ("gguf_files.py", "smollm2.py"))
     return made("HuggingFaceTB/SmolLM2-135M-Instruct", WRITE_SMOLLM2, source)
 
 
@@ -241,7 +242,7 @@ def tiny_llama(smollm2: Path) -> Path:
 WRITE_SMOLLM2 = """
 import sys
 from pathlib import Path
-from kosent_hub.demo_model import write_smollm2
+from kosent_hub.demo_models.smollm2 import write_smollm2
 write_smollm2(Path(sys.argv[1]))
 """
 WRITE_TINY_LLAMA = """

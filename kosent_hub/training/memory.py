@@ -46,6 +46,7 @@ class Base:
     hidden: int
     inner: int
     layers: int
+    queries: int
     keys: int
     vocabulary: int
     tied: bool
@@ -53,12 +54,12 @@ class Base:
     @property
     def linear(self) -> dict[str, tuple[int, int]]:
         """Input and output width of each linear layer in a block."""
-        h, i, k = self.hidden, self.inner, self.keys
+        h, i, q, k = self.hidden, self.inner, self.queries, self.keys
         return {
-            "self_attn.q_proj": (h, h),
+            "self_attn.q_proj": (h, q),
             "self_attn.k_proj": (h, k),
             "self_attn.v_proj": (h, k),
-            "self_attn.o_proj": (h, h),
+            "self_attn.o_proj": (q, h),
             "mlp.gate_proj": (h, i),
             "mlp.up_proj": (h, i),
             "mlp.down_proj": (i, h),
@@ -96,6 +97,7 @@ def base_from_config(config: Mapping[str, Any], where: str) -> Base:
         hidden=hidden,
         inner=size("intermediate_size"),
         layers=size("num_hidden_layers"),
+        queries=head * heads,
         keys=head * (size("num_key_value_heads") if config.get("num_key_value_heads") else heads),
         vocabulary=size("vocab_size"),
         tied=bool(config.get("tie_word_embeddings", False)),

@@ -25,9 +25,9 @@ from model_card.check.rules import (
     check_credit,
     check_license,
     check_limits,
-    check_llama,
     check_scores,
     check_secrets,
+    check_terms,
 )
 from model_card.facts import gather, gather_folder
 from model_card.publish import README, BaseRepo, with_license
@@ -45,7 +45,7 @@ CHECKS: tuple[Check, ...] = (
     check_relation,
     check_model_index,
     check_license,
-    check_llama,
+    check_terms,
     check_credit,
     check_scores,
     check_limits,

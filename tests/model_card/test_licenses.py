@@ -1,0 +1,84 @@
+"""Gemma's terms travel with what is made from it: into the run folder, the card, and the repo."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.model_card.cards import RECORDS
+
+REPO = "alice/Gemma-3-270M-KoSent"
+NOTICE = (
+    "Gemma is provided under and subject to the Gemma Terms of Use found at "
+    "ai.google.dev/gemma/terms"
+)
+
+
+@pytest.fixture
+def gemma_run(tmp_path: Path) -> Path:
+    """A finished run folder whose base is Gemma 3."""
+    folder = tmp_path / "Gemma-3-270M-KoSent"
+    shutil.copytree(RECORDS / "adapter-unscored", folder)
+    path = folder / "kosent" / "run.json"
+    record = json.loads(path.read_text("utf-8"))
+    record["base_model"] = {"id": "google/gemma-3-270m", "revision": None, "local": True}
+    path.write_text(json.dumps(record), encoding="utf-8")
+    base = {"base_model_name_or_path": "google/gemma-3-270m"}
+    (folder / "adapter_config.json").write_text(json.dumps(base))
+    (folder / "adapter_model.safetensors").write_bytes(b"")
+    return folder
+
+
+def codes(done) -> list[str]:
+    found = [finding["code"] for finding in json.loads(done.stdout)["findings"]]
+    return [code for code in found if code.startswith(("gemma", "license"))]
+
+
+def test_render_puts_the_terms_and_the_notice_beside_the_card(run, gemma_run: Path):
+    assert run(["kosent-card", "render", gemma_run]).returncode == 0
+    terms = (gemma_run / "LICENSE").read_text("utf-8")
+    assert terms.startswith("Gemma Terms of Use\n")
+    assert "Section 3: DISTRIBUTION AND RESTRICTIONS" in terms
+    notice = (gemma_run / "NOTICE").read_text("utf-8")
+    assert notice.startswith(f"{NOTICE}\n")
+    assert "made from google/gemma-3-270m by further training" in notice
+    card = (gemma_run / "README.md").read_text("utf-8")
+    assert "license: gemma\n" in card
+    for words in (
+        NOTICE,
+        "수정한 것",
+        "is a modified Gemma",
+        "[LICENSE](LICENSE), [NOTICE](NOTICE)",
+    ):
+        assert words in card
+    assert codes(run(["kosent-card", "check", gemma_run, "--json"])) == []
+
+
+def test_a_notice_that_somebody_wrote_is_kept(run, gemma_run: Path):
+    (gemma_run / "NOTICE").write_text("mine\n")
+    assert run(["kosent-card", "render", gemma_run]).returncode == 0
+    assert (gemma_run / "NOTICE").read_text() == "mine\n"
+
+
+def test_check_asks_for_what_the_terms_want(run, gemma_run: Path):
+    run(["kosent-card", "render", gemma_run])
+    for name in ("LICENSE", "NOTICE"):
+        (gemma_run / name).unlink()
+    readme = gemma_run / "README.md"
+    readme.write_text(readme.read_text("utf-8").replace("prohibited_use_policy", "p"), "utf-8")
+    done = run(["kosent-card", "check", gemma_run, "--json"])
+    assert sorted(codes(done)) == ["gemma-file", "gemma-file", "gemma-restrictions"]
+    assert done.returncode == 2
+
+
+def test_a_push_carries_them_though_the_base_repo_has_none(run, hub, gemma_run: Path):
+    command = ["python", "-m", "kosent_hub.push", gemma_run, "--repo-id", REPO]
+    done = run(command, env=hub.env())
+    assert done.returncode == 0, done.stderr
+    files = hub.files(REPO)
+    assert files["LICENSE"].startswith(b"Gemma Terms of Use\n")
+    assert files["NOTICE"].startswith(NOTICE.encode())
+    assert codes(run(["kosent-card", "check", REPO, "--json"], env=hub.env())) == []
