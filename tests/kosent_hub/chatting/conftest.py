@@ -1,0 +1,82 @@
+"""Models to talk to, and a terminal to talk in."""
+
+import codecs
+import os
+import pty
+import re
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import fork_server
+
+# Takes the terminal that is named as its own, and becomes the command.
+IN_TERMINAL = """
+import os, runpy, sys
+os.setsid()
+terminal = os.open(sys.argv[1], os.O_RDWR)
+for number in range(3):
+    os.dup2(terminal, number)
+sys.argv = sys.argv[2:]
+sys.modules.pop("kosent_hub.chat", None)
+runpy.run_module("kosent_hub.chat", run_name="__main__", alter_sys=True)
+"""
+LONGEST_WAIT = 60
+
+
+class Terminal:
+    """kosent-chat in a terminal of its own."""
+
+    def __init__(self, arguments: list[str], env: dict[str, str], folder: Path) -> None:
+        self.screen, self._decoder = "", codecs.getincrementaldecoder("utf-8")("replace")
+        self._ours, theirs = pty.openpty()
+        name = os.ttyname(theirs)
+        command = [sys.executable, "-c", IN_TERMINAL, name, "kosent-chat", *arguments]
+        self.process = fork_server.start(
+            command, env=env | {"TERM": "dumb", "LC_ALL": "C.UTF-8"}, cwd=folder, script=True
+        )
+        self._theirs = theirs  # kept open: a terminal that nobody has yet is no end
+
+    def type(self, text: str) -> None:
+        """Press these keys; \\x03 is Ctrl-C, \\x04 Ctrl-D, \\r Enter."""
+        os.write(self._ours, text.encode())
+
+    def wait_for(self, pattern: str) -> str:
+        """What was on the screen up to the pattern, which is then off it."""
+        until = time.monotonic() + LONGEST_WAIT
+        while (found := re.search(pattern, self.screen)) is None:
+            assert time.monotonic() < until, self.screen
+            if select.select([self._ours], [], [], 0.1)[0]:
+                self.screen += self._decoder.decode(os.read(self._ours, 65536))
+            elif self.process.poll() is not None:
+                raise AssertionError(f"ended with {self.process.returncode}: {self.screen}")
+        before, self.screen = self.screen[: found.end()], self.screen[found.end() :]
+        return before
+
+    def end(self) -> int:
+        """The exit status."""
+        return self.process.wait(LONGEST_WAIT)
+
+    def close(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.communicate()
+        os.close(self._ours)
+        os.close(self._theirs)
+
+
+@pytest.fixture
+def terminal(nobody, tmp_path):
+    """`terminal(MODEL, *options)`: kosent-chat in a terminal."""
+    running = []
+
+    def start(*arguments: object) -> Terminal:
+        running.append(Terminal([*map(str, arguments), "--terminal"], nobody, tmp_path))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.close()
