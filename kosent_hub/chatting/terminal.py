@@ -118,8 +118,8 @@ class _Session:
         stopped, shown = Event(), ""
         try:
             for text in self.partners.model.reply(prompt, self.settings, stopped):
-                print(text[len(shown) :].translate(CONTROLS), end="", flush=True)
-                shown = text
+                new, shown = text[len(shown) :], text
+                print(new.translate(CONTROLS), end="", flush=True)
         finally:
             stopped.set()
             self.messages = answer(self.messages, shown)
