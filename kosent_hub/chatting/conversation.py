@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +14,43 @@ from model_card.publishing.files import atomic_write, decode_text
 Message = dict[str, str]
 
 
-def say(messages: Sequence[Message], text: str) -> list[Message]:
-    """The messages and what the user says now; after an unanswered turn it belongs to that one."""
-    text = text.encode("utf-8", "replace").decode()  # half a surrogate pair is no text
-    if messages and messages[-1]["role"] == "user":
-        text = f"{messages[-1]['content']}\n{text}"
-        messages = messages[:-1]
-    return [*messages, {"role": "user", "content": text}]
+@dataclass(frozen=True)
+class Turn:
+    """What the user said, and the reply of each partner: "" where there is none."""
+
+    said: str
+    replies: tuple[str, ...]
 
 
-def answer(messages: Sequence[Message], reply: str) -> list[Message]:
-    """The messages and the reply; an empty reply is none."""
-    return [*messages, {"role": "assistant", "content": reply}] if reply else list(messages)
+def messages_of(turns: Iterable[Turn], partner: int, system_prompt: str = "") -> list[Message]:
+    """The conversation with one partner, as a model is given it and as it is saved.
+
+    What was said in turns that were not answered stands in one message with what was said next.
+    """
+    found: list[Message] = []
+    if system_prompt.strip():
+        found.append({"role": "system", "content": system_prompt})
+    for turn in turns:
+        if found and found[-1]["role"] == "user":
+            said = f"{found.pop()['content']}\n{turn.said}"
+        else:
+            said = turn.said
+        found.append({"role": "user", "content": said})
+        if turn.replies[partner]:
+            found.append({"role": "assistant", "content": turn.replies[partner]})
+    return found
 
 
-def unanswered(messages: Sequence[Message]) -> list[Message]:
-    """The messages up to the user's last turn, and that turn."""
-    return list(messages[:-1] if messages and messages[-1]["role"] == "assistant" else messages)
-
-
-def with_system(system_prompt: str, messages: Iterable[Message]) -> list[Message]:
-    """The messages as a model is given them, and as they are saved."""
-    system = [{"role": "system", "content": system_prompt}] if system_prompt.strip() else []
-    return [*system, *messages]
-
-
-def in_need(messages: Iterable[Message]) -> bool:
+def in_need(turns: Iterable[Turn]) -> bool:
     """Whether the user says somewhere that they may be in need of help at once."""
     from kosent_hub.evaluation.safety.crisis import in_crisis
 
-    return any(in_crisis(m["content"]) for m in messages if m["role"] == "user")
+    return any(in_crisis(turn.said) for turn in turns)
 
 
-def as_line(messages: Sequence[Message]) -> str:
-    """The conversation as a line of JSONL, as `kosent-data export` writes dialogues."""
-    return json.dumps({"messages": list(messages)}, ensure_ascii=False) + "\n"
+def as_line(model: str, messages: Sequence[Message]) -> str:
+    """The conversation as a line of JSONL with `messages`, as a dataset has them, and `model`."""
+    return json.dumps({"model": model, "messages": list(messages)}, ensure_ascii=False) + "\n"
 
 
 def save(path: Path, line: str, earlier: str | None = None) -> None:

@@ -8,16 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
-from kosent_hub.chatting.conversation import (
-    Message,
-    answer,
-    as_line,
-    in_need,
-    save,
-    say,
-    unanswered,
-    with_system,
-)
+from kosent_hub.chatting.conversation import Message, Turn, as_line, in_need, messages_of, save
 from kosent_hub.chatting.partner import Partners, Settings
 from kosent_hub.chatting.words import crisis_lines, notices
 from model_card.publishing.errors import KoSentError, user_error
@@ -66,9 +57,14 @@ class _Session:
 
     partners: Partners
     settings: Settings
-    messages: list[Message] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
     saved: str | None = None
     need: bool = False
+
+    @property
+    def messages(self) -> list[Message]:
+        """The conversation as the model is given it."""
+        return messages_of(self.turns, 0, self.partners.system_prompt)
 
     def take(self, line: str) -> None:
         """A line of the user: a command, or what they say."""
@@ -78,29 +74,29 @@ class _Session:
         elif name.startswith("/"):
             raise KoSentError(name, "no such command", "/help lists them")
         elif line:
-            self.messages = say(self.messages, line)
+            self.turns.append(Turn(line, ("",)))
             self.reply()
 
     def again(self, _: str) -> None:
         """Another reply to the last turn."""
-        self.messages = unanswered(self.messages)
-        if not self.messages:
+        if not self.turns:
             raise KoSentError("/again", "nothing was said yet")
+        self.turns[-1] = Turn(self.turns[-1].said, ("",))
         self.reply()
 
     def reset(self, _: str) -> None:
         """A new conversation."""
-        self.messages, self.saved = [], None
+        self.turns, self.saved = [], None
         _tell("새 대화 · a new conversation")
 
     def save(self, name: str) -> None:
         """The conversation in a file."""
         if not name:
             raise KoSentError("/save", "names no file", "write /save FILE")
-        if not self.messages:
+        if not self.turns:
             raise KoSentError("/save", "nothing was said yet")
         path = Path(name).expanduser()
-        line = as_line(with_system(self.partners.system_prompt, self.messages))
+        line = as_line(self.partners.model.name, self.messages)
         save(path, line, self.saved)
         self.saved = line
         _tell(f"저장됨 · saved: {path}")
@@ -111,18 +107,17 @@ class _Session:
 
     def reply(self) -> None:
         """Ask the model and print its reply as it comes; a stopped one is kept as far as it is."""
-        self.need = self.need or in_need(self.messages)
+        self.need = self.need or in_need(self.turns)
         if self.need:
             _tell(crisis_lines())
-        prompt = with_system(self.partners.system_prompt, self.messages)
         stopped, shown = Event(), ""
         try:
-            for text in self.partners.model.reply(prompt, self.settings, stopped):
+            for text in self.partners.model.reply(self.messages, self.settings, stopped):
                 new, shown = text[len(shown) :], text
                 print(new.translate(CONTROLS), end="", flush=True)
         finally:
             stopped.set()
-            self.messages = answer(self.messages, shown)
+            self.turns[-1] = Turn(self.turns[-1].said, (shown,))
             print(flush=True)
         if not shown:
             _tell("(답이 비어 있습니다 · an empty reply; /again)")
@@ -142,7 +137,8 @@ def _typed() -> Iterator[str]:
 
     while True:
         try:
-            yield input("> " if sys.stdout.isatty() else "").strip()
+            line = input("> " if sys.stdout.isatty() else "").strip()
+            yield line.encode("utf-8", "replace").decode()  # bytes that were no UTF-8
         except KeyboardInterrupt:
             _tell("")
         except EOFError:
