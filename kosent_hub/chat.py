@@ -23,7 +23,7 @@ def _chat(argv: Sequence[str] | None) -> None:
     from kosent_hub.models import quiet
 
     quiet.silence()
-    chat(options)
+    chat(options, announce=lambda address: print(address, flush=True))
 
 
 def _parser() -> argparse.ArgumentParser:
