@@ -135,7 +135,16 @@ def load(located: Located, *, with_base: bool) -> tuple[LocalPartner, LocalPartn
 
     Raises KoSentError as `load_model` does.
     """
-    loaded = load_model(located, merge=not with_base)
+    try:
+        loaded = load_model(located, merge=not with_base)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise KoSentError(
+            located.model_id,
+            "no memory left to load it",
+            "end what else uses that memory, or take a smaller model or --dtype bfloat16",
+        ) from None
     thread = ThreadPoolExecutor(1)
     limit = getattr(located.config.get_text_config(), "max_position_embeddings", None)
     reach = limit if isinstance(limit, int) else sys.maxsize

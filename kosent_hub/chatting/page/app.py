@@ -33,6 +33,14 @@ TAB = """() => {
     return [tab];
 }"""
 LANG = """name => { document.documentElement.lang = name === "English" ? "en" : "ko"; }"""
+# Enter that ends a syllable in an input method does not send the text.
+HEAD = """<script>
+for (const type of ["keydown", "keypress"]) {
+    document.addEventListener(type, event => {
+        if (event.key === "Enter" && event.isComposing) event.stopImmediatePropagation();
+    }, true);
+}
+</script>"""
 # The file is made in the browser: nothing is written on the server's side.
 DOWNLOAD = """lines => {
     if (!lines) return;
@@ -76,14 +84,13 @@ class _Page:
             self._connect()
 
     def _lay_out(self, partners: Partners, settings: Settings) -> None:
-        self.tab = gr.Textbox(visible=False)
+        self.named, self.tab = gr.Textbox(visible=False), gr.State("")
         self.lines = gr.Textbox(visible=False)
         with gr.Column(elem_id="top"):
             self.notice = gr.HTML(_notice("ko"))
             self.crisis = gr.HTML(visible=False)
-        self.language = self._say(
-            gr.Radio(list(NAMES.values()), value=NAMES["ko"], elem_id="language"), label="language"
-        )
+        languages = gr.Radio(list(NAMES.values()), value=NAMES["ko"], elem_id="language")
+        self.language = self._say(languages, label="language")
         self.chats, self.columns = [], []
         with gr.Row(elem_id="columns"):
             for number, partner in enumerate(self.partners):
@@ -109,9 +116,7 @@ class _Page:
         )
         with gr.Row(elem_id="actions"):
             self.send = self._say(gr.Button(variant="primary", min_width=80), value="send")
-            self.stop = self._say(
-                gr.Button(variant="stop", min_width=80, visible=False), value="stop"
-            )
+            self.stop = self._say(gr.Button(min_width=80, interactive=False), value="stop")
             self.again = self._say(gr.Button(min_width=80), value="again")
             self.new = self._say(gr.Button(min_width=80), value="new")
             self.save = self._say(gr.Button(min_width=80), value="save")
@@ -143,7 +148,7 @@ class _Page:
 
     def _connect(self) -> None:
         how = [self.tab, self.system, self.temperature, self.length, self.beside]
-        view = [*self.chats, self.crisis, self.error, self.send, self.stop]
+        view = [*self.chats, self.crisis, self.error, self.stop]
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         many = quiet | {"concurrency_limit": None}
         gr.on(
@@ -157,6 +162,7 @@ class _Page:
         self.again.click(self._on_again, how, view, **many)
         for number, chat in enumerate(self.chats):
             chat.edit(self._on_edit(number), how, view, **many)
+            chat.clear(self._on_new, self.tab, [self.box, *view], queue=False, **quiet)
         self.stop.click(self._on_stop, self.tab, None, queue=False, **quiet)
         self.new.click(self._on_new, self.tab, [self.box, *view], queue=False, **quiet)
         self.save.click(self._on_save, [self.tab, self.system], self.lines, **quiet).then(
@@ -172,8 +178,13 @@ class _Page:
             **quiet,
         ).then(None, self.language, None, js=LANG)
         self.blocks.load(
-            self._on_load, self.tab, [self.tab, self.language, *view], js=TAB, queue=False, **quiet
-        )
+            self._on_load,
+            self.named,
+            [self.tab, self.language, *view],
+            js=TAB,
+            queue=False,
+            **quiet,
+        ).then(None, self.language, None, js=LANG)
 
     # What happens.
 
@@ -272,7 +283,7 @@ class _Page:
                         return
                     if time.monotonic() - seen > FRAME_SECONDS:
                         seen = time.monotonic()
-                        yield self._view(talk, replying=True)
+                        yield [*self._columns(talk), *[gr.skip()] * 3]
         except Exception as fault:
             found = user_error(fault)
             if found is None:
@@ -281,15 +292,16 @@ class _Page:
         if talk.stopped is mine:
             yield self._view(talk, error=error)
 
+    def _columns(self, talk: Talk) -> list[Any]:
+        return [shown(talk.turns, number)[0] for number in range(len(self.partners))]
+
     def _view(self, talk: Talk, *, replying: bool = False, error: str = "") -> list[Any]:
-        columns = [shown(talk.turns, number)[0] for number in range(len(self.partners))]
         alert = f'<p class="error" role="alert">{html.escape(error)}</p>'
         return [
-            *columns,
+            *self._columns(talk),
             self._crisis(talk),
             gr.update(value=alert, visible=bool(error)),
-            gr.update(visible=not replying),
-            gr.update(visible=replying),
+            gr.update(interactive=replying),
         ]
 
     def _crisis(self, talk: Talk) -> Any:

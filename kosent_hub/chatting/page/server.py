@@ -24,8 +24,11 @@ NEEDED = re.compile(
     r"/|/(assets|static|svelte)/.*|/theme\.css|/config|/favicon\.ico|/manifest\.json"
     r"|/gradio_api/(queue/(join|data)|heartbeat/[^/]+|reset|cancel|run/[^/]+|info|startup-events)"
 )
-# Of the head of Gradio's page: what names other hosts, for those who show a link to it.
-FOREIGN = re.compile(rb"<meta[^>]*(og:|twitter:)[^>]*>|<link[^>]*https?://[^>]*>")
+# Of the head of Gradio's page: what names other hosts, for those who show a link to it, and a file
+# outside of the token's folder.
+FOREIGN = re.compile(
+    rb'<meta[^>]*(og:|twitter:)[^>]*>|<link[^>]*https?://[^>]*>|<link rel="manifest"[^>]*>'
+)
 MISSING = "the page needs Gradio, which is not installed"
 
 Scope = MutableMapping[str, Any]
@@ -60,7 +63,7 @@ def serve(
     from fastapi import FastAPI
     from gradio import mount_gradio_app
 
-    from kosent_hub.chatting.page.app import build, static, theme
+    from kosent_hub.chatting.page.app import HEAD, build, static, theme
 
     token, number = loopback.new_token(), port.getsockname()[1]
     app = mount_gradio_app(
@@ -75,6 +78,7 @@ def serve(
         show_error=False,
         theme=theme(),
         css=static("page.css"),
+        head=HEAD,
     )
     server = uvicorn.Server(
         uvicorn.Config(
