@@ -1,4 +1,4 @@
-"""Models to talk to, and a terminal to talk in."""
+"""A terminal and a page to talk in, and an adapter to talk to."""
 
 import codecs
 import os
@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.kosent_hub.adapters import write_adapter
 from tests.support import fork_server
+
+TAUGHT = ("--system-prompt", "친절하게.")  # what the models of `families` were taught with
 
 # Takes the terminal that is named as its own, and becomes the command.
 IN_TERMINAL = """
@@ -80,3 +83,29 @@ def terminal(nobody, tmp_path):
     yield start
     for each in running:
         each.close()
+
+
+@pytest.fixture(scope="module")
+def adapter(families, tmp_path_factory) -> Path:
+    """An adapter of a tiny model that was taught to reply Hello! to 안녕."""
+    return write_adapter(families / "qwen3", tmp_path_factory.mktemp("chat") / "tuned", std=0.5)
+
+
+@pytest.fixture(scope="module")
+def opened(nobody, tmp_path_factory):
+    """`opened(MODEL, *options)`: the address of a page of kosent-chat, whose replies are greedy."""
+    running = []
+
+    def start(*arguments: object) -> str:
+        command = ["kosent-chat", *map(str, arguments), "--temperature", "0", "--dtype", "float32"]
+        process = fork_server.start(command, env=nobody, cwd=tmp_path_factory.mktemp("page"))
+        running.append(process)
+        address = process.stdout.readline().strip()
+        assert address, process.communicate()[1]
+        return address
+
+    yield start
+    for process in running:
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=LONGEST_WAIT)
+        assert (process.returncode, said[0]) == (0, ""), said[1]

@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from tests.kosent_hub.adapters import write_adapter
+from tests.kosent_hub.chatting.conftest import TAUGHT
 from tests.kosent_hub.conftest import SYSTEM
 
-TAUGHT = ("--system-prompt", "친절하게.")  # what the models of `families` were taught with
 PROMPT = r"\r\n> "
 GREEDY = ("--temperature", "0", "--dtype", "float32")
 
