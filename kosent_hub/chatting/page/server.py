@@ -29,6 +29,8 @@ NEEDED = re.compile(
 FOREIGN = re.compile(
     rb'<meta[^>]*(og:|twitter:)[^>]*>|<link[^>]*https?://[^>]*>|<link rel="manifest"[^>]*>'
 )
+# A browser that is told of no icon asks for one outside of the token's folder.
+NO_ICON = b'<link rel="icon" href="data:,">'
 MISSING = "the page needs Gradio, which is not installed"
 
 Scope = MutableMapping[str, Any]
@@ -139,7 +141,7 @@ def _with_headers(send: Send) -> Send:
 
 
 async def _page(app: App, scope: Scope, receive: Any, send: Send) -> None:
-    """Gradio's page, said to be in Korean, without what names other hosts."""
+    """Gradio's page, said to be in Korean, without what leads out of the token's folder."""
     found: list[MutableMapping[str, Any]] = []
 
     async def keep(message: MutableMapping[str, Any]) -> None:
@@ -150,6 +152,7 @@ async def _page(app: App, scope: Scope, receive: Any, send: Send) -> None:
     begin, *parts = found
     body = b"".join(part.get("body", b"") for part in parts)
     body = FOREIGN.sub(b"", body).replace(b'lang="en"', b'lang="ko"', 1)
+    body = body.replace(b"</head>", NO_ICON + b"</head>", 1)
     headers = [(n, v) for n, v in begin["headers"] if n.lower() != b"content-length"]
     await _answer(send, begin["status"], headers, body)
 

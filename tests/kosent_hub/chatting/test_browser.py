@@ -39,7 +39,7 @@ def say(page, text):  # noqa: F811
     """Say something, and wait until all replies are there."""
     page.fill(BOX, text)
     page.press(BOX, "Enter")
-    page.wait_for_selector(f"#chat-0 .user:has-text('{text.strip()}')")
+    page.wait_for_selector(f"#chat-0 [data-testid=user]:has-text('{text.strip()}')")
     settle(page)
 
 
@@ -53,6 +53,11 @@ def column(page, number):  # noqa: F811
         f"#chat-{number} [data-testid=user], #chat-{number} [data-testid=bot]",
         "all => all.map(e => [e.dataset.testid, e.innerText.trim()])",
     )
+
+
+def letters(text):
+    """What of a text is the same on every screen: an untaught model writes anything."""
+    return re.sub(r"[\W_]+", "", text)
 
 
 def test_a_whole_conversation_beside_the_base(address, page):  # noqa: F811
@@ -80,13 +85,15 @@ def test_a_whole_conversation_beside_the_base(address, page):  # noqa: F811
         system, *messages = line["messages"]
         assert system == {"role": "system", "content": "친절하게."}
         roles = {"user": "user", "assistant": "bot"}
-        assert [[roles[m["role"]], m["content"].strip()] for m in messages] == turns
+        assert [roles[m["role"]] for m in messages] == [role for role, _ in turns]
+        for message, (_, text) in zip(messages, turns, strict=True):
+            assert letters(message["content"]) == letters(text)
 
     page.click("text=설정")
     page.click("text=나란히 보기")
     page.wait_for_selector("#chat-1", state="hidden")
     page.click("button:has-text('새 대화')")
-    page.wait_for_selector("#chat-0 .user", state="detached")
+    page.wait_for_selector("#chat-0 [data-testid=user]", state="detached")
     assert column(page, 0) == []
 
 
@@ -97,7 +104,7 @@ def test_a_turn_is_edited_and_replied_to_again(address, page):  # noqa: F811
     page.locator("#chat-1 button[aria-label='Edit']").first.click()
     page.fill("#chat-1 textarea", "안녕")
     page.locator("#chat-1 button[aria-label='Submit']").click()
-    page.wait_for_selector("#chat-0 .user:has-text('안녕')")
+    page.wait_for_selector("#chat-0 [data-testid=user]:has-text('안녕')")
     settle(page)
     assert column(page, 1) == [["user", "안녕"], ["bot", "Hello!"]]
     assert [role for role, _ in column(page, 0)] == ["user", "bot"]
@@ -124,7 +131,7 @@ def test_the_crisis_line_stays_in_sight_whatever_is_done(address, page):  # noqa
     assert page.evaluate("scrollY") > 100
     in_sight()
     page.click("button:has-text('새 대화')")
-    page.wait_for_selector("#chat-0 .user", state="detached")
+    page.wait_for_selector("#chat-0 [data-testid=user]", state="detached")
     in_sight()
     page.reload()
     page.wait_for_selector("#top [role=alert]")
@@ -148,7 +155,7 @@ def test_a_reload_keeps_the_conversation_and_another_tab_has_its_own(
     assert [text for role, text in column(other, 0) if role == "user"] == ["힘들어"]
     before = column(page, 0)
     page.reload()
-    page.wait_for_selector("#chat-0 .user:has-text('안녕')")
+    page.wait_for_selector("#chat-0 [data-testid=user]:has-text('안녕')")
     assert column(page, 0) == before
     say(page, "취직했어")
     assert len(column(page, 0)) == 4
@@ -189,7 +196,6 @@ def test_it_is_used_by_keyboard_and_its_parts_have_names(address, page):  # noqa
             for name in ("보내기", "멈추기", "다시 답하기", "새 대화", "저장", "설정")
         ),
         *(("radio", name) for name in ("한국어", "English")),
-        ("group", "언어"),
         ("log", "chatbot conversation"),
     ):
         assert page.get_by_role(role, name=name).first.is_visible(), (role, name)
@@ -206,18 +212,16 @@ def test_it_is_used_by_keyboard_and_its_parts_have_names(address, page):  # noqa
 def test_enter_that_ends_a_syllable_sends_nothing(address, page):  # noqa: F811
     visit(page, address)
     page.fill(BOX, "안녀")
-    for composing in (True, False):
-        page.eval_on_selector(
-            BOX,
-            """(box, isComposing) => { for (const type of ["keydown", "keypress"])
-                box.dispatchEvent(new KeyboardEvent(type,
-                    {key: "Enter", isComposing, bubbles: true, cancelable: true})); }""",
-            composing,
-        )
-        page.wait_for_timeout(500)
-        assert (page.input_value(BOX) == "안녀") is composing
-    page.wait_for_selector("#chat-0 .user:has-text('안녀')")
+    press = """(box, isComposing) => { for (const type of ["keydown", "keypress"])
+        box.dispatchEvent(new KeyboardEvent(type,
+            {key: "Enter", isComposing, bubbles: true, cancelable: true})); }"""
+    page.eval_on_selector(BOX, press, True)
+    page.wait_for_timeout(1000)
+    assert (page.input_value(BOX), column(page, 0)) == ("안녀", [])
+    page.eval_on_selector(BOX, press, False)
+    page.wait_for_selector("#chat-0 [data-testid=user]:has-text('안녀')")
     settle(page)
+    assert page.input_value(BOX) == ""
 
 
 def test_a_reply_is_stopped_and_what_there_is_of_it_stays(opened, tiny_llama, page):  # noqa: F811

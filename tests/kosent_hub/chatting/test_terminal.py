@@ -30,12 +30,12 @@ def conversations(path):
 
 
 def test_stdout_has_the_replies_and_nothing_else(families, talk, tmp_path):
-    done = talk("안녕\n\n힘들어\n/save a.jsonl\n", families / "qwen3", *TAUGHT)
+    done = talk("안녕\n\n취직했어\n/save a.jsonl\n", families / "qwen3", *TAUGHT)
     assert done.returncode == 0, done.stderr
     system, *turns = conversations(tmp_path / "a.jsonl")[0]
     assert system == {"role": "system", "content": "친절하게."}
     assert [turn["role"] for turn in turns] == ["user", "assistant"] * 2
-    assert [turn["content"] for turn in turns[::2]] == ["안녕", "힘들어"]
+    assert [turn["content"] for turn in turns[::2]] == ["안녕", "취직했어"]
     assert done.stdout.splitlines() == [turn["content"] for turn in turns[1::2]]
     assert done.stdout.splitlines()[0] == "Hello!"  # what the model was taught
     korean, english = "사람이 아니라 인공지능(AI)입니다", "not to a person"
@@ -44,13 +44,13 @@ def test_stdout_has_the_replies_and_nothing_else(families, talk, tmp_path):
 
 
 def test_the_crisis_line_is_above_each_reply_from_the_first_such_turn_on(families, talk):
-    done = talk("안녕\n죽고 싶어\n힘들어\n/reset\n안녕\n", families / "qwen3")
+    done = talk("안녕\n죽고 싶어\n고마워\n/reset\n안녕\n", families / "qwen3")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 4
     for number in ("109", "1577-0199", "112", "119"):
         assert number in done.stderr
     assert done.stderr.count("자살예방상담전화 109") == 3
-    assert done.stderr.count("1577-0199 (mental health)") == 3
+    assert done.stderr.count("1577-0199 (mental health") == 3
 
 
 def test_conversations_are_saved_as_the_dataset_has_them(families, talk, tmp_path):
