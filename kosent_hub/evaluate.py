@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -32,8 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _evaluate(argv: Sequence[str]) -> None:
     options, inspected, as_json = _options(argv)
     from kosent_hub.evaluation import evaluate
+    from kosent_hub.models import quiet
 
-    _silence()
+    quiet.silence()
     if inspected is not None:
         from kosent_hub.evaluation.run import inspect
         from kosent_hub.models.inspection import show
@@ -212,15 +211,6 @@ def _engine_arg(text: str) -> tuple[str, Any]:
         return name.replace("-", "_"), json.loads(value)
     except ValueError:
         return name.replace("-", "_"), value
-
-
-def _silence() -> None:
-    """Keep libraries from printing what no user of this command can act on."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=FutureWarning)
 
 
 def _show_json(results: Results) -> None:

@@ -22,12 +22,12 @@ from kosent_hub.models import distributed, inspection
 from kosent_hub.models.chat_dataset import system_prompt
 from kosent_hub.models.chat_format import ChatFormat, Messages, UnusableDialogue
 from kosent_hub.models.inspection import Inspected
-from kosent_hub.models.locate import FormatChanged, Located, ModelRef, locate
+from kosent_hub.models.locate import Located, ModelRef, locate
 from kosent_hub.models.outside import assert_may_send
 from model_card import conversations
 from model_card.publish import publish
 from model_card.publishing import commit, session
-from model_card.publishing.errors import AGAIN, KoSentError, explain, next_step
+from model_card.publishing.errors import AGAIN, KoSentError, next_step
 from model_card.publishing.files import atomic_file, atomic_write, decode_text
 from model_card.records import (
     RUN_PATH,
@@ -156,20 +156,9 @@ def _located(options: Options, model: ModelRef) -> Located | None:
     """The model's parts; None for a model that only its server has."""
     if options.backend != "endpoint":
         return locate(model)
-    try:
-        return locate(model)
-    except FormatChanged:
-        raise
-    except Exception as error:
-        why = explain(error)
-        if why is None:
-            raise
-        print(
-            f"{model.model_id}: its chat template is not to be had here ({why}), so its server's "
-            "own settings decide whether it thinks first, and whether it reads a system message",
-            file=sys.stderr,
-        )
-        return None
+    from kosent_hub.evaluation.backends.endpoint import locate_served
+
+    return locate_served(model)
 
 
 def _samples(

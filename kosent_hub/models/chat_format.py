@@ -247,6 +247,15 @@ class ChatFormat:
             return str(decode(reply, skip_special_tokens=True)).strip(), False
         return (self._after(reply, close) if close in text else ""), thought
 
+    def reply_so_far(self, ids: Sequence[int]) -> str:
+        """What is certain of a reply while the model still writes it: whole characters, and nothing
+        of a beginning that may turn out to be a thought."""
+        text = str(self.tokenizer.decode(list(ids))).strip()
+        beginnings = (*_THOUGHTS, self.prefix.strip(), self._opening)
+        if any(beginning.startswith(text) for beginning in beginnings):
+            return ""
+        return self.reply_text(ids)[0].rstrip("\ufffd").rstrip()
+
     def as_written(self, messages: Messages) -> list[Any]:
         """The messages as the template gets them, for a server that applies it."""
         return self._template.prepared(messages)

@@ -88,6 +88,13 @@ def free_memory() -> int:
     return psutil.virtual_memory().available
 
 
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether a GPU or the system had no memory left (on a CPU PyTorch only says so)."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def memory() -> float:
     """Main memory and that of all GPUs together, in bytes."""
     import torch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,15 +23,21 @@ ROUNDING = 0.5
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to generate, where its parts came from, and its number format."""
+    """A model ready to generate, where its parts came from, and its number format.
+
+    `without_adapter` gives a `with` block inside which the model is its base; None for a model
+    without an adapter, or with a merged one.
+    """
 
     model: PreTrainedModel
     located: Located
     dtype: str
+    without_adapter: Callable[[], AbstractContextManager[None]] | None = None
 
 
-def load_model(located: Located) -> Loaded:
-    """The located model in evaluation mode, an adapter active and merged unless quantised.
+def load_model(located: Located, *, merge: bool = True) -> Loaded:
+    """The located model in evaluation mode, an adapter active, and merged if `merge` unless the
+    base is quantised.
 
     Raises KoSentError, one line, for a repo without safetensors or in need of its own code, and
     for an adapter that changes nothing.
@@ -51,14 +58,22 @@ def load_model(located: Located) -> Loaded:
             device_map="cuda" if torch.cuda.is_available() else "cpu",
         )
 
-    model = _with_adapter(load_base, located) if located.adapter else load_base()
+    switch = None
+    if not located.adapter:
+        model = load_base()
+    elif merge:
+        model = _with_adapter(load_base, located)
+    else:
+        adapted = _attached(load_base, located)
+        _effect(adapted, located)
+        model, switch = adapted.get_base_model(), adapted.disable_adapter
     method = quantization(model)
     format_name = f"{dtype}, {method}" if method else dtype
     if _is_emulated(model) and 8 * model.num_parameters() < device.free_memory():
         # The weights keep their rounded values. PyTorch emulates the missing instructions, which
         # takes many times as long as float32.
         model, format_name = model.float(), f"{format_name}, computed in float32"
-    return Loaded(model.eval(), located, format_name)
+    return Loaded(model.eval(), located, format_name, switch)
 
 
 def count_parameters(located: Located) -> int:
@@ -107,40 +122,50 @@ def _with_adapter(load_base: Callable[[], PreTrainedModel], located: Located) ->
 
     Raises KoSentError for an adapter that does not change the logits.
     """
+    adapted = _attached(load_base, located)
+    active, bare = _effect(adapted, located)
+    if quantization(adapted) is not None:
+        return adapted.get_base_model()
+    merged = adapted.merge_and_unload()
+    if (_logits(merged, _probe(located)) - active).norm() < ROUNDING * (bare - active).norm():
+        return merged
+    dtype = str(merged.dtype).removeprefix("torch.")
+    print(
+        f"{located.model_id}: adapter not merged: in {dtype}, merging would round its weights away",
+        file=sys.stderr,
+    )
+    del adapted, merged
+    return _attached(load_base, located).get_base_model()
+
+
+def _attached(load_base: Callable[[], PreTrainedModel], located: Located) -> Any:
+    """The base with the adapter, a PeftModel."""
     from peft import PeftModel
 
-    adapter_id, revision = located.model_id, located.repo.revision
+    revision = located.repo.revision
+    # None is no revision to peft: it would ask for the branch of that name.
+    pinned: dict[str, Any] = {"revision": revision} if revision else {}
+    base = load_base()
+    with explained(located.model_id):
+        return PeftModel.from_pretrained(base, located.model_id, **pinned).eval()
+
+
+def _effect(adapted: Any, located: Located) -> tuple[torch.Tensor, torch.Tensor]:
+    """The logits of an example prompt with the adapter and without it.
+
+    Raises KoSentError where they are the same.
+    """
     probe = _probe(located)
-
-    def attach() -> Any:
-        # None is no revision to peft: it would ask for the branch of that name.
-        pinned: dict[str, Any] = {"revision": revision} if revision else {}
-        base = load_base()
-        with explained(adapter_id):
-            return PeftModel.from_pretrained(base, adapter_id, **pinned).eval()
-
-    adapted = attach()
     active = _logits(adapted, probe)
     with adapted.disable_adapter():
         bare = _logits(adapted, probe)
     if torch.equal(active, bare):
         raise KoSentError(
-            adapter_id,
+            located.model_id,
             "with the adapter the model answers exactly as without it",
             "its weights are all zero or fit no layer of the base model",
         )
-    if quantization(adapted) is not None:
-        return adapted.get_base_model()
-    merged = adapted.merge_and_unload()
-    if (_logits(merged, probe) - active).norm() < ROUNDING * (bare - active).norm():
-        return merged
-    print(
-        f"{adapter_id}: adapter not merged: in {str(merged.dtype).removeprefix('torch.')}, merging "
-        "would round its weights away",
-        file=sys.stderr,
-    )
-    del adapted, merged
-    return attach().get_base_model()
+    return active, bare
 
 
 def _probe(located: Located) -> torch.Tensor:

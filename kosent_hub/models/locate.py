@@ -145,9 +145,7 @@ def _format(ref: ModelRef, repo: Repo, tokenizer: Any) -> ChatFormat:
 
     Raises FormatChanged when the model would get another.
     """
-    path = cached(ref.model_id, RUN_PATH, repo.revision)
-    where = f"{ref.model_id}/{RUN_PATH}"
-    recorded = None if path is None else read_settings(path, where).get("chat_format")
+    recorded = run_record(ref.model_id, repo).get("chat_format")
     if not isinstance(recorded, dict) or not recorded:
         return chat_format(tokenizer)
     form = chat_format(tokenizer, recorded)
@@ -164,6 +162,12 @@ def _format(ref: ModelRef, repo: Repo, tokenizer: Any) -> ChatFormat:
             "--new-chat-format to evaluate it all the same",
         )
     return form
+
+
+def run_record(model_id: str, repo: Repo) -> dict[str, Any]:
+    """The record of the training that made a model, as its JSON has it; {} where there is none."""
+    path = cached(model_id, RUN_PATH, repo.revision)
+    return {} if path is None else read_settings(path, f"{model_id}/{RUN_PATH}")
 
 
 def _place(repo: Repo) -> str:

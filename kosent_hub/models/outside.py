@@ -42,9 +42,7 @@ def assert_may_send(
     It may go to this machine and its private network, to the server that `allowed` names (by the
     same scheme, host and port), and anywhere if the dataset is open (`is_open`).
     """
-    if is_own(url) or (allowed is not None and _server(allowed, FLAG) == _server(url)):
-        return
-    if is_open(dataset, revision):
+    if _is_named(url, allowed) or is_open(dataset, revision):
         return
     where = without_secrets(url)
     raise KoSentError(
@@ -53,6 +51,26 @@ def assert_may_send(
         "party, which AI Hub's terms forbid",
         f"use a server of your own, or if you may send it there, add {FLAG} {where}",
     )
+
+
+def assert_may_talk(url: str, allowed: str | None = None) -> None:
+    """Raise KoSentError if what a person says may not go to the server at `url`.
+
+    It may go to this machine and its private network, and to the server that `allowed` names.
+    """
+    if _is_named(url, allowed):
+        return
+    where = without_secrets(url)
+    raise KoSentError(
+        where,
+        "not on this machine or a private network, so a third party would get all that is said",
+        f"use a server of your own, or if you agree to that, add {FLAG} {where}",
+    )
+
+
+def _is_named(url: str, allowed: str | None) -> bool:
+    """Whether the URL's server is of this machine or network, or the one that `allowed` names."""
+    return is_own(url) or (allowed is not None and _server(allowed, FLAG) == _server(url))
 
 
 def is_own(url: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import mimetypes
-import secrets
 import sys
 import threading
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from model_card.preview.html import card_html
-from model_card.publishing import front_matter
+from model_card.publishing import front_matter, loopback
 from model_card.publishing.errors import KoSentError, explain
 
 if TYPE_CHECKING:
@@ -62,20 +61,18 @@ def serve(source: PreviewSource, port: int, announce: Callable[[str], None]) -> 
 
     The address holds a random token, so that no other page can guess it.
     """
-    token = secrets.token_urlsafe(16)
+    token = loopback.new_token()
 
     class Handler(_Handler):
-        pages = _Pages(source, f"/{token}")
+        pages = _Pages(source, token)
 
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        server = ThreadingHTTPServer((loopback.HOST, port), Handler)
     except OSError as error:
-        raise KoSentError(
-            f"port {port}", f"{error.strerror}", "choose another one, or leave --port out"
-        ) from None
+        raise loopback.port_refused(port, error) from None
     server.daemon_threads = True
     with server:
-        announce(f"http://127.0.0.1:{server.server_port}/{token}/")
+        announce(f"http://{loopback.HOST}:{server.server_port}/{token}/")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
@@ -93,16 +90,16 @@ class _Answer:
 class _Pages:
     """The answers by path; a card is built once per version of its source."""
 
-    def __init__(self, source: PreviewSource, root: str) -> None:
-        self._source, self._root = source, root
+    def __init__(self, source: PreviewSource, token: str) -> None:
+        self._source, self._token = source, token
         self._lock = threading.Lock()
         self._built: tuple[str, Preview | str] | None = None
 
     def answer(self, path: str) -> _Answer:
         """The answer for `path`: 404 for everything outside the token's folder."""
-        folder, _, rest = path.removeprefix("/").partition("/")
-        if not secrets.compare_digest(f"/{folder}".encode(), self._root.encode()):
+        if not loopback.is_inside(path, self._token):
             return _missing()
+        rest = path.removeprefix("/").partition("/")[2]
         if rest == "version":
             return _Answer(self._source.version().encode(), "text/plain")
         if rest in STATIC:
@@ -189,10 +186,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(with_body=False)
 
     def _send(self, *, with_body: bool) -> None:
-        # Any other host name that resolves to this machine is DNS rebinding.
         assert isinstance(self.server, ThreadingHTTPServer)
-        port = self.server.server_port
-        if self.headers.get("Host") in (f"127.0.0.1:{port}", f"localhost:{port}"):
+        if loopback.is_own_host(self.headers.get("Host"), self.server.server_port):
             answer = self.pages.answer(urlsplit(self.path).path)
         else:
             answer = _missing()
@@ -201,10 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
             "Content-Type": answer.kind,
             "Content-Length": str(len(answer.body)),
             "Content-Security-Policy": answer.policy,
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            "Cross-Origin-Resource-Policy": "same-origin",
-            "Cache-Control": "no-store",
+            **loopback.HEADERS,
         }.items():
             self.send_header(name, value)
         self.end_headers()

@@ -43,6 +43,7 @@ DISTURBED = ROOT / "tests" / "support" / "disturbed" / "sitecustomize.py"
 # Console scripts, and the modules they start.
 SCRIPTS = {
     "kosent-card": "model_card.cli",
+    "kosent-chat": "kosent_hub.chat",
     "kosent-data": "dataset_builder.cli",
     "kosent-demo": "kosent_hub.demo",
     "kosent-eval": "kosent_hub.evaluate",
@@ -62,6 +63,7 @@ FOR_ALL = (
     *("datasets", "evaluate", "peft", "sacrebleu", "sentence_transformers", "trl"),
     *("sacrebleu.tokenizers.tokenizer_ko_mecab", "torch.utils.tensorboard"),
     *("kosent_hub.evaluation.backends.local.backend", "kosent_hub.evaluation.run"),
+    *("kosent_hub.chatting.local", "kosent_hub.chatting.run", "kosent_hub.chatting.terminal"),
     *(
         "kosent_hub.evaluation.table",
         "kosent_hub.models.inspection",

@@ -16,7 +16,14 @@ from tests.support import ROOT
 
 BIN = Path(sys.executable).parent
 ROOMS = ("dataset_builder", "kosent_hub", "model_card")
-COMMANDS = ["kosent-data", "kosent-plan", "kosent-eval", "kosent-card", "kosent-demo"]
+COMMANDS = [
+    "kosent-data",
+    "kosent-plan",
+    "kosent-eval",
+    "kosent-chat",
+    "kosent-card",
+    "kosent-demo",
+]
 
 
 def imported_by(code: str) -> set[str]:

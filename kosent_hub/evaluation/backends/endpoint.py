@@ -20,8 +20,8 @@ from kosent_hub.evaluation.backends import TEMPLATE_VARIABLES, Reply, TargetScor
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models import outside
 from kosent_hub.models.chat_format import ChatFormat, cut_thought
-from kosent_hub.models.locate import ModelRef
-from model_card.publishing.errors import HubUnavailable, KoSentError
+from kosent_hub.models.locate import FormatChanged, Located, ModelRef, locate
+from model_card.publishing.errors import HubUnavailable, KoSentError, explain
 from model_card.publishing.session import OTHER_SERVER, direct_client, httpx
 from model_card.records import EvaluatedModel
 
@@ -71,6 +71,27 @@ DRAWN_CONFIG: dict[str, Any] = {
 # Of what a server says of a model, what stays the same when it is started again.
 MODEL_FACTS = ("id", "root", "parent", "owned_by", "max_model_len", "meta")
 INFO_FACTS = ("model_id", "model_sha", "model_dtype", "dtype", "quantize", "version")
+
+
+def locate_served(model: ModelRef) -> Located | None:
+    """The parts of a model that a server has; None, and a line, where they are not to be had here.
+
+    Raises FormatChanged as `locate` does.
+    """
+    try:
+        return locate(model)
+    except FormatChanged:
+        raise
+    except Exception as error:
+        why = explain(error)
+        if why is None:
+            raise
+        print(
+            f"{model.model_id}: its chat template is not to be had here ({why}), so its server's "
+            "own settings decide whether it thinks first, and whether it reads a system message",
+            file=sys.stderr,
+        )
+        return None
 
 
 class EndpointBackend:
@@ -157,7 +178,7 @@ class EndpointBackend:
             running: set[Future[Reply]] = set()
             try:
                 for index in wanted:
-                    running.add(pool.submit(self._reply, index, samples[index], seed))
+                    running.add(pool.submit(self.reply, index, samples[index], seed))
                     if len(running) >= self.concurrency:
                         done, running = wait(running, return_when=FIRST_COMPLETED)
                         yield from (future.result() for future in done)
@@ -185,7 +206,8 @@ class EndpointBackend:
         if self.own_network:
             self.session.close()
 
-    def _reply(self, index: int, sample: Sample, seed: int) -> Reply:
+    def reply(self, index: int, sample: Sample, seed: int) -> Reply:
+        """The reply to one sample; above temperature 0 it is drawn with the seed."""
         messages = list(sample.messages)
         if self.form is not None:
             messages = self.form.as_written(messages)

@@ -25,6 +25,7 @@ from kosent_hub.evaluation.backends.local.cache import (
     additive,
 )
 from kosent_hub.evaluation.backends.local.sampling import Sampling
+from kosent_hub.models.device import out_of_memory
 
 # A decode step on a CPU reads all weights once, however many rows there are; more than a hundred
 # or two make it no faster and take memory.
@@ -98,7 +99,7 @@ class Batcher:
                     self._admit()
                     ended = self._step()
                 except RuntimeError as error:
-                    if not _out_of_memory(error) or not self._halve():
+                    if not out_of_memory(error) or not self._halve():
                         raise
                     continue
                 yield from ended
@@ -235,8 +236,3 @@ def _common_prefix(sequences: Sequence[Tokens]) -> Tokens:
         if a != b:
             return low[:i]
     return low
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    """Whether a GPU or the system had no memory left (on a CPU PyTorch only says so)."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -23,10 +23,12 @@ def plain_replies(
     max_new_tokens: int,
     pad: int,
     sampling: Sampling | None = None,
+    **watching: Any,
 ) -> Iterator[tuple[int, list[int]]]:
     """Index and new token ids of each prompt's reply, in batches of prompts padded on the left.
 
-    Greedy without `sampling`, whatever the model's own generation settings say.
+    Greedy without `sampling`, whatever the model's own generation settings say. `watching` is what
+    `generate` takes to be followed or stopped: `streamer`, `stopping_criteria`.
     """
     settings = GenerationConfig(
         do_sample=False,
@@ -50,6 +52,7 @@ def plain_replies(
                     if sampling
                     else []
                 ),
+                **watching,
             )
         for i, row in zip(chosen, out[:, width:].tolist(), strict=True):
             end = next((n for n, token in enumerate(row, 1) if token in stop), len(row))

@@ -1,0 +1,44 @@
+"""Pages for the browser of this machine alone: the port, the token, who may ask."""
+
+from __future__ import annotations
+
+import secrets
+
+from model_card.publishing.errors import KoSentError
+
+HOST = "127.0.0.1"
+# What every answer says besides its content policy.
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def new_token() -> str:
+    """The random part of an address, so that no other page can guess it."""
+    return secrets.token_urlsafe(16)
+
+
+def port_refused(port: int, error: OSError) -> KoSentError:
+    """The error of a port that cannot be had."""
+    return KoSentError(
+        f"port {port}", f"{error.strerror}", "choose another one, or leave --port out"
+    )
+
+
+def is_own_host(host: str | None, port: int) -> bool:
+    """Whether a request's `Host` is this server: any other name for it is DNS rebinding."""
+    return host in (f"127.0.0.1:{port}", f"localhost:{port}")
+
+
+def is_own_origin(origin: str | None, port: int) -> bool:
+    """Whether the `Origin` of a request, if it has one, is a page of this server."""
+    return origin is None or is_own_host(origin.removeprefix("http://"), port)
+
+
+def is_inside(path: str, token: str) -> bool:
+    """Whether a path begins with the folder that is the token."""
+    folder = path.removeprefix("/").partition("/")[0]
+    return secrets.compare_digest(folder.encode(), token.encode())
