@@ -85,7 +85,8 @@ class _Page:
 
     def _lay_out(self, partners: Partners, settings: Settings) -> None:
         self.named, self.tab = gr.Textbox(visible=False), gr.State("")
-        self.lines = gr.Textbox(visible=False)
+        # Hidden, and in the page: the browser keeps no value of a component that is not.
+        self.lines = gr.Textbox(visible="hidden")
         with gr.Column(elem_id="top"):
             self.notice = gr.HTML(_notice("ko"))
             self.crisis = gr.HTML(visible=False)
