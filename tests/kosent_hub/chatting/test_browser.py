@@ -19,7 +19,10 @@ from tests.model_card.preview.test_browser import (  # noqa: F401  fixtures
 pytestmark = pytest.mark.slow
 
 BOX = "#said textarea"
-LONG = {"timeout": 60_000}
+# Notices when a message of the model's column goes.
+WATCH = """() => { new MutationObserver(all => {
+    if (all.some(each => each.removedNodes.length)) window.changed = true;
+}).observe(document.querySelector("#chat-0"), {childList: true, subtree: true}); }"""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +75,9 @@ def test_a_whole_conversation_beside_the_base(address, page):  # noqa: F811
     both = [column(page, number) for number in (0, 1)]
     assert [[role for role, _ in turns] for turns in both] == [["user", "bot"] * 2] * 2
 
+    page.evaluate(WATCH)
     page.click("button:has-text('다시 답하기')")
+    page.wait_for_function("window.changed")
     settle(page)
     assert [column(page, number) for number in (0, 1)] == both  # greedy replies
 
