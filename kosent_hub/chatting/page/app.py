@@ -169,7 +169,8 @@ class _Page:
         self.save.click(self._on_save, [self.tab, self.system], self.lines, **quiet).then(
             None, self.lines, None, js=DOWNLOAD
         )
-        self.beside.change(self._on_beside, self.beside, self.columns[1:], queue=False, **quiet)
+        if len(self.partners) > 1:
+            self.beside.change(self._on_beside, self.beside, self.columns[1], queue=False, **quiet)
         worded = list(dict.fromkeys(component for component, _, _ in self.spoken))
         self.language.change(
             self._on_language,
@@ -239,7 +240,7 @@ class _Page:
         )
 
     def _on_beside(self, beside: bool) -> Any:
-        return [gr.update(visible=beside) for _ in self.columns[1:]]
+        return gr.update(visible=beside)
 
     def _on_language(self, tab: str, name: str) -> list[Any]:
         talk = self.talks.of(tab)
