@@ -90,7 +90,7 @@ def test_a_killed_demo_goes_on_and_ends_with_conversations(run, demo: Path):
     assert (demo / "notes.txt").read_text() == "mine"
     card = (demo / RUN / "README.md").read_text("utf-8")
     assert "[LICENSE](LICENSE), [NOTICE](NOTICE)" in card
-    assert "with 3 training dialogues as examples" in card
+    assert "after 3 dialogues of the training split as examples" in card
     assert done.stdout.count("\n  user: ") == 3
     assert done.stdout.count("\n  base: ") == done.stdout.count(f"\n  {RUN}: ") == 3
     assert done.stdout.endswith(f"Talk to the model: kosent-chat kosent-demo/{RUN}\n")

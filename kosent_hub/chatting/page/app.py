@@ -18,8 +18,9 @@ from kosent_hub.chatting.words import LABELS, LANGUAGES, NAMES, NOTICE, place
 from kosent_hub.evaluation.safety.crisis import crisis_line
 from model_card.publishing.errors import user_error
 
-# Seconds between two pictures of a reply that is being written.
-FRAME_SECONDS = 0.05
+# Seconds between two pictures of a reply that is being written. More than a browser can draw would
+# keep it from its buttons.
+FRAME_SECONDS = 0.2
 LONGEST_TEXT, LONGEST_REPLY, HOTTEST = 8000, 2048, 2.0
 FONTS = (
     *("Pretendard", "Apple SD Gothic Neo", "Malgun Gothic", "Noto Sans KR", "Noto Sans CJK KR"),
