@@ -24,6 +24,8 @@ import hypothesis
 import pytest
 
 from tests.support import ROOT, fork_server, slow
+from tests.support.browser import browser as browser
+from tests.support.browser import page as page
 
 # Models that take a while to make are kept with the environment that made them.
 MODELS = Path(sys.prefix) / "share" / "kosent-hub-tests"

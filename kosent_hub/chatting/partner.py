@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Event
 from typing import Protocol
 
 from kosent_hub.chatting.options import Options
 from kosent_hub.models.chat_format import EXAMPLE, Messages
-from kosent_hub.models.locate import Located, ModelRef, locate, run_record
-from model_card.publishing.files import decode_text
+from kosent_hub.models.locate import Located, ModelRef, locate, run_record, template_in
 
 
 @dataclass(frozen=True)
@@ -90,15 +88,11 @@ def _at_endpoint(options: Options, url: str) -> Partners:
 
 
 def _ref(options: Options, name: str, revision: str | None = None) -> ModelRef:
-    template = None
-    if options.chat_template is not None:
-        path = Path(options.chat_template)
-        template = decode_text(path.read_bytes(), path)
     return ModelRef(
         name,
         revision,
         options.dtype,
-        template,
+        template_in(options.chat_template),
         options.trust_remote_code,
         options.new_chat_format,
     )

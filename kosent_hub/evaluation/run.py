@@ -22,13 +22,13 @@ from kosent_hub.models import distributed, inspection
 from kosent_hub.models.chat_dataset import system_prompt
 from kosent_hub.models.chat_format import ChatFormat, Messages, UnusableDialogue
 from kosent_hub.models.inspection import Inspected
-from kosent_hub.models.locate import Located, ModelRef, locate
+from kosent_hub.models.locate import Located, ModelRef, locate, template_in
 from kosent_hub.models.outside import assert_may_send
 from model_card import conversations
 from model_card.publish import publish
 from model_card.publishing import commit, session
 from model_card.publishing.errors import AGAIN, KoSentError, next_step
-from model_card.publishing.files import atomic_file, atomic_write, decode_text
+from model_card.publishing.files import atomic_file, atomic_write
 from model_card.records import (
     RUN_PATH,
     EvaluatedDataset,
@@ -133,10 +133,7 @@ def inspect(options: Options, limit: int) -> tuple[ChatFormat, list[Inspected]]:
 
 def _models(options: Options) -> list[ModelRef]:
     """The model and then the baseline, if there is one, to be loaded in the same way."""
-    template = None
-    if options.chat_template is not None:
-        path = Path(options.chat_template)
-        template = decode_text(path.read_bytes(), path)
+    template = template_in(options.chat_template)
     names = [(options.model, options.revision)]
     names += [(options.baseline, None)] if options.baseline else []
     return [

@@ -19,6 +19,7 @@ from kosent_hub.models.repo import resolve
 from kosent_hub.models.tokenizer import load_tokenizer
 from kosent_hub.models.untrusted import base_of, explained, read_settings
 from model_card.publishing.errors import KoSentError
+from model_card.publishing.files import decode_text
 from model_card.records import RUN_PATH, EvaluatedModel, Repo
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -46,6 +47,11 @@ class ModelRef:
     chat_template: str | None = None
     trust_remote_code: bool = False
     new_format: bool = False
+
+
+def template_in(file: str | Path | None) -> str | None:
+    """The chat template in a file that the user names; None where none is named."""
+    return None if file is None else decode_text(Path(file).read_bytes(), file)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.kosent_hub.chatting.conftest import TAUGHT
-from tests.model_card.preview.test_browser import (  # noqa: F401  fixtures
-    browser,
-    luminance,
-    overflowing,
-    page,
-)
+from tests.support.browser import luminance, overflowing
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +25,7 @@ def address(opened, adapter):
     return opened(adapter, *TAUGHT)
 
 
-def visit(page, address):  # noqa: F811
+def visit(page, address):
     page.set_default_timeout(60_000)
     page.goto(address)
     page.wait_for_selector(BOX)
@@ -38,7 +33,7 @@ def visit(page, address):  # noqa: F811
     return page
 
 
-def say(page, text):  # noqa: F811
+def say(page, text):
     """Say something, and wait until all replies are there."""
     page.fill(BOX, text)
     page.press(BOX, "Enter")
@@ -46,11 +41,11 @@ def say(page, text):  # noqa: F811
     settle(page)
 
 
-def settle(page):  # noqa: F811
+def settle(page):
     page.wait_for_selector("button:has-text('멈추기'):disabled, button:has-text('Stop'):disabled")
 
 
-def column(page, number):  # noqa: F811
+def column(page, number):
     """The messages of a column: (role, text)."""
     return page.eval_on_selector_all(
         f"#chat-{number} [data-testid=user], #chat-{number} [data-testid=bot]",
@@ -63,7 +58,7 @@ def letters(text):
     return re.sub(r"[\W_]+", "", text)
 
 
-def test_a_whole_conversation_beside_the_base(address, page):  # noqa: F811
+def test_a_whole_conversation_beside_the_base(address, page):
     visit(page, address).set_viewport_size({"width": 1100, "height": 800})
     assert "사람이 아니라 인공지능(AI)" in page.inner_text("#top [role=note]")
     say(page, "안녕")
@@ -102,7 +97,7 @@ def test_a_whole_conversation_beside_the_base(address, page):  # noqa: F811
     assert column(page, 0) == []
 
 
-def test_a_turn_is_edited_and_replied_to_again(address, page):  # noqa: F811
+def test_a_turn_is_edited_and_replied_to_again(address, page):
     visit(page, address).set_viewport_size({"width": 1100, "height": 800})
     say(page, "힘들어")
     say(page, "취직했어")
@@ -115,7 +110,7 @@ def test_a_turn_is_edited_and_replied_to_again(address, page):  # noqa: F811
     assert [role for role, _ in column(page, 0)] == ["user", "bot"]
 
 
-def test_the_crisis_line_stays_in_sight_whatever_is_done(address, page):  # noqa: F811
+def test_the_crisis_line_stays_in_sight_whatever_is_done(address, page):
     visit(page, address)
     assert not page.is_visible("#top [role=alert]")
     say(page, "안녕")
@@ -149,7 +144,7 @@ def test_the_crisis_line_stays_in_sight_whatever_is_done(address, page):  # noqa
 
 def test_a_reload_keeps_the_conversation_and_another_tab_has_its_own(
     address,
-    page,  # noqa: F811
+    page,
 ):
     visit(page, address)
     say(page, "안녕")
@@ -174,7 +169,7 @@ def test_a_reload_keeps_the_conversation_and_another_tab_has_its_own(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone_in_light_and_dark(address, page, scheme):  # noqa: F811
+def test_it_fits_a_phone_in_light_and_dark(address, page, scheme):
     page.emulate_media(color_scheme=scheme)
     visit(page, address)
     say(page, "죽고 싶어 " + "아주긴말" * 30)
@@ -185,7 +180,7 @@ def test_it_fits_a_phone_in_light_and_dark(address, page, scheme):  # noqa: F811
     assert (luminance(page, "#top .crisis") < 100) is (scheme == "dark")
 
 
-def test_it_is_used_by_keyboard_and_its_parts_have_names(address, page):  # noqa: F811
+def test_it_is_used_by_keyboard_and_its_parts_have_names(address, page):
     visit(page, address)
     page.get_by_role("textbox", name="하고 싶은 말").focus()
     page.keyboard.type("안녕")
@@ -214,7 +209,7 @@ def test_it_is_used_by_keyboard_and_its_parts_have_names(address, page):  # noqa
         assert page.get_by_role(role, name=name).first.is_visible(), (role, name)
 
 
-def test_enter_that_ends_a_syllable_sends_nothing(address, page):  # noqa: F811
+def test_enter_that_ends_a_syllable_sends_nothing(address, page):
     visit(page, address)
     page.fill(BOX, "안녀")
     press = """(box, isComposing) => { for (const type of ["keydown", "keypress"])
@@ -229,7 +224,7 @@ def test_enter_that_ends_a_syllable_sends_nothing(address, page):  # noqa: F811
     assert page.input_value(BOX) == ""
 
 
-def test_a_reply_is_stopped_and_what_there_is_of_it_stays(opened, tiny_llama, page):  # noqa: F811
+def test_a_reply_is_stopped_and_what_there_is_of_it_stays(opened, tiny_llama, page):
     visit(page, opened(tiny_llama, "--max-new-tokens", "2000"))
     assert page.locator("#chat-1").count() == 0
     page.fill(BOX, "hello")
@@ -279,7 +274,7 @@ def endpoint(port=0):
 
 def test_a_server_that_is_gone_is_a_line_and_nothing_that_was_said_is_lost(
     opened,
-    page,  # noqa: F811
+    page,
 ):
     with endpoint() as port:
         visit(page, opened("org/served", "--endpoint", f"http://127.0.0.1:{port}/v1"))

@@ -142,7 +142,7 @@ import sys
 from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM
-from kosent_hub.demo_models import write_gemma3
+from kosent_hub.demo_models.gemma3 import write_gemma3
 from kosent_hub.models.tokenizer import load_tokenizer
 folder = write_gemma3(Path(sys.argv[1]))
 assert not [name for name in sys.modules if name.startswith("gemma3_270m")], "imported"

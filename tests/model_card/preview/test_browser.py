@@ -3,67 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 import pytest
 
 from tests.model_card.cards import RECORDS
-from tests.model_card.preview.test_preview import folder, preview  # noqa: F401  fixtures
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium. Where there is none the tests are skipped; in CI that is a failure."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        sync_playwright = None
-    if CHROMIUM is None or sync_playwright is None:
-        missing = "no Chromium" if CHROMIUM is None else "no playwright"
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{missing}: CI must have both (apt-get install chromium)")
-        pytest.skip(f"{missing} on this machine; apt-get install chromium to run these")
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox"] if os.geteuid() == 0 else []
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def page(browser):
-    """A page that fails the test for any console error or warning, and any foreign request."""
-    context = browser.new_context(viewport={"width": 375, "height": 800})
-    page = context.new_page()
-    complaints = []
-    page.on("console", lambda m: m.type in ("error", "warning") and complaints.append(m.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on(
-        "request",
-        lambda r: r.url.startswith("http://127.0.0.1:") or complaints.append(f"asked for {r.url}"),
-    )
-    yield page
-    context.close()
-    assert complaints == []
-
-
-def overflowing(page):
-    """Elements that stick out of the page, scrolling boxes and what is in them aside."""
-    return page.evaluate(
-        """() => [...document.querySelectorAll("body *")]
-            .filter(e => !e.closest(".scroll, pre") && e.checkVisibility()
-                      && e.getBoundingClientRect().right > innerWidth + 0.5)
-            .map(e => e.outerHTML.slice(0, 80))"""
-    )
-
-
-def luminance(page, selector):
-    """How light the element's background is, 0 to 255."""
-    color = page.eval_on_selector(selector, "e => getComputedStyle(e).backgroundColor")
-    numbers = [int(n) for n in color[color.index("(") + 1 : -1].split(",")[:3]]
-    return sum(numbers) / 3
+from tests.support.browser import luminance, overflowing
 
 
 @pytest.mark.parametrize(
@@ -74,7 +18,7 @@ def luminance(page, selector):
         pytest.param("merged", 6, marks=pytest.mark.slow),
     ],
 )
-def test_cards_fit_and_their_pictures_load(preview, page, record, count):  # noqa: F811
+def test_cards_fit_and_their_pictures_load(preview, page, record, count):
     address = preview(RECORDS / record)
     for width in (375, 1280):
         page.set_viewport_size({"width": width, "height": 800})
@@ -90,7 +34,7 @@ def test_cards_fit_and_their_pictures_load(preview, page, record, count):  # noq
         assert alt
 
 
-def test_the_metadata_header_is_as_on_the_hub(preview, page):  # noqa: F811
+def test_the_metadata_header_is_as_on_the_hub(preview, page):
     page.goto(preview(RECORDS / "llama"))
     chips = page.eval_on_selector_all(".facts li", "all => all.map(e => e.textContent)")
     assert chips[:5] == [
@@ -99,7 +43,7 @@ def test_the_metadata_header_is_as_on_the_hub(preview, page):  # noqa: F811
     assert "adapter of meta-llama/Llama-3.1-8B-Instruct" in page.inner_text(".facts")
 
 
-def test_collapsible_parts_open_and_the_english_half_is_one_click_away(preview, page):  # noqa: F811
+def test_collapsible_parts_open_and_the_english_half_is_one_click_away(preview, page):
     page.goto(preview(RECORDS / "adapter"))
     assert not page.is_visible("text=nrefs:1|case:mixed|eff:no >> nth=0")
     page.click("text=평가 방법과 지표의 뜻")
@@ -110,7 +54,7 @@ def test_collapsible_parts_open_and_the_english_half_is_one_click_away(preview, 
     assert page.evaluate("scrollY") > 1000
 
 
-def test_light_and_dark_follow_the_system_and_the_button(browser, preview, page):  # noqa: F811
+def test_light_and_dark_follow_the_system_and_the_button(browser, preview, page):
     address = preview(RECORDS / "adapter")
     page.emulate_media(color_scheme="dark")
     page.goto(address)
@@ -124,14 +68,14 @@ def test_light_and_dark_follow_the_system_and_the_button(browser, preview, page)
     assert luminance(page, "body") < 50
 
 
-def test_the_phone_button_narrows_the_card(preview, page):  # noqa: F811
+def test_the_phone_button_narrows_the_card(preview, page):
     page.set_viewport_size({"width": 1280, "height": 800})
     page.goto(preview(RECORDS / "adapter"))
     page.click("button:has-text('Phone')")
     assert page.eval_on_selector("main", "e => e.getBoundingClientRect().width") == 375
 
 
-def test_the_page_reloads_when_the_records_change(preview, page, folder):  # noqa: F811
+def test_the_page_reloads_when_the_records_change(preview, page, folder):
     page.goto(preview(folder))
     page.wait_for_timeout(1200)
     record = folder / "kosent" / "run.json"
@@ -140,7 +84,7 @@ def test_the_page_reloads_when_the_records_change(preview, page, folder):  # noq
     page.wait_for_selector("td:has-text('a new machine')", timeout=10_000)
 
 
-def test_korean_is_drawn_and_not_boxes(preview, page):  # noqa: F811
+def test_korean_is_drawn_and_not_boxes(preview, page):
     page.goto(preview(RECORDS / "adapter"))
     # Two syllables that a missing font would draw as the same box.
     pictures = {
@@ -183,7 +127,7 @@ base_model: "</code><script>document.title='owned'</script>"
 """
 
 
-def test_a_hostile_card_does_nothing(preview, page, folder):  # noqa: F811
+def test_a_hostile_card_does_nothing(preview, page, folder):
     (folder / "README.md").write_text(HOSTILE, encoding="utf-8")
     (folder / "x.png").write_bytes((RECORDS / ".." / "pixel.png").read_bytes())
     address = preview(folder)
