@@ -22,15 +22,16 @@ def folder_facts(folder: Path) -> Facts:
 def write_card(
     folder: Path, output: Path | None, language: str | None, *, replace_edits: bool = False
 ) -> tuple[Path, str]:
-    """The path and the text of the README, written with its pictures and licence files beside it.
+    """The path and the text of the README, written with its pictures beside it.
 
     A README that is there already keeps its own text, and what was changed inside our sections
-    (shown on stderr) unless `replace_edits`.
+    (shown on stderr) unless `replace_edits`. Licence files that the run folder lacks are added to
+    it, wherever the README goes.
     """
     facts = folder_facts(folder)
     path = output or folder / README
     for name, data in _terms(facts).items():
-        atomic_write(path.parent / name, data)
+        atomic_write(folder / name, data)
         facts = replace(facts, paths=facts.paths | {name})
     existing = read_card(path)
     text = render_facts(

@@ -63,6 +63,17 @@ def test_a_notice_that_somebody_wrote_is_kept(run, gemma_run: Path):
     assert (gemma_run / "NOTICE").read_text() == "mine\n"
 
 
+def test_a_card_that_goes_elsewhere_touches_no_licence_there(run, gemma_run: Path, tmp_path: Path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "LICENSE").write_text("mine\n")
+    card = elsewhere / "card.md"
+    assert run(["kosent-card", "render", gemma_run, "--output", card]).returncode == 0
+    assert (elsewhere / "LICENSE").read_text() == "mine\n"
+    assert not (elsewhere / "NOTICE").exists()
+    assert {"LICENSE", "NOTICE"} <= {path.name for path in gemma_run.iterdir()}
+
+
 def test_check_asks_for_what_the_terms_want(run, gemma_run: Path):
     run(["kosent-card", "render", gemma_run])
     for name in ("LICENSE", "NOTICE"):
