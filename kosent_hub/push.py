@@ -1,4 +1,4 @@
-"""`python -m kosent_hub.push`: a finished run folder -> its repo on the Hub, in one commit."""
+"""`kosent-train push`: a finished run folder -> its repo on the Hub, in one commit."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from model_card.publishing.errors import run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status of `python -m kosent_hub.push`."""
+    """Exit status of `kosent-train push`, or of `python -m kosent_hub.push`."""
     return run_command("kosent_hub.push", lambda: _main(argv))
 
 
 def _main(argv: Sequence[str] | None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m kosent_hub.push", description=__doc__)
+    parser = argparse.ArgumentParser(prog="kosent-train push", description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder a training run left")
     parser.add_argument("--repo-id", required=True, metavar="ORG/NAME", help="the model repo")
     parser.add_argument(

@@ -1,4 +1,7 @@
-"""`accelerate launch -m kosent_hub.train`: a recipe and flags -> a run folder, and its repo."""
+"""`kosent-train`: a recipe and flags -> a run folder, and its repo; `kosent-train push`: the repo.
+
+`accelerate launch -m kosent_hub.train` is the same in several processes.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,14 @@ import threading
 import warnings
 from collections.abc import Sequence
 
+from kosent_hub import push
 from model_card.publishing.errors import KoSentError, run_command
 
-HELP = """usage: accelerate launch -m kosent_hub.train --config RECIPE [--any_field value ...]
+HELP = """usage: kosent-train --config RECIPE [--any_field value ...]
+       kosent-train push RUN --repo-id ORG/NAME
 
-Train a LoRA adapter on the assistant's turns of a chat dataset.
+Train a LoRA adapter on the assistant's turns of a chat dataset, or push a finished run. On
+several GPUs: accelerate launch -m kosent_hub.train --config RECIPE ...
 
   --config RECIPE           a recipe file, or a packaged one:
                             {recipes}
@@ -20,6 +26,8 @@ Train a LoRA adapter on the assistant's turns of a chat dataset.
   --model_name_or_path ID   another base model than the recipe's
   --output_dir DIR          the run folder; on an unfinished one the same command goes on
   --inspect N [--json]      print N samples and what is learned of them, and stop
+  --early_stopping_patience N
+                            stop after N validations without a lower loss, and keep the best
   --push_to_hub true --hub_model_id ORG/NAME [--hub_private_repo false]
                             push adapter, tokenizer, records and card when done (private);
                             --push_merged true: the merged weights too, to ORG/NAME-merged;
@@ -32,8 +40,10 @@ What a recipe needs: kosent-plan RECIPE --gpu NAME"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status of `python -m kosent_hub.train`."""
+    """Exit status of `kosent-train`."""
     flags = sys.argv[1:] if argv is None else list(argv)
+    if flags[:1] == ["push"]:
+        return push.main(flags[1:])
     return run_command("kosent_hub.train", lambda: _main(flags))
 
 

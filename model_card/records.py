@@ -54,7 +54,11 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Training:
-    """Figures of the training loop: `tokens` without padding, `learned_tokens` those with loss."""
+    """Figures of the training loop: `tokens` without padding, `learned_tokens` those with loss.
+
+    `kept_step` is the step whose weights are kept, that of the lowest validation loss, where it is
+    not the last.
+    """
 
     steps: int
     epochs: float
@@ -66,6 +70,7 @@ class Training:
     seconds: float
     seed: int
     final: dict[str, float | None] = field(default_factory=dict)
+    kept_step: int | None = None
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
 from kosent_hub.models import device
 from kosent_hub.models.chat_format import EXAMPLE
@@ -115,6 +115,18 @@ def load_causal_model(
             trust_remote_code=trust_remote_code,
             **options,
         )
+
+
+@contextmanager
+def without_own_settings(model: PreTrainedModel) -> Iterator[None]:
+    """`generate` fills what it is not told, such as penalties and beams, with the model's own
+    settings; inside the `with` block the model has none."""
+    own = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 def _with_adapter(load_base: Callable[[], PreTrainedModel], located: Located) -> PreTrainedModel:

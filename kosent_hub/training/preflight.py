@@ -94,6 +94,7 @@ def _combinations(settings: Settings) -> Iterator[str]:
     from transformers.utils import is_liger_kernel_available
 
     args = settings.training
+    yield from _patience(settings)
     if args.packing and args.max_length is None:
         yield "--packing true fills rows of max_length tokens, and that is null: add --max_length"
     if args.padding_free and not args.packing:
@@ -117,6 +118,27 @@ def _combinations(settings: Settings) -> Iterator[str]:
         yield (
             "--push_merged true loads the base once more, and never with code of its own: "
             "leave it or --trust_remote_code out"
+        )
+
+
+def _patience(settings: Settings) -> Iterator[str]:
+    """Settings under which no checkpoint is there of the step with the lowest validation loss."""
+    args, patience = settings.training, settings.extra.early_stopping_patience
+    if patience is None:
+        return
+    if patience < 1:
+        yield f"--early_stopping_patience {patience}: the least is 1 validation, or leave it out"
+    strategies = [str(getattr(s, "value", s)) for s in (args.eval_strategy, args.save_strategy)]
+    if strategies not in (["steps", "steps"], ["epoch", "epoch"]):
+        yield (
+            "--early_stopping_patience needs validations and checkpoints together, and there are "
+            f"eval_strategy {strategies[0]}, save_strategy {strategies[1]}: make both steps"
+        )
+    elif strategies[0] == "steps" and args.eval_steps % args.save_steps:
+        yield (
+            f"--early_stopping_patience needs a checkpoint at each validation, and eval_steps "
+            f"{args.eval_steps:g} is no multiple of save_steps {args.save_steps:g}: "
+            f"add --save_steps {args.eval_steps:g}"
         )
 
 

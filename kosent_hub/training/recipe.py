@@ -98,7 +98,7 @@ REFUSED = {
     "hub_always_push": Refused(
         _OWN_PUSH, "use --hub_strategy checkpoint to push while it trains", fine=(False,)
     ),
-    "hub_revision": Refused(_OWN_PUSH, "use python -m kosent_hub.push when it is done"),
+    "hub_revision": Refused(_OWN_PUSH, "use kosent-train push when it is done"),
     "ignore_bias_buffers": Refused("nothing here reads it", fine=(False,)),
     "include_for_metrics": Refused(_LOSS_ONLY, fine=([],)),
     "label_names": Refused(_TWO_COLUMNS, fine=(["labels"],)),
@@ -141,6 +141,10 @@ class ExtraArguments:
     max_dropped: float = field(
         default=MAX_DROPPED,
         metadata={"help": "Stop if more than this share of a split's dialogues is left out."},
+    )
+    early_stopping_patience: int | None = field(
+        default=None,
+        metadata={"help": "Stop after this many validations without a lower loss; keep the best."},
     )
     push_merged: bool = field(
         default=False, metadata={"help": "Push the merged weights too, to HUB_MODEL_ID-merged."}
@@ -263,7 +267,7 @@ def parse(argv: Sequence[str]) -> Settings:
 
     class Parser(TrlParser):
         def error(self, message: str) -> NoReturn:
-            raise KoSentError(None, f"{message}", "see `python -m kosent_hub.train --help`")
+            raise KoSentError(None, f"{message}", "see kosent-train --help")
 
     name, flags = _split_config(argv)
     types = (ScriptArguments, SFTConfig, ModelConfig, ExtraArguments)
@@ -288,6 +292,10 @@ def parse(argv: Sequence[str]) -> Settings:
         raise KoSentError(name, f"{error}") from None
     script, training, model, extra = parsed
     asked = values.keys() | {key if key in known else key.removeprefix("no_") for key in named}
+    if extra.early_stopping_patience is not None:
+        # Set here: TRL would want as many validations as checkpoints (see preflight.py).
+        training.load_best_model_at_end, training.metric_for_best_model = True, "loss"
+        training.greater_is_better = False
     token, training.hub_token = training.hub_token, None
     push = _take_push(training, extra, checkpoints="hub_strategy" in asked)
     return Settings(title(name), script, training, model, extra, frozenset(asked), push, token)

@@ -163,6 +163,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
     from kosent_hub.models.load import load_causal_model
     from kosent_hub.training.checkpoints import PushCheckpoints
     from kosent_hub.training.run_record import record
+    from kosent_hub.training.sample_replies import SampleReplies
     from kosent_hub.training.trainer import AssistantTrainer
 
     data = _read(settings)
@@ -171,6 +172,12 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
     model_id, folder = settings.model_id, settings.folder
     has_validation = "validation" in encoded
     if not has_validation:
+        if args.load_best_model_at_end:
+            raise KoSentError(
+                settings.dataset_id,
+                "has no validation split, so no checkpoint is known to be the best",
+                "leave out --early_stopping_patience and --load_best_model_at_end",
+            )
         args.eval_strategy, args.eval_on_start = "no", False
     if args.report_to and "tensorboard" not in args.report_to:
         args.report_to = [*args.report_to, "tensorboard"]
@@ -210,6 +217,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
         trainer = AssistantTrainer(
             model=model,
             args=args,
+            patience=settings.extra.early_stopping_patience,
             train_dataset=encoded["train"].samples,
             eval_dataset=encoded["validation"].samples if has_validation else None,
             processing_class=data.form.tokenizer,
@@ -226,6 +234,12 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
         _say(f"going on from {checkpoint}")
         trainer.resume(checkpoint)
     base_name = _relative(model_id)
+    system_prompt = chat_dataset.system_prompt(data.dialogues["train"])
+    # A model in parts would need all processes for each token.
+    if has_validation and not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+        autocast = trainer.compute_loss_context_manager
+        validation = data.dialogues["validation"]
+        trainer.add_callback(SampleReplies(data.form, system_prompt, validation, folder, autocast))
     if settings.push is not None and settings.push.checkpoints:
         trainer.add_callback(PushCheckpoints(settings.push, base_name, data.base.revision))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -253,7 +267,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
                 source=chat_dataset.corpus(settings.dataset_id, data.dataset.revision),
             ),
             counts=counts,
-            system_prompt=chat_dataset.system_prompt(data.dialogues["train"]),
+            system_prompt=system_prompt,
             form=data.form,
             trainer=trainer,
         )
@@ -296,7 +310,7 @@ def _conclude(folder: Path, push: Push | None, show: Callable[[object], None]) -
         run_folder.release(folder)
         _say(f"trained; score it: kosent-eval --model {shlex.quote(str(folder))} --dataset DATASET")
         return
-    again = f"python -m kosent_hub.push {shlex.quote(str(folder))} --repo-id {push.repo_id}"
+    again = f"kosent-train push {shlex.quote(str(folder))} --repo-id {push.repo_id}"
     again += ("" if push.private else " --public") + (" --merged" if push.merged else "")
     try:
         with next_step(f"push the run, which is whole in {folder}: {again}"):

@@ -73,8 +73,8 @@ def claim(folder: Path, facts: Facts) -> None:
         raise KoSentError(
             folder,
             "already holds a finished run",
-            "name another --output_dir to train again, or push this one: python -m "
-            f"kosent_hub.push {folder} --repo-id ORG/NAME",
+            "name another --output_dir to train again, or push this one: kosent-train push "
+            f"{folder} --repo-id ORG/NAME",
         )
     elif folder.exists() and any(folder.iterdir()):
         raise KoSentError(

@@ -14,6 +14,8 @@ from kosent_hub.training.recipe import ALWAYS_RECORDED, NEVER_RECORDED
 from model_card import records
 
 if TYPE_CHECKING:
+    from transformers import TrainerState, TrainingArguments
+
     from kosent_hub.models.chat_format import ChatFormat
     from kosent_hub.training.recipe import Settings
     from kosent_hub.training.samples import Counts
@@ -61,6 +63,7 @@ def record(
             seconds=round(trainer.seconds, 1),
             seed=args.seed,
             final=_final(state.log_history),
+            kept_step=_kept_step(args, state),
         ),
         hardware=records.Hardware(
             device=device.name(args.use_cpu),
@@ -96,6 +99,12 @@ def _final(log_history: Sequence[dict[str, Any]]) -> dict[str, float | None]:
     """The last logged value of each curve."""
     last = {key: entry[key] for entry in log_history for key in FINAL if key in entry}
     return {key: round(float(last[key]), 6) for key in FINAL if key in last}
+
+
+def _kept_step(args: TrainingArguments, state: TrainerState) -> int | None:
+    """The step whose weights are kept, None for the last."""
+    kept = state.best_global_step if args.load_best_model_at_end else None
+    return kept if kept != state.global_step else None
 
 
 def _quantization(settings: Settings) -> str | None:

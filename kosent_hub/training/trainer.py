@@ -44,14 +44,15 @@ _SORTED_TOGETHER = 50
 class AssistantTrainer(SFTTrainer):
     """SFTTrainer over samples that carry their labels (`input_ids`, `labels`).
 
+    With `patience`, training ends after that many validations without a lower loss.
     `tokens` and `learned_tokens` count what was trained on (padding apart) over all processes;
     they and `seconds` go on where a checkpoint left them.
     """
 
     model: Any
 
-    def __init__(self, args: SFTConfig, **arguments: Any) -> None:
-        self.stop = Stop()
+    def __init__(self, args: SFTConfig, patience: int | None = None, **arguments: Any) -> None:
+        self.stop, self._patience = Stop(), patience
         # Both are done in the samples; TRL would look for messages, and for a repo.
         args = copy(args)
         args.assistant_only_loss, args.chat_template_path = False, None
@@ -97,10 +98,23 @@ class AssistantTrainer(SFTTrainer):
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         # Trainer checks for the end only after a step: a run resumed after its last would do one.
-        if self.state.global_step >= self.state.max_steps:
+        if self.state.global_step >= self.state.max_steps or self._is_out_of_patience():
             self.control.should_training_stop = True
         else:
             super()._run_epoch(*args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """TRL's validation; training ends after it when the patience is at its end."""
+        found = super().evaluate(*args, **kwargs)
+        self.control.should_training_stop |= self._is_out_of_patience()
+        return found
+
+    def _is_out_of_patience(self) -> bool:
+        # Counted in the log, which a checkpoint keeps, so that a resumed run ends where it would.
+        losses = [entry["eval_loss"] for entry in self.state.log_history if "eval_loss" in entry]
+        if self._patience is None or not losses:
+            return False
+        return len(losses) - 1 - losses.index(min(losses)) >= self._patience
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """TRL's loss, its learned tokens counted."""

@@ -48,9 +48,10 @@ SCRIPTS = {
     "kosent-demo": "kosent_hub.demo",
     "kosent-eval": "kosent_hub.evaluate",
     "kosent-plan": "kosent_hub.plan",
+    "kosent-train": "kosent_hub.train",
 }
 LIGHT = ("dataset_builder.cli", "model_card.cli")
-MODULES = (*SCRIPTS.values(), "kosent_hub.push", "kosent_hub.train")
+MODULES = (*SCRIPTS.values(), "kosent_hub.push")
 SERVERS = ("tests.support.fork_server",)
 # What a server imports besides: for the commands without torch, and for all.
 FOR_LIGHT = (
@@ -72,6 +73,7 @@ FOR_ALL = (
     *("kosent_hub.training.preflight", "kosent_hub.training.push", "kosent_hub.training.run"),
     *("kosent_hub.training.run_record", "kosent_hub.training.samples"),
     "kosent_hub.training.trainer",
+    "kosent_hub.training.sample_replies",
 )
 # What the first server imports: nothing that reads the environment.
 FOR_SERVERS = (

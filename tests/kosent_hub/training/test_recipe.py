@@ -19,6 +19,7 @@ def test_packaged_recipes_parse_strictly_and_give_a_reason_per_value(name: str):
     )
     assert settings.recipe == name and settings.model.use_peft
     assert recipe.load(name).keys() <= settings.asked
+    assert settings.training.eval_steps % settings.training.save_steps == 0
     lines = recipe.find(name).read_text().splitlines()
     unexplained = [line for line in lines if line and "#" not in line]
     assert unexplained == []

@@ -33,6 +33,7 @@ def trained(run, workplace: Path, nobody: dict[str, str]) -> Path:
     done = run([*TRAIN, "--output_dir", "calm"], cwd=workplace, env=nobody)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "calm\n"
+    (workplace / "calm.stderr").write_text(done.stderr, encoding="utf-8")
     return workplace / "calm"
 
 
@@ -45,7 +46,7 @@ def test_a_run_leaves_what_can_be_pushed_and_nothing_of_this_machine(
     trained: Path, workplace: Path
 ):
     files = {str(p.relative_to(trained)) for p in trained.rglob("*") if p.is_file()}
-    kept = {f for f in files if not f.startswith(("checkpoint-", "runs/"))}
+    kept = {f for f in files if not f.startswith(("checkpoint-", "runs/", "samples/"))}
     assert kept == {
         "README.md", "adapter_config.json", "adapter_model.safetensors", "chat_template.jinja",
         "kosent/log_history.jsonl", "kosent/plots/learning_rate.png", "kosent/plots/loss.png",
@@ -60,6 +61,44 @@ def test_a_run_leaves_what_can_be_pushed_and_nothing_of_this_machine(
     assert (config["base_model_name_or_path"], config["revision"]) == (BASE, None)
     template = "chat_template.jinja"
     assert (trained / template).read_bytes() == (workplace / BASE / template).read_bytes()
+
+
+def test_each_validation_shows_replies_and_keeps_those_to_the_corpus_in_the_folder(
+    trained: Path, workplace: Path
+):
+    said = (workplace / "calm.stderr").read_text(encoding="utf-8")
+    assert said.count("replies after step 5:") == said.count("replies after step 10:") == 1
+    assert said.count("  user: 시험에 또 떨어졌어.") == 2
+    assert {p.name for p in (trained / "samples").iterdir()} == {"step-5.md", "step-10.md"}
+    page = (trained / "samples" / "step-10.md").read_text(encoding="utf-8")
+    asked = [dialogue(number)[1]["content"] for number in range(20, 23)]
+    assert [line for line in page.splitlines() if line.startswith("user: ")] == [
+        f"user: {text}" for text in asked
+    ]
+    assert not [text for text in asked if text in said]
+
+
+@pytest.mark.slow
+def test_without_progress_it_stops_early_and_keeps_the_best(
+    run, workplace: Path, nobody: dict[str, str]
+):
+    flags = [
+        "--max_steps", "60", "--learning_rate", "5e-2", "--lr_scheduler_type", "constant",
+        "--eval_steps", "2", "--lora_dropout", "0", "--save_total_limit", "2",
+        "--early_stopping_patience", "3", "--output_dir", "early",
+    ]  # fmt: skip
+    done = run(["kosent-train", *FLAGS, *flags], cwd=workplace, env=nobody)
+    assert done.returncode == 0, done.stderr
+    folder = workplace / "early"
+    lines = (folder / records.LOG_HISTORY_PATH).read_text().splitlines()
+    losses = {e["step"]: e["eval_loss"] for e in map(json.loads, lines) if "eval_loss" in e}
+    best = min(losses, key=losses.__getitem__)
+    found = records.read(records.Run, folder / records.RUN_PATH).training
+    assert (found.kept_step, found.steps) == (best, best + 6) and found.steps < 60
+    last = folder / f"checkpoint-{best + 6}"
+    assert weights(folder) == weights(folder / f"checkpoint-{best}") != weights(last)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"검증 손실이 가장 낮았던 {best}스텝의 가중치를 씀" in card
 
 
 FROM_PYTHON = """
@@ -297,7 +336,7 @@ def test_qlora_on_a_cpu_is_pushed_at_the_end_and_reloads_the_same(
     hub.fault(r"POST /api/models/kosent/tiny-KoSent/commit", "status", times=None, code=400)
     failed = run(["python", "-m", "kosent_hub.train", *flags], cwd=tmp_path, env=hub.env())
     assert failed.returncode == 2
-    again = "python -m kosent_hub.push qlora --repo-id kosent/tiny-KoSent"
+    again = "kosent-train push qlora --repo-id kosent/tiny-KoSent"
     assert failed.stderr.splitlines()[-1].endswith(
         f"push the run, which is whole in qlora: {again}"
     )

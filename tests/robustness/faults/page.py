@@ -20,7 +20,7 @@ tables say.
 - **line**: the command ends with one line (exit status 2) that says where, what, and what to do
   next. The repo is as it was, or created and empty; what is on your disk is untouched; and what
   the line says to do, done once the fault is gone, ends well. After a training that is
-  `python -m kosent_hub.push`, never the training; after an evaluation the same command, which
+  `kosent-train push`, never the training; after an evaluation the same command, which
   generates no reply again.
 - **-**: this command cannot meet this fault.
 

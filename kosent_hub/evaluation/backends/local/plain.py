@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from kosent_hub.evaluation.backends.local.sampling import Sampling
+from kosent_hub.models.load import without_own_settings
 
 BATCH = 16
 
@@ -42,7 +42,7 @@ def plain_replies(
         width = len(prompts[chosen[0]])
         rows = [[pad] * (width - len(prompts[i])) + prompts[i].tolist() for i in chosen]
         mask = [[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in chosen]
-        with _without_own_settings(model):
+        with without_own_settings(model):
             out = model.generate(
                 input_ids=torch.tensor(rows, device=model.device),
                 attention_mask=torch.tensor(mask, device=model.device),
@@ -69,15 +69,3 @@ class _Drawn(LogitsProcessor):
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         tokens = self.sampling.draw(scores, self.streams)
         return torch.full_like(scores, -torch.inf).scatter_(1, tokens[:, None], 0)
-
-
-@contextmanager
-def _without_own_settings(model: Any) -> Iterator[None]:
-    """`generate` fills what it is not told, such as penalties and beams, with the model's own
-    settings; inside the `with` block the model has none."""
-    own = model.generation_config
-    model.generation_config = GenerationConfig()
-    try:
-        yield
-    finally:
-        model.generation_config = own
