@@ -100,7 +100,7 @@ def _build(arguments: argparse.Namespace) -> None:
     _print_splits(report)
     print(
         f"{arguments.out} is ready; next: kosent-data push {arguments.out} --repo-id ORG/NAME, "
-        f"or accelerate launch -m kosent_hub.train --config RECIPE --dataset_name {arguments.out}"
+        f"or kosent-train --config RECIPE --dataset_name {arguments.out}"
     )
 
 

@@ -95,8 +95,7 @@ def steps(base: Base) -> list[Step]:
         ),
         Step(
             "Train a LoRA adapter",
-            f"python -m kosent_hub.train --config {base.recipe} --dataset_name dataset "
-            f"--output_dir {base.run}",
+            f"kosent-train --config {base.recipe} --dataset_name dataset --output_dir {base.run}",
             f"{base.run}/{RUN_PATH}",
             f"{base.run}/kosent/unfinished.json",
         ),

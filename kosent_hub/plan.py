@@ -57,7 +57,7 @@ def _print(found: Plan, job: Job, title: str) -> None:
             on_gpu = plan_job(replace(job, gpu=gpu))
             print(f"{gpu.name:<14}{gpu.gib:>6.1f}  {_verdict(on_gpu):<12} {_span(on_gpu)}")
     print(
-        f"train: accelerate launch -m kosent_hub.train --config {title} --dataset_name DATASET",
+        f"train: kosent-train --config {title} --dataset_name DATASET",
         file=sys.stderr,
     )
 

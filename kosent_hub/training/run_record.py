@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub.models import device
+from kosent_hub.models import device, distributed
 from kosent_hub.models.versions import versions
 from kosent_hub.training.recipe import ALWAYS_RECORDED, NEVER_RECORDED
 from model_card import records
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kosent_hub.training.samples import Counts
     from kosent_hub.training.trainer import AssistantTrainer
 
+_LAUNCHED = "accelerate launch -m kosent_hub.train"
 FINAL = ("loss", "mean_token_accuracy", "eval_loss", "eval_mean_token_accuracy")
 
 
@@ -92,7 +93,8 @@ def command(argv: Sequence[str]) -> str:
             shown.append(name + equals + Path(value).name if equals else Path(part).name)
         else:
             shown.append(part)
-    return f"accelerate launch -m kosent_hub.train {shlex.join(shown)}"
+    program = "kosent-train" if distributed.world_size() == 1 else _LAUNCHED
+    return f"{program} {shlex.join(shown)}"
 
 
 def _final(log_history: Sequence[dict[str, Any]]) -> dict[str, float | None]:

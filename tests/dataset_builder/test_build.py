@@ -125,8 +125,8 @@ def test_what_the_command_says(tmp_path: Path, source: Path, capsys) -> None:
         "split          dialogues       turns    characters\n"
         "train                  3           6           109\n"
         "test                   1           1            22\n"
-        f"{out} is ready; next: kosent-data push {out} --repo-id ORG/NAME, or accelerate launch "
-        f"-m kosent_hub.train --config RECIPE --dataset_name {out}\n"
+        f"{out} is ready; next: kosent-data push {out} --repo-id ORG/NAME, or "
+        f"kosent-train --config RECIPE --dataset_name {out}\n"
     )
     assert said.err.splitlines() == [
         f"Reading {source}",

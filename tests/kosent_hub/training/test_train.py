@@ -158,9 +158,7 @@ def test_the_record_tells_the_run(trained: Path):
     )
     assert (run.model_name, run.recipe, run.system_prompt) == ("calm", "smollm2-135m/cpu", SYSTEM)
     assert run.parameters["trainable"] == 2 * 16 * (3 * 64 + 64 + 2 * (64 + 32) + 3 * (64 + 128))
-    assert run.command == "accelerate launch -m kosent_hub.train " + " ".join(
-        [*FLAGS, "--output_dir", "calm"]
-    )
+    assert run.command == "kosent-train " + " ".join([*FLAGS, "--output_dir", "calm"])
     assert run.config["lora_dropout"] == 0.1 and "output_dir" not in run.config
     assert {"loss", "mean_token_accuracy", "eval_loss"} < run.training.final.keys()
 
