@@ -36,6 +36,15 @@ def join() -> None:
     wait()
 
 
+def lost_another(error: RuntimeError) -> bool:
+    """Whether the error says that another process of the group is gone or out of reach."""
+    if world_size() == 1:
+        return False
+    from torch.distributed import DistError
+
+    return isinstance(error, DistError) or "gloo" in str(error).lower()
+
+
 def wait() -> None:
     """Return once all processes of the group have called it."""
     if world_size() > 1:

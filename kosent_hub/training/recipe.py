@@ -44,13 +44,14 @@ NEVER_RECORDED = frozenset({
     "push_to_hub", "resume_from_checkpoint", "run_name", "seed",
 })  # fmt: skip
 # An interrupted run may be resumed with another value: the weights do not depend on it. Base and
-# dataset are compared by their commits and by the samples' digest instead.
+# dataset are compared by their commits and by the samples' digest instead, the batch by what a step
+# has in all processes together.
 MAY_CHANGE_ON_RESUME = frozenset({
     "chat_template_path", "dataset_name", "disable_tqdm", "eval_on_start", "eval_steps",
-    "eval_strategy", "hub_model_id", "hub_private_repo", "hub_strategy", "hub_token", "inspect",
-    "logging_steps", "max_dropped", "model_name_or_path", "model_revision", "output_dir",
-    "push_merged", "push_to_hub", "report_to", "run_name", "save_steps", "save_strategy",
-    "save_total_limit",
+    "eval_strategy", "gradient_accumulation_steps", "hub_model_id", "hub_private_repo",
+    "hub_strategy", "hub_token", "inspect", "logging_steps", "max_dropped", "model_name_or_path",
+    "model_revision", "output_dir", "per_device_train_batch_size", "push_merged", "push_to_hub",
+    "report_to", "run_name", "save_steps", "save_strategy", "save_total_limit",
 })  # fmt: skip
 
 
@@ -187,6 +188,13 @@ class Settings:
     def dataset_id(self) -> str:
         """The dataset: a Hub id, or a folder."""
         return str(self.script.dataset_name or "")
+
+    @property
+    def batch(self) -> int:
+        """The dialogues of a step in one process."""
+        return int(
+            self.training.per_device_train_batch_size * self.training.gradient_accumulation_steps
+        )
 
     @property
     def folder(self) -> Path:

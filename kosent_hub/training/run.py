@@ -88,7 +88,16 @@ def run(settings: Settings, argv: Sequence[str], show: Callable[[object], None] 
     URL of what is pushed.
     """
     with distributed.lock(settings.folder, "kosent_hub.train"):
-        _train(settings, argv, show)
+        try:
+            _train(settings, argv, show)
+        except RuntimeError as error:
+            if not distributed.lost_another(error):
+                raise
+            raise KoSentError(
+                None,
+                "another process of the training ended or is out of reach (see what it said)",
+                "the same command goes on from the last checkpoint",
+            ) from error
 
 
 def _read(settings: Settings) -> Read:
@@ -189,10 +198,17 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
 
     # The run folder: new, or resumed.
     fixed = settings.values(settings.asked - MAY_CHANGE_ON_RESUME)
+    fixed["effective_batch_size"] = settings.batch * process.num_processes
     facts = run_folder.Facts(data.base, data.dataset, encoded["train"].sha256, fixed)
     with process.main_process_first():
         if process.is_main_process:
             run_folder.claim(folder, facts)
+        elif run_folder.unfinished(folder) is None:
+            raise KoSentError(
+                folder,
+                "the first process's run folder is not to be seen by this one",
+                "name a folder on a disk that all machines share",
+            )
     if run_folder.has_run_record(folder):  # interrupted after its last step: card or push are left
         if process.is_main_process:
             _conclude(folder, settings.push, show)

@@ -38,8 +38,6 @@ def record(
 ) -> records.Run:
     """The run's record. `counts` are the training split's."""
     args, state = settings.training, trainer.state
-    batch = args.per_device_train_batch_size * args.gradient_accumulation_steps
-    batch *= trainer.accelerator.num_processes
     trainable, total = trainer.accelerator.unwrap_model(trainer.model).get_nb_trainable_parameters()
     name = settings.push.repo_id.split("/")[-1] if settings.push else settings.folder.name
     config = settings.values((ALWAYS_RECORDED | settings.asked) - NEVER_RECORDED)
@@ -59,7 +57,7 @@ def record(
             samples=round(float(state.epoch or 0) * counts.samples),
             tokens=trainer.tokens,
             learned_tokens=trainer.learned_tokens,
-            effective_batch_size=batch,
+            effective_batch_size=settings.batch * trainer.accelerator.num_processes,
             max_length=args.max_length or counts.longest,
             seconds=round(trainer.seconds, 1),
             seed=args.seed,
