@@ -100,7 +100,9 @@ def dialogues(raw: editions.Raw, split: str, system_prompt: str, notes: Notes) -
     names = editions.turn_columns(raw.turns)
     cells = [chunk for name in names for chunk in raw.table[name].chunks]
     utterances = columns.trimmed(pa.concat_arrays([columns.texts([system_prompt]), *cells]))
-    there = columns.mask(columns.is_not_blank(utterances.slice(1))).reshape(len(names), n_rows).T
+    holds_text = columns.is_not_blank(utterances.slice(1))
+    notes.marks(utterances.slice(1).filter(pc.invert(holds_text)))
+    there = columns.mask(holds_text).reshape(len(names), n_rows).T
     run = np.logical_and.accumulate(there[:, 0::2] & there[:, 1::2], axis=1)
     _account(there, run, notes)
     for reason, line in raw.faults:

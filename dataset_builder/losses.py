@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 SCHEMA_VERSION = 1
 # A longer label may be a sentence in the wrong column, which must not leave the Parquet files.
@@ -78,6 +79,8 @@ class Findings:
     """Everything a build notes. `utterances` accounts for each one that was read:
 
     read = in_dropped_rows + trimmed + in_removed_dialogues + kept
+
+    `marks` counts cells of turns that hold a word for nothing, such as NA, which are not read.
     """
 
     dropped: Tally = field(default_factory=Tally)
@@ -89,6 +92,7 @@ class Findings:
             ("read", "in_dropped_rows", "trimmed", "in_removed_dialogues", "kept"), 0
         )
     )
+    marks: dict[str, int] = field(default_factory=dict)
     read: list[dict[str, Any]] = field(default_factory=list)
     left: list[dict[str, str]] = field(default_factory=list)
     inputs: list[dict[str, Any]] = field(default_factory=list)
@@ -105,6 +109,7 @@ class Findings:
             "read": self.read,
             "left": self.left,
             "utterances": self.utterances,
+            "empty_marks": dict(sorted(self.marks.items())),
             "dropped_rows": self.dropped.as_json(),
             "trimmed_turns": self.trimmed.as_json(),
             "removed_dialogues": self.removed.as_json(),
@@ -150,6 +155,13 @@ class Notes:
         """Add to the account of utterances."""
         for name, number in utterances.items():
             self.findings.utterances[name] += number
+
+    def marks(self, cells: pa.Array) -> None:
+        """Note the cells among these that hold a word for nothing, as it is written."""
+        for entry in cells.value_counts().to_pylist():
+            if entry["values"]:
+                marks = self.findings.marks
+                marks[entry["values"]] = marks.get(entry["values"], 0) + entry["counts"]
 
     def blank(self, kind: str, count: int) -> None:
         """Note cells without a label of this kind."""

@@ -32,7 +32,7 @@ TURN_NAMES = header("2022")[-6:]
 # a file with one is refused.
 PIECES = st.sampled_from(
     [
-        *("가", "나 다", "nan", "None", "", " ", "\u3000", '"', '""', ",", "\n", "\r\n", "\t", "A"),
+        *("가", "나 다", "nan", "None", "NA", "\\N", "", " ", "\u3000", '"', '""', ",", "\n", "\r\n", "\t", "A"),
         *(
             "e\u0301",
             "\u1100\u1161",
@@ -91,7 +91,7 @@ def check_accounts(report: dict[str, Any], kept: int) -> None:
 
 
 def is_turn(cell: str) -> bool:
-    return cell.strip(" \t\r\n\u3000\u200b") not in ("", "nan", "None")
+    return cell.strip(" \t\r\n\u3000\u200b").lower() not in ("", "nan", "none", "na", "\\n", '""')
 
 
 @pytest.mark.slow
