@@ -45,9 +45,11 @@ def read_corpus(source: Path, options: CorpusOptions, leave_out: Path | None = N
         notes = findings.about(chosen["train"].file.name, lines)
         train = splits.remove_leaks(train, test, notes)
     if not len(train):
+        first = findings.dropped.first()
         raise SourceError(
             source,
-            f"no training dialogue is left of {findings.utterances['read']} utterances",
+            f"no training dialogue is left of {findings.utterances['read']} utterances"
+            + (f" ({first})" if first else ""),
             "see what was dropped with --as-is, or give another SOURCE",
         )
     train, validation = splits.carve(train, options.fraction, options.seed)

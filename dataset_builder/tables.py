@@ -252,8 +252,7 @@ def _read_quoted(text: str, delimiter: str, width: int, where: str) -> Rows:
                 continue
             if reader.line_num > line and _swallowed(cells, delimiter, width):
                 raise csv.Error("a quote here swallows the rows below it")
-            while len(cells) > width and not cells[-1].strip():
-                cells.pop()
+            # Even with blank cells too many: a comma without quotes has shifted the others.
             if len(cells) > width:
                 faults.append((TOO_MANY_CELLS, line))
                 continue

@@ -40,3 +40,36 @@ def test_marks_in_label_cells_are_no_labels(build, tmp_path: Path) -> None:
     (only,) = built.splits["train"]
     assert (only["age"], only["gender"]) == (None, None)
     assert built.report["labels"]["blank"] == {"age": 1, "gender": 1}
+
+
+@pytest.mark.parametrize("name, delimiter", [("train.csv", ","), ("train.tsv", "\t")])
+def test_a_comma_without_quotes_makes_no_turn(build, tmp_path: Path, name, delimiter) -> None:
+    labels = ["청년", "여성", "건강", *LABELS[3:]]
+    lines = [
+        header("2022"),
+        ["1", *labels, "어제", " 오늘 힘들어", "쉬세요", "", "", "", "", ""],
+        ["2", *labels, "아빠", " 엄마", " 나 다 지쳤어", "쉬세요", "", "", "", "", ""],
+        ["3", *labels, "안녕", "네", " 안녕하세요", "", "", "", "", ""],
+        ["4", *labels, "잘 자", "네", "", "", "", ""],
+    ]
+    data = "\n".join(delimiter.join(line) for line in lines).encode()
+    built = build(tree(tmp_path / "source", {name: data}))
+    assert built.said("train") == [["잘 자", "네"]]
+    assert built.report["dropped_rows"] == {
+        "too_many_cells": {"count": 3, "lines": {name: [2, 3, 4]}}
+    }
+
+
+def test_delimiters_at_the_end_of_every_line_are_columns_without_a_name(
+    build, tmp_path: Path
+) -> None:
+    data = text([[*line, "", ""] for line in rows("2022", TRAIN)])
+    built = build(tree(tmp_path / "source", {"train.csv": data}), "--strict")
+    assert built.said("train") == [said for *_, said in TRAIN]
+
+
+def test_when_all_rows_are_shifted_the_error_says_so(refused, tmp_path: Path) -> None:
+    shifted = [row(1, "어제", "오늘", "네", width=14), row(2, "어제", "오늘", "네", width=14)]
+    line = refused(tree(tmp_path / "source", {"train.csv": text([header("2022"), *shifted])}))
+    assert "no training dialogue is left of 0 utterances (train.csv, line 2: one of 2 rows" in line
+    assert "with more cells than columns" in line
