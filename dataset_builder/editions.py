@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from . import columns, tables, taxonomy, workbook
-from .losses import NOT_TEXT
+from .losses import NOT_TEXT, REPEATED_HEADER
 from .sources import File, SourceError
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def recognise(file: File) -> Source | str | None:
     if container == "xlsx":
         for sheet in workbook.read_sheets(file.read(), file.name):
             first = workbook.rows(sheet, file.name, 1)[0]
-            names = [tables.cell_text(cell).strip() for cell in first]
+            names = [tables.header_cell(tables.cell_text(cell)) for cell in first]
             edition = _edition(names, file.name)
             if edition is not None:
                 return Source(file, split, edition, container, tuple(names), sheet=sheet)
@@ -174,12 +175,8 @@ def _edition(names: list[str], where: str) -> Edition | None:
     """The edition with these columns, None if they are not the corpus's."""
     if f"{USER}1" not in names:
         return None
-    stems = {USER, *(edition.reply_stem for edition in EDITIONS if edition.turns)}
-    turn = re.compile(rf"({'|'.join(stems)})\d+")
-    found = sorted(name for name in names if turn.fullmatch(name))
-    for edition in EDITIONS:
-        if found != sorted(edition.turn_names):
-            continue
+    edition = _edition_of(names)
+    if edition is not None:
         missing = [label for label in LABELS.values() if names.count(label) != 1]
         if missing:
             raise SourceError(
@@ -194,6 +191,15 @@ def _edition(names: list[str], where: str) -> Edition | None:
         f"{USER})",
         "name the columns as AI Hub does",
     )
+
+
+def _edition_of(names: list[str]) -> Edition | None:
+    """The edition whose turns, and no others, are among these columns."""
+    stems = {USER, *(edition.reply_stem for edition in EDITIONS if edition.turns)}
+    turn = re.compile(rf"({'|'.join(stems)})\d+")
+    found = sorted(name for name in names if turn.fullmatch(name))
+    tabular = (edition for edition in EDITIONS if edition.turns)
+    return next((one for one in tabular if found == sorted(one.turn_names)), None)
 
 
 def _known_turns() -> str:
@@ -220,7 +226,42 @@ def _by_columns(source: Source, rows: tables.Rows, codec: str) -> Raw:
         **{ours: column[theirs] for ours, theirs in LABELS.items()},
         **{ours: column[theirs] for ours, theirs in turns},
     }
-    return Raw(pa.table(data), edition.turns, codec, rows.faults)
+    table, faults = pa.table(data), list(rows.faults)
+    headers = _headers(source, rows)
+    if headers:
+        keep = np.isin(np.arange(count), headers, invert=True)
+        table = table.filter(columns.booleans(keep))
+        faults += [(REPEATED_HEADER, int(rows.lines[row])) for row in headers]
+    return Raw(table, edition.turns, codec, faults)
+
+
+def _headers(source: Source, rows: tables.Rows) -> list[int]:
+    """The rows that are the header again, as files that were joined have it.
+
+    Raises:
+        SourceError: a header with other columns, below which nothing is where the first one says.
+    """
+    ours = {*LABELS.values(), *source.edition.turn_names}
+    known = columns.texts(sorted(ours.union(source.names) - {""}))
+    met = np.zeros(len(rows.lines), bool)
+    for name, cells in zip(source.names, rows.columns, strict=True):
+        if name in source.edition.turn_names[:2]:
+            texts = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
+            met |= columns.mask(pc.is_in(columns.trimmed(texts), value_set=known))
+    found = []
+    for row in np.flatnonzero(met).tolist():
+        cells = [tables.header_cell(column[row].as_py()) for column in rows.columns]
+        if all(
+            cell == name for cell, name in zip(cells, source.names, strict=True) if name in ours
+        ):
+            found.append(row)
+        elif _edition_of(cells) is not None:
+            raise SourceError(
+                f"{source.file.name}, line {rows.lines[row]}",
+                "another header, whose columns are not those of the first",
+                "make two files of it there",
+            )
+    return found
 
 
 def _sheet_rows(sheet: CalamineSheet, width: int, where: str) -> tables.Rows:

@@ -15,11 +15,13 @@ MAX_LABEL_LENGTH = 15
 
 # The reason for losing a value, where the other faults of a file lose a whole row.
 NOT_TEXT = "not_text"
+REPEATED_HEADER = "repeated_header"
 REASONS = {
     "blank": "rows without any turn",
     "no_first_user": "rows without a first user turn",
     "no_first_reply": "rows without a first reply",
     "too_many_cells": "rows with more cells than columns",
+    REPEATED_HEADER: "rows that repeat the header",
     "not_a_record": "items that are no record",
     "user_without_reply": "user turns without a reply",
     "reply_without_user": "replies without a user turn",

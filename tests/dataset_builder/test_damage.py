@@ -32,7 +32,24 @@ TURN_NAMES = header("2022")[-6:]
 # a file with one is refused.
 PIECES = st.sampled_from(
     [
-        *("가", "나 다", "nan", "None", "NA", "\\N", "", " ", "\u3000", '"', '""', ",", "\n", "\r\n", "\t", "A"),
+        *(
+            "가",
+            "나 다",
+            "nan",
+            "None",
+            "NA",
+            "\\N",
+            "",
+            " ",
+            "\u3000",
+            '"',
+            '""',
+            ",",
+            "\n",
+            "\r\n",
+            "\t",
+            "A",
+        ),
         *(
             "e\u0301",
             "\u1100\u1161",
@@ -83,7 +100,7 @@ def check_accounts(report: dict[str, Any], kept: int) -> None:
     assert n["trimmed"] == sum(trimmed.values())
     dialogues = sum(split["dialogues"] for split in report["splits"].values())
     left_out = {**report["dropped_rows"], **report["removed_dialogues"]}
-    unread = ("too_many_cells", "not_a_record")
+    unread = ("too_many_cells", "repeated_header", "not_a_record")
     gone = sum(n["count"] for reason, n in left_out.items() if reason not in unread)
     assert dialogues + gone == sum(one["rows"] for one in report["read"])
     for n in left_out.values():
