@@ -170,7 +170,7 @@ def _findings(report: dict[str, Any]) -> list[str]:
             f"Unknown {one['kind']}{label}, kept: {one['count']:,} times, "
             f"first {one['file']}, line {one['line']}"
         )
-    return lines + [note.capitalize() for note in report["notes"]]
+    return lines + [note[0].upper() + note[1:] for note in report["notes"]]
 
 
 def _print_splits(report: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ def read_corpus(source: Path, options: CorpusOptions, leave_out: Path | None = N
             f"validation fraction {options.fraction}", "give a number from 0 up to, but not, 1"
         )
     findings = Findings()
-    chosen = choose(source, options.prefer, findings, leave_out)
+    chosen, left = choose(source, options.prefer, findings, leave_out)
     found = dict(_read(chosen, options.system_prompt, findings))
     train, validation, test = (found.get(split) for split in SPLITS)
     assert train is not None
@@ -63,6 +63,8 @@ def read_corpus(source: Path, options: CorpusOptions, leave_out: Path | None = N
     if options.fraction and validation is None:
         findings.notes.append("no group of dialogues is small enough for a validation split")
     each = {"train": train, "validation": validation, "test": test}
+    if test is None:
+        findings.notes.append(_no_test(left))
     parts = {split: part for split, part in each.items() if part is not None and len(part)}
     findings.utterances["kept"] = sum(2 * int(part.turns.sum()) for part in parts.values())
     return Corpus(parts, findings)
@@ -70,8 +72,8 @@ def read_corpus(source: Path, options: CorpusOptions, leave_out: Path | None = N
 
 def choose(
     source: Path, prefer: str | None, findings: Findings, leave_out: Path | None = None
-) -> dict[str, list[editions.Source]]:
-    """The sources of train and, if there are any, of test; all others are noted as left.
+) -> tuple[dict[str, list[editions.Source]], list[Left]]:
+    """The sources of train and, if there are any, of test; and what is left, which is noted too.
 
     A split has several sources only if they are sheets of one workbook.
     """
@@ -97,8 +99,6 @@ def choose(
         why = f"{split} is read from {first[0].file.name}"
         left += [Left(one.name, why) for other in others for one in other]
         disks[first[0].file.disk] = None
-    if "test" not in chosen:
-        findings.notes.append(_no_test(left))
     findings.left += [{"file": one.name, "why": one.why} for one in left]
     findings.left[:] = _summed(findings.left)
     for disk in disks:
@@ -110,7 +110,7 @@ def choose(
                 "sha256": sha256(disk),
             }
         )
-    return chosen
+    return chosen, left
 
 
 def _summed(left: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -191,7 +191,8 @@ def _no_training(
         return SourceError(
             source,
             f"only a test split here ({test[0][0].name})",
-            "give the folder that holds Training too; if this is Training, give the file itself",
+            "give the folder that holds Training too; if this is Training, let its path say so, "
+            "or give the file itself",
         )
     kinds = ", ".join(editions.CONTAINERS)
     looked = [f"{one.name}: {one.why}" for one in left if one.why != HIDDEN]

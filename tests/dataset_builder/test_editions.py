@@ -360,7 +360,8 @@ def test_nothing_that_is_the_corpus(refused, tmp_path: Path) -> None:
     only_test = tree(tmp_path / "c", {"Validation.csv": text(rows("2022", TEST))})
     assert refused(only_test) == (
         f"{only_test}: only a test split here (Validation.csv); "
-        "give the folder that holds Training too; if this is Training, give the file itself"
+        "give the folder that holds Training too; if this is Training, let its path say so, "
+        "or give the file itself"
     )
     assert "no training dialogue is left" in refused(
         tree(tmp_path / "d", {"train.csv": text([header("2022")])})
