@@ -29,7 +29,7 @@ SHARED, SHEETS = "sharedstrings.xml", "/worksheets/"
 PLACE = re.compile(rb"""\br\s*=\s*["']([A-Za-z]{1,3})[0-9]""")
 ROW = re.compile(rb"""<(?:\w+:)?row\b[^>]*?\br\s*=\s*["']([0-9]{1,7})["']""")
 EMPTY_ROW = re.compile(rb"<(?:\w+:)?row\b[^>]*/>")
-BOOK, LINKS, CONTENTS = "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "[Content_Types].xml"
+BOOK, LINKS, CONTENTS = "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "[content_types].xml"
 SHEET, LINK = (
     re.compile(rb"<(?:\w+:)?sheet\b[^>]*>"),
     re.compile(rb"<(?:\w+:)?Relationship\b[^>]*>"),
@@ -113,11 +113,11 @@ def _unpacked(data: bytes, where: str) -> dict[str, bytes]:
     """The parts of a workbook; raises SourceError if one asks for too much memory."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as packed:
-            if CONTENTS not in packed.namelist():
+            refuse_bomb(packed, len(data), where)
+            if CONTENTS not in map(str.lower, packed.namelist()):
                 raise SourceError(
                     where, "a zip archive, and no workbook", "let its name end in .zip"
                 )
-            refuse_bomb(packed, len(data), where)
             if sum(info.file_size for info in packed.infolist()) > MAX_FILE_BYTES:
                 raise SourceError(where, f"more than {MAX_FILE_BYTES >> 20} MiB of XML", _NO_CORPUS)
             parts = {n: packed.read(n) for n in packed.namelist() if PARTS.fullmatch(n)}
@@ -148,10 +148,10 @@ def _pack(parts: dict[str, bytes], name: str) -> np.ndarray | None:
     One cell that somebody touched in the last row of all gives the reader's table a million rows.
     """
     sheet = parts[name]
-    found = list(ROW.finditer(sheet))
-    numbers = np.array([int(row[1]) for row in found], np.int64)
+    numbers = _row_numbers(sheet)
     if not _is_sparse(sheet, numbers):
         return None
+    found = list(ROW.finditer(sheet))
     ends = [*(row.start() for row in found[1:]), len(sheet)]
     packed = [sheet[: found[0].start()]]
     for number, (row, end) in enumerate(zip(found, ends, strict=True), start=1):
@@ -162,6 +162,10 @@ def _pack(parts: dict[str, bytes], name: str) -> np.ndarray | None:
         packed.append(cells)
     parts[name] = b"".join(packed)
     return numbers
+
+
+def _row_numbers(sheet: bytes) -> np.ndarray:
+    return np.fromiter((int(row[1]) for row in ROW.finditer(sheet)), np.int64)
 
 
 def _is_sparse(sheet: bytes, numbers: np.ndarray) -> bool:
@@ -196,7 +200,7 @@ def _refuse_large(sheet: bytes, lengths: np.ndarray, where: str) -> None:
     """Raise SourceError if the sheet's table or its texts would fill the memory."""
     columns = _columns(sheet)
     cells = sum(1 for _ in CELL.finditer(sheet))
-    numbers = np.array([int(found[1]) for found in ROW.finditer(sheet)], np.int64)
+    numbers = _row_numbers(sheet)
     rows = len(numbers) if _is_sparse(sheet, numbers) else int(numbers.max(initial=1))
     if max(cells, rows * columns) > MAX_CELLS:
         raise SourceError(where, f"{rows:,} rows of {columns:,} columns", _NO_CORPUS)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from dataset_builder import tables
 from dataset_builder.cli import main
+from tests.dataset_builder.accounts import check_accounts
 from tests.dataset_builder.corpora import TEST, TRAIN, archive, header, records, rows, text, xlsx
 
 EXAMPLES = settings(
@@ -88,23 +89,6 @@ def build(name: str, data: bytes) -> tuple[int, str, dict[str, Any] | None, int]
                 assert all(message["content"].strip() for message in row["messages"])
                 kept += 2 * row["turns"]
         return status, said.getvalue(), report, kept
-
-
-def check_accounts(report: dict[str, Any], kept: int) -> None:
-    """read = dropped + trimmed + removed + kept, and each loss has its reason and line."""
-    n = report["utterances"]
-    assert n["kept"] == kept
-    lost = n["in_dropped_rows"] + n["trimmed"] + n["in_removed_dialogues"]
-    assert n["read"] == lost + n["kept"]
-    trimmed = {r: t["count"] for r, t in report["trimmed_turns"].items() if r != "not_text"}
-    assert n["trimmed"] == sum(trimmed.values())
-    dialogues = sum(split["dialogues"] for split in report["splits"].values())
-    left_out = {**report["dropped_rows"], **report["removed_dialogues"]}
-    unread = ("too_many_cells", "repeated_header", "not_a_record")
-    gone = sum(n["count"] for reason, n in left_out.items() if reason not in unread)
-    assert dialogues + gone == sum(one["rows"] for one in report["read"])
-    for n in left_out.values():
-        assert n["count"] == sum(len(lines) for lines in n["lines"].values())
 
 
 def is_turn(cell: str) -> bool:
