@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 VENV_VLLM := .venv-vllm
 BIN_VLLM := $(VENV_VLLM)/bin
 
-.PHONY: setup demo test test-slow test-vllm coverage lint audit bench clean
+.PHONY: setup demo test test-slow test-vllm fuzz coverage lint audit bench clean
 .DEFAULT_GOAL := test
 
 setup: $(VENV)/.ready
@@ -47,6 +47,11 @@ test: setup
 SLOW ?= tests
 test-slow: setup
 	$(BIN)/python $(PYTEST) --slow $(if $(SEED),--seed $(SEED)) $(if $(RECORD),--record) $(SLOW)
+
+# Mutated corpora, front matter and records against the commands that read them; docs/faults.md says
+# how many, and what they found.
+fuzz: setup
+	$(BIN)/python -m tests.robustness.fuzz $(COUNT)
 
 # Lines of the three packages that all tests run, in every process and fork.
 coverage: setup

@@ -17,6 +17,7 @@ What the script needs:
     options             how a corpus is read and a dataset built
     corpus              SOURCE -> splits: one source for each split
     sources             the files under SOURCE, archives opened
+    formats             files that are not what their name says
     limits              limits on input files
     editions            which file is one of the corpus, and its rows
     tables, workbook    delimited text, JSON lists and xlsx -> columns of text

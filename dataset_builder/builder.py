@@ -29,6 +29,7 @@ def build(
             or with `strict` anything that had to be dropped or trimmed. Then `out` is as it was.
     """
     source, out = Path(options.source), Path(options.out)
+    _refuse_patterns(out)
     with exclusive(out, "kosent-data build"):
         folder.recover(out)
         folder.check_free(out, options.overwrite)
@@ -42,6 +43,15 @@ def build(
         progress(f"Writing {out}")
         with folder.replacing(out) as new:
             return _write(corpus, provenance.origin_of(source), options, new, out)
+
+
+def _refuse_patterns(out: Path) -> None:
+    """Raise KoSentError if `load_dataset` would take the path for a pattern, or for a URL."""
+    met = [mark for mark in ("[", "]", "*", "?", "::") if mark in str(out.resolve())]
+    if met:
+        raise KoSentError(
+            out.resolve(), f"load_dataset opens no path with {' '.join(met)}", "name another folder"
+        )
 
 
 def _write(

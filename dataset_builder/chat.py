@@ -36,8 +36,8 @@ SCHEMA = pa.schema(
 class Dialogues:
     """Some dialogues of one source.
 
-    `table` has a row for each: SCHEMA's columns but for messages, then line, persona, and first
-    (the match key of the first utterance). `utterances` holds those of the whole source: the
+    `table` has a row for each: SCHEMA's columns but for messages, then part, line, persona, and
+    first (the match key of the first utterance). `utterances` holds those of the whole source: the
     system message, then the first user turns of its `n_rows` rows, their first replies, their
     second user turns, and so on. `rows[i]` is the source row of dialogue i. Picking dialogues
     copies none of the utterances.
@@ -100,11 +100,13 @@ def dialogues(raw: editions.Raw, split: str, system_prompt: str, notes: Notes) -
     names = editions.turn_columns(raw.turns)
     cells = [chunk for name in names for chunk in raw.table[name].chunks]
     utterances = columns.trimmed(pa.concat_arrays([columns.texts([system_prompt]), *cells]))
-    there = columns.mask(columns.is_not_blank(utterances.slice(1))).reshape(len(names), n_rows).T
+    holds_text = columns.is_not_blank(utterances.slice(1))
+    notes.marks(utterances.slice(1).filter(pc.invert(holds_text)))
+    there = columns.mask(holds_text).reshape(len(names), n_rows).T
     run = np.logical_and.accumulate(there[:, 0::2] & there[:, 1::2], axis=1)
     _account(there, run, notes)
-    for reason, line in raw.faults:
-        notes.fault(reason, line)
+    for reason, part, line in raw.faults:
+        notes.fault(reason, part, line)
 
     whole = run[:, 0]
     rows = np.flatnonzero(whole)
@@ -116,6 +118,7 @@ def dialogues(raw: editions.Raw, split: str, system_prompt: str, notes: Notes) -
         **name_labels(table, notes.at(rows)),
         "turns": columns.integers(run[whole].sum(axis=1, dtype=np.int32)),
         "source_row": table["row"].combine_chunks().cast(pa.int32()),
+        "part": table["part"],
         "line": table["line"],
         "persona": table["persona"],
         "first": columns.match_key(utterances.slice(1, n_rows).take(columns.integers(rows))),
@@ -146,7 +149,7 @@ def _account(there: np.ndarray, run: np.ndarray, notes: Notes) -> None:
         "reply_without_user": gap & reply,
         "after_gap": np.concatenate([beyond & user, beyond & reply], axis=1),
     }.items():
-        notes.trim(reason, each.any(axis=1), int(each.sum()))
+        notes.trim(reason, each.sum(axis=1))
     notes.count(
         read=int(there.sum()),
         in_dropped_rows=int(there[~whole].sum()),

@@ -156,6 +156,9 @@ def _findings(report: dict[str, Any]) -> list[str]:
         for one in report["read"]
     ]
     lines += [f"Left {one['file']}: {one['why']}" for one in report["left"]]
+    if report["empty_marks"]:
+        marks = ", ".join(f"{mark} {n:,}" for mark, n in report["empty_marks"].items())
+        lines.append(f"Took cells for empty: {marks}")
     for what in ("dropped_rows", "trimmed_turns", "removed_dialogues"):
         for reason, found in report[what].items():
             file, at = next(iter(found["lines"].items()))
@@ -167,7 +170,7 @@ def _findings(report: dict[str, Any]) -> list[str]:
             f"Unknown {one['kind']}{label}, kept: {one['count']:,} times, "
             f"first {one['file']}, line {one['line']}"
         )
-    return lines + [note.capitalize() for note in report["notes"]]
+    return lines + [note[0].upper() + note[1:] for note in report["notes"]]
 
 
 def _print_splits(report: dict[str, Any]) -> None:

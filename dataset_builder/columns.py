@@ -12,10 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# What spreadsheets and scripts write into an empty cell.
-BLANK_CELLS = ("", "nan", "None")
-# Spaces of every kind, and the two invisible marks that Python does not count among them.
-BLANKS = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + "\u200b\ufeff"
+# What pandas, R, databases and spreadsheets write into an empty cell, in lower case.
+MARKS = (
+    *("na", "<na>", "n/a", "nan", "-nan", "nat", "none", "null", "nil", "\\n"),
+    *("na_character_", "(null)", "[null]", "<null>", "undefined", '""', "''", "“”"),
+    *("#n/a", "#n/a n/a", "#na", "#null!", "#ref!", "#value!", "#div/0!", "#name?", "#num!"),
+    *("1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"),
+)
+# Spaces of every kind, and characters that show nothing and that Python does not count among them.
+INVISIBLE = "\u00ad\u115f\u1160\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u3164\ufeff\uffa0"
+BLANKS = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + INVISIBLE
 SPACES = r"[\s\pZ]"
 
 
@@ -69,8 +75,8 @@ def trimmed(column: pa.Array) -> pa.Array:
 
 
 def is_not_blank(column: pa.Array) -> pa.BooleanArray:
-    """For each trimmed text, whether its cell holds anything."""
-    return pc.invert(pc.is_in(column, value_set=texts(BLANK_CELLS)))
+    """For each trimmed text, whether its cell holds anything: it is not empty and none of MARKS."""
+    return pc.invert(pc.is_in(pc.utf8_lower(column), value_set=texts(["", *MARKS])))
 
 
 def match_key(column: pa.Array) -> pa.Array:

@@ -6,19 +6,18 @@ The only module that knows a source column: it names the columns of every editio
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from . import columns, tables, taxonomy, workbook
-from .losses import NOT_TEXT
-from .sources import File, SourceError
-
-if TYPE_CHECKING:
-    from python_calamine import CalamineSheet
+from .formats import ZIP, not_read, stand_in
+from .losses import NOT_TEXT, REPEATED_HEADER
+from .sources import START, File, Left, SourceError
 
 USER = "사람문장"
 
@@ -59,48 +58,58 @@ LABELS = {
 JSON_TURN = re.compile(r"(HS|SS)0([1-9])")
 
 CONTAINERS = {".json": "json", ".xlsx": "xlsx", ".csv": "csv", ".tsv": "tsv", ".txt": "txt"}
-DELIMITERS = {"csv": ",\t", "tsv": "\t,", "txt": ",\t"}
-# Enough bytes for a first line, and for a first record of about a thousand bytes.
-START = 1 << 16
+# What is looked into, whatever it turns out to be.
+SUFFIXES = (*CONTAINERS, ".xls")
+DELIMITERS = {"tsv": "\t,"}
 
-# A folder or file name that holds one of these words says its split. Validation becomes the test
-# split: the corpus has no other.
-SPLITS = {"training": "train", "train": "train", "validation": "test", "valid": "test"}
-SPLITS |= {"val": "test", "test": "test"}
-_WORD = re.compile(r"[a-z]+")
+# A folder, file or sheet whose name holds one of these words says its split. Validation becomes the
+# test split: the corpus has no other.
+SPLITS = dict.fromkeys(["training", "train", "학습", "훈련", "트레이닝"], "train")
+SPLITS |= dict.fromkeys(["validation", "valid", "val", "test", "testing"], "test")
+SPLITS |= dict.fromkeys(["검증", "평가", "테스트"], "test")
+VALIDATION = {"validation", "valid", "val", "검증"}
+# Words as they are set apart by capitals, digits and marks, without what often follows: TrainData.
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_TAIL = re.compile(r"(?<=.)(data|dataset|set)$")
+_HANGUL = re.compile("|".join(word for word in SPLITS if not word.isascii()))
+
+# The column of a file that says the split of each row.
+SPLIT = "split"
 
 NOT_A_RECORD = "not_a_record"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file of the corpus, and what recognising it found out, so that `read` only reads on.
+    """A file of the corpus or a sheet of one, and what recognising it found out.
 
-    `split` is None if no part of the path says it. A table has `names`, the columns of its first
-    line, and either a `delimiter` or a parsed `sheet`.
+    `name` is the file's, with a sheet's own behind it where a workbook has several. `split` is
+    None if no part of the name says it. A table has `columns`, the names in its first line, and
+    either a `delimiter` or a parsed `sheet`.
     """
 
     file: File
+    name: str
     split: str | None
     edition: Edition
     container: str
-    names: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     delimiter: str = ""
-    sheet: CalamineSheet | None = None
+    sheet: workbook.Sheet | None = None
 
 
 @dataclass(frozen=True)
 class Raw:
-    """The rows of one source.
+    """The rows of one or more sources of one edition.
 
-    `table` has line, row, persona, talk, the labels, and `turn_columns(turns)`.
-    `faults` are rows or values that cannot be read: (reason, line).
+    `table` has part (the number of the source), line, row, persona, talk, split, the labels, and
+    `turn_columns(turns)`. `faults` are rows or values that cannot be read: (reason, part, line).
     """
 
     table: pa.Table
     turns: int
     codec: str
-    faults: list[tuple[str, int]]
+    faults: list[tuple[str, int, int]]
 
 
 def turn_columns(turns: int) -> list[str]:
@@ -108,57 +117,116 @@ def turn_columns(turns: int) -> list[str]:
     return [f"{role}{n}" for n in range(1, turns + 1) for role in ("user", "reply")]
 
 
-def recognise(file: File) -> Source | str | None:
-    """The source that a file is, or why it is none; None if its suffix is not in CONTAINERS.
+def recognise(file: File) -> list[Source | Left]:
+    """The sources that a file holds, by what is in it, or why it is none; [] for other files.
 
     Raises:
-        SourceError: the corpus's columns but not all of them, or text in no known codec.
+        SourceError: not whole, not the file itself, in no known codec, or with the corpus's
+            columns but not all of them.
     """
-    container = CONTAINERS.get(file.suffix)
-    if container is None:
-        return None
-    split = split_of(file.name)
-    if container == "xlsx":
-        for sheet in workbook.read_sheets(file.read(), file.name):
-            first = workbook.rows(sheet, file.name, 1)[0]
-            names = [tables.cell_text(cell).strip() for cell in first]
-            edition = _edition(names, file.name)
-            if edition is not None:
-                return Source(file, split, edition, container, tuple(names), sheet=sheet)
-        return "no sheet has the corpus's columns"
+    if file.suffix not in SUFFIXES:
+        kind = not_read(file.name)
+        if kind is None:
+            return []
+        what = f"{kind[0]}, and no {', '.join(CONTAINERS)} or .zip of them"
+        return [Left.because(SourceError(file.name, what, kind[1]), file.name)]
     data = file.read(START)
+    if found := stand_in(data):
+        raise SourceError(file.name, *found)
+    if data.startswith(ZIP):
+        return _sheets(file)
+    start = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(b"[") and b'"talk"' in start and b'"profile"' in start:
+        return [Source(file, file.name, split_of(file.name), JSON, "json")]
+    container = CONTAINERS.get(file.suffix, "csv")
     if container == "json":
-        start = data.removeprefix(b"\xef\xbb\xbf").lstrip()
-        if not (start.startswith(b"[") and b'"talk"' in start and b'"profile"' in start):
-            return "not a list of the corpus's records"
-        return Source(file, split, JSON, container)
+        return [Left(file.name, "not a list of the corpus's records")]
+    container = "csv" if container == "xlsx" else container
     for line in tables.first_lines(data, file.name):
-        for delimiter in DELIMITERS[container]:
+        for delimiter in DELIMITERS.get(container, ",\t"):
             names = tables.cells(line, delimiter)
             edition = _edition(names, file.name)
             if edition is not None:
-                return Source(file, split, edition, container, tuple(names), delimiter)
-    return "its first line has not the corpus's columns"
+                split = split_of(file.name)
+                return [Source(file, file.name, split, edition, container, tuple(names), delimiter)]
+    return [Left(file.name, "its first line has not the corpus's columns")]
+
+
+def _sheets(file: File) -> list[Source | Left]:
+    """The sheets of a workbook that are the corpus, hidden ones too, and the others."""
+    found: list[Source] = []
+    left: list[Left] = []
+    for sheet in workbook.read_sheets(file.read(), file.name):
+        name = f"{file.name}/{sheet.name}"
+        try:
+            names = [tables.header_cell(tables.cell_text(cell)) for cell in sheet.header()]
+            edition = _edition(names, name)
+        except SourceError as error:
+            left.append(Left.because(error, name))
+            continue
+        if edition is None:
+            why = "its first row has not the corpus's columns" if names else "an empty sheet"
+            left.append(Left(name, why))
+        else:
+            split = split_of(name)
+            found.append(Source(file, name, split, edition, "xlsx", tuple(names), sheet=sheet))
+    if len(found) == 1:
+        # A file's name goes before that of its only sheet, which nobody may have chosen.
+        split = split_of(file.name) or found[0].split
+        found = [replace(found[0], name=file.name, split=split)]
+    if not found and all(one.error is None for one in left):
+        return [Left(file.name, "no sheet has the corpus's columns")]
+    return [*found, *left]
 
 
 def split_of(name: str) -> str | None:
     """`train` or `test`, from the last part of the path that says one, else None."""
     for part in reversed(name.split("/")):
-        found = {SPLITS[word] for word in _WORD.findall(part.lower()) if word in SPLITS}
+        found = {SPLITS[word] for word in _split_words(part)}
         if len(found) == 1:
             return found.pop()
     return None
 
 
-def read(source: Source) -> Raw:
-    """The rows of a source, in its own order.
+def is_validation(name: str) -> bool:
+    """Whether a name says validation and not test, which `split_of` does not tell apart."""
+    return _split_words(name) <= VALIDATION
+
+
+def _split_words(name: str) -> set[str]:
+    words = [word.lower() for word in _WORD.findall(name)]
+    words += [_TAIL.sub("", word) for word in words]
+    return SPLITS.keys() & {*words, *_HANGUL.findall(name)}
+
+
+def read(sources: Sequence[Source]) -> Raw:
+    """The rows of sources of one edition, in their own order and one after the other.
 
     Raises:
         SourceError: damaged, in no known codec, or larger than any file of the corpus.
     """
+    raws = [_read(source) for source in sources]
+    if len(raws) == 1:
+        return raws[0]
+    parts: list[pa.Table] = []
+    faults: list[tuple[str, int, int]] = []
+    before = 0
+    for part, raw in enumerate(raws):
+        rows = columns.numbers(raw.table["row"]) + before
+        before = int(rows.max(initial=before))
+        part_of = columns.integers(np.full(len(rows), part))
+        named = raw.table.drop_columns(["part", "row"])
+        parts.append(
+            named.append_column("part", part_of).append_column("row", columns.integers(rows))
+        )
+        faults += [(reason, part, line) for reason, _, line in raw.faults]
+    return Raw(pa.concat_tables(parts), raws[0].turns, raws[0].codec, faults)
+
+
+def _read(source: Source) -> Raw:
     where = source.file.name
     if source.sheet is not None:
-        return _by_columns(source, _sheet_rows(source.sheet, len(source.names), where), "")
+        return _by_columns(source, _sheet_rows(source.sheet, len(source.columns)), "")
     data = source.file.read()
     if source.container != "json":
         tables.refuse_endless(data, where)
@@ -166,7 +234,7 @@ def read(source: Source) -> Raw:
     del data
     if source.container == "json":
         return _read_json(text, codec, where)
-    rows = tables.read_text(text, source.delimiter, len(source.names), where)
+    rows = tables.read_text(text, source.delimiter, len(source.columns), where)
     return _by_columns(source, rows, codec)
 
 
@@ -174,12 +242,8 @@ def _edition(names: list[str], where: str) -> Edition | None:
     """The edition with these columns, None if they are not the corpus's."""
     if f"{USER}1" not in names:
         return None
-    stems = {USER, *(edition.reply_stem for edition in EDITIONS if edition.turns)}
-    turn = re.compile(rf"({'|'.join(stems)})\d+")
-    found = sorted(name for name in names if turn.fullmatch(name))
-    for edition in EDITIONS:
-        if found != sorted(edition.turn_names):
-            continue
+    edition = _edition_of(names)
+    if edition is not None:
         missing = [label for label in LABELS.values() if names.count(label) != 1]
         if missing:
             raise SourceError(
@@ -196,6 +260,15 @@ def _edition(names: list[str], where: str) -> Edition | None:
     )
 
 
+def _edition_of(names: list[str]) -> Edition | None:
+    """The edition whose turns, and no others, are among these columns."""
+    stems = {USER, *(edition.reply_stem for edition in EDITIONS if edition.turns)}
+    turn = re.compile(rf"({'|'.join(stems)})\d+")
+    found = sorted(name for name in names if turn.fullmatch(name))
+    tabular = (edition for edition in EDITIONS if edition.turns)
+    return next((one for one in tabular if found == sorted(one.turn_names)), None)
+
+
 def _known_turns() -> str:
     """The reply columns of all editions, for people: `시스템문장1 to 3, or ...`."""
     turns: dict[str, list[str]] = {}
@@ -208,29 +281,67 @@ def _known_turns() -> str:
 def _by_columns(source: Source, rows: tables.Rows, codec: str) -> Raw:
     """The rows of a table, its columns under our names."""
     edition = source.edition
-    column = dict(zip(source.names, rows.columns, strict=True))
+    column = dict(zip(source.columns, rows.columns, strict=True))
     count = len(rows.lines)
     nothing = pa.nulls(count, pa.string())
+    split = next((name for name in column if name.lower() == SPLIT), None)
     turns = zip(turn_columns(edition.turns), edition.turn_names, strict=True)
     data = {
+        "part": columns.integers(np.zeros(count, np.int64)),
         "line": columns.integers(rows.lines),
         "row": columns.integers(np.arange(1, count + 1)),
         "persona": nothing,
         "talk": nothing,
+        "split": nothing if split is None else column[split],
         **{ours: column[theirs] for ours, theirs in LABELS.items()},
         **{ours: column[theirs] for ours, theirs in turns},
     }
-    return Raw(pa.table(data), edition.turns, codec, rows.faults)
+    table = pa.table(data)
+    faults = [(reason, 0, line) for reason, line in rows.faults]
+    headers = _headers(source, rows)
+    if headers:
+        keep = np.isin(np.arange(count), headers, invert=True)
+        table = table.filter(columns.booleans(keep))
+        faults += [(REPEATED_HEADER, 0, int(rows.lines[row])) for row in headers]
+    return Raw(table, edition.turns, codec, faults)
 
 
-def _sheet_rows(sheet: CalamineSheet, width: int, where: str) -> tables.Rows:
+def _headers(source: Source, rows: tables.Rows) -> list[int]:
+    """The rows that are the header again, as files that were joined have it.
+
+    Raises:
+        SourceError: a header with other columns, below which nothing is where the first one says.
+    """
+    ours = {*LABELS.values(), *source.edition.turn_names}
+    known = columns.texts(sorted(ours.union(source.columns) - {""}))
+    met = np.zeros(len(rows.lines), bool)
+    for name, cells in zip(source.columns, rows.columns, strict=True):
+        if name in source.edition.turn_names[:2]:
+            texts = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
+            met |= columns.mask(pc.is_in(columns.trimmed(texts), value_set=known))
+    found = []
+    for row in np.flatnonzero(met).tolist():
+        cells = [tables.header_cell(column[row].as_py()) for column in rows.columns]
+        if all(
+            cell == name for cell, name in zip(cells, source.columns, strict=True) if name in ours
+        ):
+            found.append(row)
+        elif _edition_of(cells) is not None:
+            raise SourceError(
+                f"{source.file.name}, line {rows.lines[row]}",
+                "another header, whose columns are not those of the first",
+                "make two files of it there",
+            )
+    return found
+
+
+def _sheet_rows(sheet: workbook.Sheet, width: int) -> tables.Rows:
     """The rows of a sheet below its first, up to the last one that holds any text."""
-    _, *cells = workbook.rows(sheet, where)
+    _, *cells = sheet.rows()
     rows = [[tables.cell_text(cell) for cell in row] for row in cells]
     while rows and not any(cell.strip() for cell in rows[-1]):
         rows.pop()
-    first = workbook.first_line(sheet) + 1
-    return tables.Rows(tables.as_columns(rows, width), np.arange(first, first + len(rows)))
+    return tables.Rows(tables.as_columns(rows, width), sheet.lines(len(rows) + 1)[1:])
 
 
 def _read_json(text: str, codec: str, where: str) -> Raw:
@@ -247,13 +358,14 @@ def _read_json(text: str, codec: str, where: str) -> Raw:
         turns = max([turns, *(int(name[-1]) for name in values if name[-1].isdigit())])
         records.append(values)
         places.append((line, row))
-    names = ["persona", "talk", *LABELS, *turn_columns(turns)]
+    names = ["persona", "talk", SPLIT, *LABELS, *turn_columns(turns)]
     data = {
+        "part": columns.integers(np.zeros(len(places), np.int64)),
         "line": columns.integers(np.array([line for line, _ in places], np.int64)),
         "row": columns.integers(np.array([row for _, row in places], np.int64)),
         **{name: columns.texts(one.get(name, "") for one in records) for name in names},
     }
-    return Raw(pa.table(data), turns, codec, faults)
+    return Raw(pa.table(data), turns, codec, [(reason, 0, line) for reason, line in faults])
 
 
 def _facts(record: dict[str, Any]) -> dict[str, str | None]:
@@ -262,6 +374,7 @@ def _facts(record: dict[str, Any]) -> dict[str, str | None]:
     facts: dict[str, str | None] = {
         "persona": _id(_inside(profile, "persona-id")),
         "talk": _id(_inside(record, "talk", "id", "talk-id")),
+        "split": _id(record.get(SPLIT)),
     }
     codes = [_inside(profile, "emotion", "type")]
     for place in (("persona", "human"), ("emotion", "situation")):

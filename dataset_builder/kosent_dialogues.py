@@ -22,7 +22,8 @@ import pyarrow as pa
 from .chat import SCHEMA
 from .columns import texts
 from .corpus import read_corpus
-from .editions import CONTAINERS
+from .editions import SUFFIXES
+from .formats import stand_in
 from .labels import name_labels
 from .limits import MAX_FILE_BYTES
 from .losses import Findings
@@ -52,7 +53,7 @@ class KosentConfig(datasets.BuilderConfig):
     def create_config_id(self, config_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> str:
         """The name of the cache folder: it follows the content of SOURCE, not its path."""
         settings = {name: value for name, value in config_kwargs.items() if name != "data_dir"}
-        settings["content"] = content_hash(_source(self.data_dir), CONTAINERS)
+        settings["content"] = content_hash(_source(self.data_dir), SUFFIXES)
         return super().create_config_id(settings, *args, **kwargs)
 
 

@@ -48,10 +48,11 @@ def _named(kind: str, column: pa.Array, notes: Notes) -> pa.Array:
     coded = column.dictionary_encode()
     indices = columns.numbers(coded.indices)
     counts = np.bincount(indices, minlength=len(coded.dictionary))
+    holds_text = columns.mask(columns.is_not_blank(coded.dictionary))
     names: list[str | None] = []
     for number, label in enumerate(coded.dictionary.to_pylist()):
         name, count = taxonomy.canonical(kind, label), int(counts[number])
-        if label in columns.BLANK_CELLS:
+        if not holds_text[number]:
             names.append(None)
             notes.blank(kind, count)
             continue

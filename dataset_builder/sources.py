@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import lzma
@@ -11,11 +12,18 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from .formats import AGAIN, ZIP, stand_in
 from .limits import MAX_ARCHIVE_DEPTH, MAX_FILE_BYTES, MAX_UNPACKED_BYTES, MAX_UNPACKED_TIMES
 
+# Enough bytes for a first line, and for a first record of about a thousand bytes.
+START = 1 << 16
+HIDDEN = "a hidden folder, passed over"
+# What comes of the machine, and never of a file.
+OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 ENCRYPTED, UTF8_NAME = 0x1, 0x800
 # The exceptions of reading a damaged archive, whichever part of it is damaged.
 DAMAGE = (
@@ -42,17 +50,37 @@ class SourceError(Exception):
 
 
 @dataclass(frozen=True)
+class Left:
+    """A file or folder under SOURCE that is not read: its name, and why.
+
+    `error` is what to raise if it turns out to be all that there is of the corpus; None for what
+    is not the corpus.
+    """
+
+    name: str
+    why: str
+    error: SourceError | None = None
+
+    @classmethod
+    def because(cls, error: SourceError, name: str) -> Left:
+        """A file that cannot be read."""
+        return cls(name, f"{error.what}; {error.remedy}" if error.remedy else error.what, error)
+
+
+@dataclass(frozen=True)
 class File:
     """A file on disk, or a member of an archive there.
 
     `name` is relative to SOURCE, NFC, with "/" between folders and after an archive's own name.
-    An archive stays open as long as there is a File of one of its members.
+    A member is `member` of the archive `parent`; `archive` is that archive while it is walked,
+    and is opened again by `read` later on, so that few files are open at any moment.
     """
 
     name: str
     disk: Path
-    archive: zipfile.ZipFile | None = None
+    parent: File | None = None
     member: zipfile.ZipInfo | None = None
+    archive: zipfile.ZipFile | None = None
 
     @property
     def suffix(self) -> str:
@@ -82,45 +110,61 @@ class File:
         """
         if most < 0:
             self.refuse_large()
-        if self.archive is None or self.member is None:
+        if self.parent is None or self.member is None:
             with self.disk.open("rb") as file:
                 return file.read(most)
         if self.member.flag_bits & ENCRYPTED:
             raise SourceError(self.name, "encrypted", "unpack the archive with its password first")
+        walked = self.archive is not None and self.archive.fp is not None
         try:
-            with self.archive.open(self.member) as file:
-                return file.read(most)
+            with nullcontext(self.archive) if walked else self.parent.unzipped() as archive:
+                assert archive is not None
+                with archive.open(self.member) as file:
+                    return file.read(most)
         except DAMAGE as error:
-            raise SourceError(
-                self.name, f"damaged in its archive ({error})", "download it again"
-            ) from None
+            _raise_if_of_the_machine(error)
+            raise SourceError(self.name, f"damaged in its archive ({error})", AGAIN) from None
+
+    def unzipped(self) -> zipfile.ZipFile:
+        """The archive that this file is, open; to be closed by the caller."""
+        return zipfile.ZipFile(self.disk if self.parent is None else io.BytesIO(self.read()))
 
 
-def walk(source: Path, leave_out: Path | None = None) -> list[File]:
-    """Every file under `source` (a folder, a file or an archive), sorted by name.
+def walk(source: Path, leave_out: Path | None = None) -> Iterator[File | Left]:
+    """Every file under `source` (a folder, a file or an archive), by name, and what is passed over.
 
-    Hidden files and the folder `leave_out` are skipped.
+    Hidden files and the folder `leave_out` are skipped. An archive is closed before the next file
+    comes.
 
     Raises:
-        SourceError: no such path, or an archive that cannot be opened.
+        SourceError: no such path.
     """
     if not source.exists():
         raise SourceError(source, "no such file or folder", "give the folder of AI Hub's download")
     if source.is_file():
-        return sorted(_open(File(legible(os.fsencode(source.name)), source)), key=_by_name)
+        yield from _open(File(legible(os.fsencode(source.name)), source))
+        return
     found: list[File] = []
-    for folder, subfolders, names in os.walk(source):
+    closed: list[OSError] = []
+    for folder, subfolders, names in os.walk(source, onerror=closed.append):
         at = Path(folder)
+        for name in (one for one in subfolders if one.startswith(".")):
+            yield Left(_name(at / name, source), HIDDEN)
         subfolders[:] = [
             name
             for name in subfolders
             if not _hidden(name) and not (leave_out and (at / name).resolve() == leave_out)
         ]
-        for name in names:
-            if not _hidden(name):
-                relative = os.fsencode((at / name).relative_to(source).as_posix())
-                found.extend(_open(File(legible(relative), at / name)))
-    return sorted(found, key=_by_name)
+        found += [File(_name(at / n, source), at / n) for n in names if not _hidden(n)]
+    for error in closed:
+        place = File(_name(Path(error.filename), source), Path(error.filename))
+        yield Left.because(unreadable(place, error), place.name)
+    for file in sorted(found, key=_by_name):
+        if file.disk.is_file():
+            yield from _open(file)
+        else:
+            what = "a link to nothing" if file.disk.is_symlink() else "no regular file"
+            yield Left.because(SourceError(file.name, what, "put the file itself there"), file.name)
 
 
 def legible(raw: bytes) -> str:
@@ -144,7 +188,7 @@ def content_hash(source: Path, suffixes: Collection[str]) -> str:
     digest = hashlib.sha256()
     seen: set[Path] = set()
     for file in walk(source):
-        if file.suffix not in suffixes:
+        if isinstance(file, Left) or file.suffix not in suffixes:
             continue
         digest.update(file.name.encode() + b"\0")
         if file.disk not in seen:
@@ -153,26 +197,74 @@ def content_hash(source: Path, suffixes: Collection[str]) -> str:
     return digest.hexdigest()
 
 
-def _open(file: File, depth: int = 0) -> Iterator[File]:
+def _name(path: Path, source: Path) -> str:
+    """The path relative to SOURCE, legible."""
+    return legible(os.fsencode(path.relative_to(source).as_posix()))
+
+
+def _open(file: File, depth: int = 0) -> Iterator[File | Left]:
     """The file itself, or the members of the archive that it is."""
-    if file.suffix != ".zip" or depth == MAX_ARCHIVE_DEPTH:
+    if file.suffix != ".zip":
         yield file
         return
-    if file.member is not None and file.size > MAX_FILE_BYTES:
+    if depth == MAX_ARCHIVE_DEPTH:
+        yield Left(file.name, f"inside {MAX_ARCHIVE_DEPTH} other archives; unpack it first")
+        return
+    try:
+        archive = _archive(file)
+    except SourceError as error:
+        yield Left.because(error, file.name)
+        return
+    hidden: set[str] = set()
+    with archive:
+        members = [(_member_name(info), info) for info in archive.infolist()]
+        for name, info in sorted(members, key=lambda member: member[0]):
+            *folders, last = name.split("/")
+            passed = next((i for i, part in enumerate(folders) if _hidden(part)), None)
+            if passed is not None and folders[passed].startswith("."):
+                hidden.add("/".join(folders[: passed + 1]))
+            elif passed is None and not info.is_dir() and not _hidden(last):
+                member = File(f"{file.name}/{name}", file.disk, file, info, archive)
+                yield from _open(member, depth + 1)
+    yield from (Left(f"{file.name}/{folder}", HIDDEN) for folder in sorted(hidden))
+
+
+def _archive(file: File) -> zipfile.ZipFile:
+    """The archive that a file is; raises SourceError if it is none, or unpacks to far too much."""
+    if file.parent is not None and file.size > MAX_FILE_BYTES:
         raise SourceError(file.name, "too large inside another archive", "unpack that one first")
     try:
-        archive = zipfile.ZipFile(io.BytesIO(file.read()) if file.archive else file.disk)
-    except PermissionError:
-        raise
+        archive = file.unzipped()
     except DAMAGE as error:
-        raise SourceError(
-            file.name, f"not a whole zip archive ({error})", "download it again"
-        ) from None
-    refuse_bomb(archive, file.size, file.name)
-    for info in archive.infolist():
-        name = _member_name(info)
-        if not info.is_dir() and not any(_hidden(part) for part in name.split("/")):
-            yield from _open(File(f"{file.name}/{name}", file.disk, archive, info), depth + 1)
+        _raise_if_of_the_machine(error)
+        if isinstance(error, PermissionError):
+            raise unreadable(file, error) from None
+        head = file.read(START)
+        if found := stand_in(head):
+            raise SourceError(file.name, *found) from None
+        cut = "its end is missing, as of a download cut short" if head.startswith(ZIP) else error
+        raise SourceError(file.name, f"not a whole zip archive ({cut})", AGAIN) from None
+    try:
+        refuse_bomb(archive, file.size, file.name)
+    except SourceError:
+        archive.close()
+        raise
+    return archive
+
+
+def unreadable(file: File, error: OSError) -> SourceError:
+    """The error of a file on disk that cannot be opened or read.
+
+    Raises:
+        OSError: `error`, if it says nothing of the file, such as that too many others are open.
+    """
+    _raise_if_of_the_machine(error)
+    return SourceError(file.name, error.strerror or str(error), "make it readable, or move it away")
+
+
+def _raise_if_of_the_machine(error: Exception) -> None:
+    if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
+        raise error
 
 
 def refuse_bomb(archive: zipfile.ZipFile, size: int, where: str) -> None:
@@ -183,7 +275,7 @@ def refuse_bomb(archive: zipfile.ZipFile, size: int, where: str) -> None:
             where,
             f"unpacks to {unpacked >> 20:,} MiB, {unpacked // max(size, 1):,} times its "
             "size, which no text does",
-            "download it again, or move it out of SOURCE",
+            f"{AGAIN}, or move it out of SOURCE",
         )
 
 

@@ -15,13 +15,19 @@ from .chat import ROLES, Dialogues
 from .losses import Notes
 
 
-def remove_leaks(train: Dialogues, test: Dialogues | None, notes: Notes) -> Dialogues:
-    """Train without the dialogues of test and without its own exact duplicates."""
-    leaked = np.zeros(len(train), bool) if test is None else _in_other(train, test)
+def remove_leaks(train: Dialogues, others: dict[str, Dialogues | None], notes: Notes) -> Dialogues:
+    """Train without the dialogues of other splits and without its own exact duplicates.
+
+    `others` are the splits under the reasons for which their dialogues go.
+    """
+    gone = np.zeros(len(train), bool)
+    for reason, other in others.items():
+        leaked = np.zeros(len(train), bool) if other is None else _in_other(train, other)
+        notes.remove(reason, leaked & ~gone)
+        gone |= leaked
     duplicate = _duplicates(train)
-    notes.remove("in_test", leaked)
-    notes.remove("duplicate", duplicate & ~leaked)
-    gone = leaked | duplicate
+    notes.remove("duplicate", duplicate & ~gone)
+    gone |= duplicate
     notes.count(in_removed_dialogues=2 * int(train.turns[gone].sum()))
     return train.pick(~gone)
 

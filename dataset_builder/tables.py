@@ -99,11 +99,18 @@ def first_lines(data: bytes, where: str) -> list[str]:
 
 
 def cells(line: str, delimiter: str) -> list[str]:
-    """The cells of one line, without blanks around them; [] if its quotes are malformed."""
+    """The cells of a header line; [] if its quotes are malformed."""
     try:
-        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+        return [header_cell(cell) for cell in next(csv.reader([line], delimiter=delimiter), [])]
     except csv.Error:
         return []
+
+
+def header_cell(text: str) -> str:
+    """The name of a column, without spaces and characters that show nothing."""
+    return "".join(
+        c for c in text if unicodedata.category(c)[0] not in "CZ" and c not in columns.INVISIBLE
+    )
 
 
 def read_text(text: str, delimiter: str, width: int, where: str) -> Rows:
@@ -252,8 +259,7 @@ def _read_quoted(text: str, delimiter: str, width: int, where: str) -> Rows:
                 continue
             if reader.line_num > line and _swallowed(cells, delimiter, width):
                 raise csv.Error("a quote here swallows the rows below it")
-            while len(cells) > width and not cells[-1].strip():
-                cells.pop()
+            # Even with blank cells too many: a comma without quotes has shifted the others.
             if len(cells) > width:
                 faults.append((TOO_MANY_CELLS, line))
                 continue

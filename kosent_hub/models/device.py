@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import resource
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -95,13 +94,19 @@ def out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
+def main_memory() -> int:
+    """Bytes of this machine's main memory."""
+    import psutil
+
+    return psutil.virtual_memory().total
+
+
 def memory() -> float:
     """Main memory and that of all GPUs together, in bytes."""
     import torch
 
     gpus = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
-    main = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return main + sum(torch.cuda.get_device_properties(gpu).total_memory for gpu in gpus)
+    return main_memory() + sum(torch.cuda.get_device_properties(gpu).total_memory for gpu in gpus)
 
 
 def peak_memory_gib(use_cpu: bool) -> float:
@@ -117,10 +122,18 @@ def peak_rss() -> int:
     """Peak main memory of this process, in bytes.
 
     On Linux from /proc: getrusage may give the peak of the process that started this one.
+    Windows has no getrusage, but keeps the peak itself.
     """
     status = Path("/proc/self/status")
     found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text() if status.exists() else "", re.M)
     if found:
         return int(found[1]) * 1024
+    try:
+        import resource
+    except ImportError:
+        import psutil
+
+        memory = psutil.Process().memory_info()
+        return getattr(memory, "peak_wset", memory.rss)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

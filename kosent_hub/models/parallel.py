@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,7 +21,8 @@ def mapped(
 
     Fewer jobs than `fewest` are done in this process, and so are all where Linux's fork is missing.
     """
-    processes = min(device.cores(), len(jobs)) if sys.platform == "linux" else 1
+    forks = sys.platform == "linux" and hasattr(os, "fork")
+    processes = min(device.cores(), len(jobs)) if forks else 1
     if processes < 2 or len(jobs) < fewest:
         yield from (function(*job) for job in jobs)
         return

@@ -44,7 +44,8 @@ def bounded(where: str) -> Iterator[None]:
     """Limit a rendering, within the block, to MAX_SECONDS and to MAX_MEMORY more bytes.
 
     Raises KoSentError, naming the model `where`, for a template that exceeds them or fails with
-    any error but a jinja2.TemplateError. The limits need the main thread (time) and Linux (memory).
+    any error but a jinja2.TemplateError. The limits need the main thread and a system with
+    SIGALRM, which Windows has not (time), and Linux (memory).
     """
     from jinja2 import TemplateError
 
@@ -52,6 +53,7 @@ def bounded(where: str) -> Iterator[None]:
         raise _refused(where, f"writes for more than {MAX_SECONDS} seconds")
 
     interruptible = threading.current_thread() is threading.main_thread()
+    interruptible = interruptible and hasattr(signal, "SIGALRM")
     before = _limit_memory() if interruptible and sys.platform == "linux" else None
     if interruptible:
         handler = signal.signal(signal.SIGALRM, too_long)
@@ -83,10 +85,12 @@ def check_text(text: str, where: str) -> str:
     return text
 
 
-def _limit_memory() -> tuple[int, int]:
-    """Limit this process to MAX_MEMORY above its size now; the limit there was before."""
-    import resource
-
+def _limit_memory() -> tuple[int, int] | None:
+    """Limit this process to MAX_MEMORY above its size now; the limit there was before, if any."""
+    try:
+        import resource
+    except ImportError:
+        return None
     before = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(os.pread(_sizes(os.getpid()), 64, 0).split()[0])
     wanted = pages * resource.getpagesize() + MAX_MEMORY

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -298,5 +297,5 @@ def _plain(name: str) -> str:
 
 def this_cpu() -> Gpu:
     """This machine's CPU as a plan takes it: 0.3 TFLOP/s a core with 16-bit instructions."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+    memory = device.main_memory() / GIB
     return Gpu("this machine's CPU", round(memory, 1), 0.3 * device.cores(), 9.0)

@@ -16,6 +16,8 @@ from filelock import lock_descriptor
 
 from model_card.publishing.errors import DISK_FULL, MAKE_ROOM, NO_SPACE, KoSentError
 
+# Where an open file can be neither renamed nor removed.
+WINDOWS = os.name == "nt"
 # What file systems without locks answer, and folders in which nothing new can be made.
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -53,8 +55,12 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
                 file.truncate(0)
                 yield file
                 file.flush()
+                if WINDOWS:
+                    file.close()
                 draft.replace(path)
             except BaseException:
+                if WINDOWS:
+                    file.close()
                 draft.unlink(missing_ok=True)
                 raise
 
@@ -88,6 +94,8 @@ def exclusive(folder: Path, command: str) -> Iterator[None]:
                 )
             stack.enter_context(file)
             stack.callback(path.unlink, missing_ok=True)
+            if WINDOWS:
+                stack.callback(file.close)
             since = datetime.datetime.now().astimezone().isoformat(" ", "minutes")
             file.truncate(0)
             file.write(

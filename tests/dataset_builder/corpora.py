@@ -98,8 +98,15 @@ def text(table: list[list[str]], codec: str = "utf-8", delimiter: str = ",") -> 
 
 def xlsx(table: list[list[object]], sheets: list[str] = ["Sheet1"]) -> bytes:  # noqa: B006
     """A workbook with the table on its last sheet, empty cells left out as Excel does."""
+    return book({name: [] for name in sheets[:-1]} | {sheets[-1]: table})
+
+
+def book(sheets: dict[str, list[list[object]]], hidden: tuple[str, ...] = ()) -> bytes:
+    """A workbook with a table on each sheet."""
     names = "".join(
-        f'<sheet name="{name}" sheetId="{i}" r:id="rId{i}"/>' for i, name in enumerate(sheets, 1)
+        f'<sheet name="{name}" sheetId="{i}" r:id="rId{i}"'
+        + (' state="hidden"/>' if name in hidden else "/>")
+        for i, name in enumerate(sheets, 1)
     )
     relations = "".join(
         f'<Relationship Id="rId{i}" Target="worksheets/sheet{i}.xml" '
@@ -118,10 +125,9 @@ def xlsx(table: list[list[object]], sheets: list[str] = ["Sheet1"]) -> bytes:  #
         "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships">{relations}'
         "</Relationships>",
     }
-    for i in range(1, len(sheets) + 1):
-        cells = _sheet(table) if i == len(sheets) else ""
+    for i, table in enumerate(sheets.values(), 1):
         parts[f"xl/worksheets/sheet{i}.xml"] = (
-            f'<worksheet xmlns="{main}"><sheetData>{cells}</sheetData></worksheet>'
+            f'<worksheet xmlns="{main}"><sheetData>{_sheet(table)}</sheetData></worksheet>'
         )
     return archive({name: part.encode() for name, part in parts.items()})
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from dataset_builder import tables
 from dataset_builder.cli import main
+from tests.dataset_builder.accounts import check_accounts
 from tests.dataset_builder.corpora import TEST, TRAIN, archive, header, records, rows, text, xlsx
 
 EXAMPLES = settings(
@@ -32,7 +33,24 @@ TURN_NAMES = header("2022")[-6:]
 # a file with one is refused.
 PIECES = st.sampled_from(
     [
-        *("가", "나 다", "nan", "None", "", " ", "\u3000", '"', '""', ",", "\n", "\r\n", "\t", "A"),
+        *(
+            "가",
+            "나 다",
+            "nan",
+            "None",
+            "NA",
+            "\\N",
+            "",
+            " ",
+            "\u3000",
+            '"',
+            '""',
+            ",",
+            "\n",
+            "\r\n",
+            "\t",
+            "A",
+        ),
         *(
             "e\u0301",
             "\u1100\u1161",
@@ -73,25 +91,8 @@ def build(name: str, data: bytes) -> tuple[int, str, dict[str, Any] | None, int]
         return status, said.getvalue(), report, kept
 
 
-def check_accounts(report: dict[str, Any], kept: int) -> None:
-    """read = dropped + trimmed + removed + kept, and each loss has its reason and line."""
-    n = report["utterances"]
-    assert n["kept"] == kept
-    lost = n["in_dropped_rows"] + n["trimmed"] + n["in_removed_dialogues"]
-    assert n["read"] == lost + n["kept"]
-    trimmed = {r: t["count"] for r, t in report["trimmed_turns"].items() if r != "not_text"}
-    assert n["trimmed"] == sum(trimmed.values())
-    dialogues = sum(split["dialogues"] for split in report["splits"].values())
-    left_out = {**report["dropped_rows"], **report["removed_dialogues"]}
-    unread = ("too_many_cells", "not_a_record")
-    gone = sum(n["count"] for reason, n in left_out.items() if reason not in unread)
-    assert dialogues + gone == sum(one["rows"] for one in report["read"])
-    for n in left_out.values():
-        assert n["count"] == sum(len(lines) for lines in n["lines"].values())
-
-
 def is_turn(cell: str) -> bool:
-    return cell.strip(" \t\r\n\u3000\u200b") not in ("", "nan", "None")
+    return cell.strip(" \t\r\n\u3000\u200b").lower() not in ("", "nan", "none", "na", "\\n", '""')
 
 
 @pytest.mark.slow
@@ -167,7 +168,7 @@ def test_damaged_text(data: bytes) -> None:
     delimiter = "\t" if "\t" in decoded.splitlines()[0] else ","
     names, *table = csv.reader(io.StringIO(decoded, newline=""), delimiter=delimiter)
     places = [[name.strip() for name in names].index(name) for name in TURN_NAMES]
-    read = [row for row in table if row and not any(c.strip() for c in row[len(names) :])]
+    read = [row for row in table if 0 < len(row) <= len(names)]
     assert report["utterances"]["read"] == sum(
         is_turn(row[place]) for row in read for place in places if place < len(row)
     )

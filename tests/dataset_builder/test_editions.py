@@ -248,8 +248,9 @@ def test_two_files_that_could_both_be_meant(build, refused, tmp_path: Path) -> N
     files = {"a/train.csv": text(rows("2022", TRAIN)), "b/train.csv": text(rows("2022", TEST))}
     source = tree(tmp_path / "source", files)
     assert refused(source) == (
-        "train: a/train.csv and b/train.csv could both be meant; keep one in SOURCE, "
-        "or name a part of its path with --prefer"
+        "train: a/train.csv and b/train.csv could both be meant; let one's name say Validation if "
+        "it is that; join them if each is a part; else keep one in SOURCE, or name a part of its "
+        "path with --prefer"
     )
     assert build(source, "--prefer", "b/").said("train") == [TEST[0][6]]
 
@@ -359,7 +360,8 @@ def test_nothing_that_is_the_corpus(refused, tmp_path: Path) -> None:
     only_test = tree(tmp_path / "c", {"Validation.csv": text(rows("2022", TEST))})
     assert refused(only_test) == (
         f"{only_test}: only a test split here (Validation.csv); "
-        "give the folder that holds Training too"
+        "give the folder that holds Training too; if this is Training, let its path say so, "
+        "or give the file itself"
     )
     assert "no training dialogue is left" in refused(
         tree(tmp_path / "d", {"train.csv": text([header("2022")])})

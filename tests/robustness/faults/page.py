@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from tests.robustness.faults.table import COMMANDS, DONE, LINE, NOT_MET, ROWS, Command, Row
+from tests.robustness.fuzz.found import FOUND, INPUTS
 
 HEAD = """\
 # What happens when the Hub is out of order
@@ -31,6 +32,17 @@ with pauses that double, or for as long as `Retry-After` asks within that time. 
 repeated only after looking whether it landed.
 """
 
+FILES = f"""\
+## Files of others, mutated
+
+`make fuzz` tries {INPUTS:,} inputs, the same each time: the sample corpus in every container (csv, tsv,
+cp949, UTF-16, xlsx, JSON; bare, in a zip, in a zip in a zip, in a tar) with its tables, bytes and
+names mutated, the front matter of READMEs, and the records of a run. Each must end with exit
+status 0 or 2 within ten seconds; no traceback; every row kept, or dropped under a reason; nothing
+written but the output. `make test-slow` tries the first tenth. All pass; what they found, and what
+is mended:
+"""
+
 
 def page() -> str:
     """The page's text."""
@@ -46,7 +58,7 @@ def page() -> str:
     ]
     for where, rows in groupby(ROWS, key=lambda row: row.where):
         lines += [f"## {where[0].upper()}{where[1:]}", "", *_table(rows), ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, FILES, *(f"- {one}" for one in FOUND), ""])
 
 
 def _table(rows: Iterable[Row]) -> list[str]:
