@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Thread
 
 from kosent_hub.chatting.options import Options
 from kosent_hub.chatting.partner import Settings, load_partners
+from kosent_hub.evaluation.safety.crisis import in_crisis
 from model_card.publishing import session
 
 
@@ -16,6 +18,8 @@ def chat(options: Options, announce: Callable[[str], None] = print) -> None:
     Raises KoSentError for what the user can fix, and huggingface_hub's errors when the Hub refuses.
     """
     session.install()
+    # The rules take a second or two to be read: done here, the first reply does not wait for them.
+    Thread(target=in_crisis, args=("",), daemon=True).start()
     settings = Settings(options.temperature, options.max_new_tokens)
     if options.terminal:
         from kosent_hub.chatting.terminal import talk

@@ -227,7 +227,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
         trainer.resume(checkpoint)
     base_name = _relative(model_id)
     if settings.push is not None and settings.push.checkpoints:
-        trainer.add_callback(PushCheckpoints(settings.push, base_name, data.base.revision))
+        trainer.add_callback(PushCheckpoints(settings.push, data.base, base_name))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.stop.asked:
         raise KoSentError(

@@ -33,7 +33,13 @@ TAB = """() => {
     if (!tab) { tab = crypto.randomUUID(); sessionStorage.setItem("kosent-chat", tab); }
     return [tab];
 }"""
-LANG = """name => { document.documentElement.lang = name === "English" ? "en" : "ko"; }"""
+# Gradio writes the name of a group of switches beside it, and does not say that it is the name.
+LANG = """name => {
+    document.documentElement.lang = name === "English" ? "en" : "ko";
+    const group = document.querySelector("#language");
+    group.querySelector("[data-testid=block-info]").id = "language-name";
+    group.setAttribute("aria-labelledby", "language-name");
+}"""
 # Enter that ends a syllable in an input method does not send the text.
 HEAD = """<script>
 for (const type of ["keydown", "keypress"]) {
