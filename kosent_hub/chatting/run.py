@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Thread
 
 from kosent_hub.chatting.options import Options
 from kosent_hub.chatting.partner import Settings, load_partners
-from kosent_hub.evaluation.safety.crisis import in_crisis
+from kosent_hub.chatting.words import places
 from model_card.publishing import session
 
 
@@ -18,16 +17,19 @@ def chat(options: Options, announce: Callable[[str], None] = print) -> None:
     Raises KoSentError for what the user can fix, and huggingface_hub's errors when the Hub refuses.
     """
     session.install()
-    # The rules take a second or two to be read: done here, the first reply does not wait for them.
-    Thread(target=in_crisis, args=("",), daemon=True).start()
     settings = Settings(options.temperature, options.max_new_tokens)
     if options.terminal:
         from kosent_hub.chatting.terminal import talk
 
         talk(load_partners(options), settings)
         return
-    from kosent_hub.chatting.page.server import check_gradio, listen, serve
+    from kosent_hub.chatting.page.server import check_gradio, listen, on_loopback, serve
 
     check_gradio()
     with listen(options.port) as port:
-        serve(load_partners(options), settings, port, announce)
+        partners = load_partners(options)
+        from kosent_hub.chatting.page.app import build
+
+        site, address = on_loopback(port)
+        page = build(partners, settings, places(partners.sent_to))
+        serve(page, port, site, ready=lambda: announce(address))
