@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 VENV_VLLM := .venv-vllm
 BIN_VLLM := $(VENV_VLLM)/bin
 
-.PHONY: setup demo test test-slow test-vllm fuzz coverage lint audit bench clean
+.PHONY: setup demo test test-slow test-vllm fuzz coverage lint audit bench screenshots clean
 .DEFAULT_GOAL := test
 
 setup: $(VENV)/.ready
@@ -87,6 +87,10 @@ audit: setup
 
 bench: setup
 	$(BIN)/python -m pytest tests/benchmarks --benchmarks -s
+
+# docs/images/chat.png and card.png, of the run folder RUN.
+screenshots: setup
+	$(BIN)/python -m tests.tools.screenshots $(RUN)
 
 clean:
 	rm -rf $(VENV) $(VENV_VLLM) build dist *.egg-info

@@ -9,7 +9,7 @@ from dataclasses import MISSING, fields
 
 from kosent_hub.chatting.options import Options
 from kosent_hub.evaluation.options import DTYPES
-from model_card.publishing.errors import run_command
+from model_card.publishing.errors import KoSentError, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,11 +18,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _chat(argv: Sequence[str] | None) -> None:
-    options = Options(**vars(_parser().parse_args(argv)))
-    from kosent_hub.chatting import chat
+    given = vars(_parser().parse_args(argv))
+    space, public, replace = (given.pop(name) for name in ("space", "public", "replace"))
+    options = Options(**given)
+    if space is None and (public or replace):
+        flag = "--public" if public else "--replace"
+        raise KoSentError(flag, "is about a Space", "name it with --space ORG/NAME")
+    from kosent_hub.chatting import chat, push_space
     from kosent_hub.models import quiet
 
     quiet.silence()
+    if space is not None:
+        print(push_space(options, space, public=public, replace=replace))
+        return
     chat(options, announce=lambda address: print(address, flush=True))
 
 
@@ -58,6 +66,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="endpoint: what is said may go to this server, though it is neither on this machine "
         "nor in a private network",
+    )
+    shared = parser.add_argument_group("shared")
+    shared.add_argument(
+        "--space",
+        metavar="ORG/NAME",
+        help="push the page as a Space of the Hub, and talk to nobody here",
+    )
+    shared.add_argument(
+        "--public", action="store_true", help="create the Space publicly (default: privately)"
+    )
+    shared.add_argument(
+        "--replace", action="store_true", help="write over a Space that something else made"
     )
     how = parser.add_argument_group("how")
     how.add_argument(

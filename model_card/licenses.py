@@ -145,3 +145,32 @@ LICENSE_IDS = _words(
     grok2-community gemma unknown other
     """
 )
+
+# Nothing that is made from a model under these may be passed on.
+NO_DERIVATIVES = _words("cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0")
+# A model under these is for research, and a page for everybody is not.
+RESEARCH_ONLY = _words("apple-amlr fair-noncommercial-research-license h-research intel-research")
+
+
+def space_refused(license_id: str | None, *, public: bool) -> tuple[str, str] | None:
+    """Why a Space may not show what is made from a model under this licence, and what to do then.
+
+    None if nothing here is against it. A `public` Space also needs a licence that is known.
+    """
+    if license_id in NO_DERIVATIVES:
+        return (
+            f"its licence {license_id} forbids to pass on what is made from it",
+            "talk to the model on your own machine: leave --space out",
+        )
+    if public and license_id in RESEARCH_ONLY:
+        return (
+            f"its licence {license_id} is for research, and a public Space is for everybody",
+            "leave --public out",
+        )
+    if public and license_id in (None, "other", "unknown"):
+        return (
+            "its licence is not known here, so neither is whether everybody may talk to it",
+            "leave --public out; read the licence, and open the Space on its settings page if it "
+            "lets you",
+        )
+    return None

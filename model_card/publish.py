@@ -10,13 +10,13 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, HfApi
 
 from model_card.facts import Facts, gather
-from model_card.licenses import terms_files, trained_from
+from model_card.licenses import known_license, terms_files, trained_from
 from model_card.publishing import front_matter
 from model_card.publishing.commit import Head, commit, read_head
 from model_card.publishing.errors import explain
 from model_card.publishing.files import decode_text
 from model_card.publishing.sections import edits, merge
-from model_card.records import PLOTS_FOLDER
+from model_card.records import PLOTS_FOLDER, Repo
 from model_card.render.boilerplate import is_generated
 from model_card.render.card import card_sections, languages_of, render_facts
 from model_card.render.model_index import EVAL_RESULTS_PATH, eval_results
@@ -59,7 +59,8 @@ def publish(
         facts = gather([*head.paths(), *files], after, repo_id)
         facts = with_license(facts, base.license)
         new: dict[str, Path | bytes] = {k: v for k, v in files.items() if k != README}
-        new |= {path: data for path, data in base.notices(facts).items() if path not in facts.paths}
+        owed = base.notices(facts.run.base_model) if facts.run is not None else {}
+        new |= {path: data for path, data in owed.items() if path not in facts.paths}
         facts = replace(facts, paths=facts.paths | new.keys())
         if not replace_edits:
             diff = kept_edits(facts, repo_id, language, existing)
@@ -188,14 +189,14 @@ class BaseRepo:
         stated = front_matter.read(card.decode("utf-8", "replace")).get("license")
         return stated if isinstance(stated, str) and stated != "other" else None
 
-    def notices(self, facts: Facts) -> dict[str, bytes]:
-        """The files that the base's licence requires in the repo: its texts, and the notice."""
-        if facts.run is None:
-            return {}
-        base = facts.run.base_model
+    def notices(self, base: Repo) -> dict[str, bytes]:
+        """The files that a base's licence requires beside what is trained from it: its texts, and
+        the notice."""
         revision = None if base.local else base.revision
         return terms_files(
-            facts.license, trained_from(base.id), lambda path: self._read(base.id, revision, path)
+            known_license(base.id) or self.license(base.id, revision),
+            trained_from(base.id),
+            lambda path: self._read(base.id, revision, path),
         )
 
     def _read(self, base_model: str, revision: str | None, path: str) -> bytes | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, Thread
 from typing import Protocol
 
 from kosent_hub.chatting.options import Options
+from kosent_hub.evaluation.safety.crisis import in_crisis
 from kosent_hub.models.chat_format import EXAMPLE, Messages
 from kosent_hub.models.locate import Located, ModelRef, locate, run_record, template_in
 
@@ -57,6 +58,8 @@ def load_partners(options: Options) -> Partners:
     On the page an adapter's base is the other partner, unless there is a baseline: the same
     weights with the adapter switched off. Raises KoSentError, one line, for what cannot be loaded.
     """
+    # The rules take a second or two to be read: done here, the first reply does not wait for them.
+    Thread(target=in_crisis, args=("",), daemon=True).start()
     if options.endpoint is not None:
         return _at_endpoint(options, options.endpoint)
     from kosent_hub.chatting.local import load

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from kosent_hub.chatting.options import Options
 from kosent_hub.chatting.partner import Settings, load_partners
+from kosent_hub.chatting.words import places
 from model_card.publishing import session
 
 
@@ -22,8 +23,13 @@ def chat(options: Options, announce: Callable[[str], None] = print) -> None:
 
         talk(load_partners(options), settings)
         return
-    from kosent_hub.chatting.page.server import check_gradio, listen, serve
+    from kosent_hub.chatting.page.server import check_gradio, listen, on_loopback, serve
 
     check_gradio()
     with listen(options.port) as port:
-        serve(load_partners(options), settings, port, announce)
+        partners = load_partners(options)
+        from kosent_hub.chatting.page.app import build
+
+        site, address = on_loopback(port)
+        page = build(partners, settings, places(partners.sent_to))
+        serve(page, port, site, ready=lambda: announce(address))

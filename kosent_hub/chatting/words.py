@@ -18,6 +18,17 @@ SENT = {
     "ko": "쓴 글은 {} 서버로 보내집니다. 그 서버가 무엇을 남기는지는 알 수 없습니다.",
     "en": "What you write is sent to the server {}. What it keeps is not known here.",
 }
+# Where the page is a Space of the Hub.
+IN_SPACE = {
+    "ko": (
+        "쓴 글은 이 Space를 실행하는 Hugging Face의 서버로 보내져 답을 만드는 데 쓰입니다. 이 "
+        "프로그램은 글을 파일로 남기지 않으며, 대화는 프로그램이 다시 시작되면 사라집니다."
+    ),
+    "en": (
+        "What you write is sent to the server of Hugging Face that runs this Space, to make the "
+        "replies. This program writes none of it to a file, and forgets it when it restarts."
+    ),
+}
 
 
 # What stands on the page.
@@ -57,14 +68,14 @@ LABELS = {
 }
 
 
-def place(language: str, sent_to: str | None) -> str:
-    """Where the texts go: None for nowhere."""
-    return STAYS[language] if sent_to is None else SENT[language].format(sent_to)
+def places(sent_to: str | None) -> dict[str, str]:
+    """Where the texts go, in each language: None for nowhere."""
+    return STAYS if sent_to is None else {k: text.format(sent_to) for k, text in SENT.items()}
 
 
 def notices(sent_to: str | None) -> str:
     """That one talks to an AI, as Article 31 of Korea's AI Basic Act asks, and where texts go."""
-    return "\n".join(f"{NOTICE[language]} {place(language, sent_to)}" for language in LANGUAGES)
+    return "\n".join(f"{NOTICE[language]} {places(sent_to)[language]}" for language in LANGUAGES)
 
 
 def crisis_lines() -> str:

@@ -257,7 +257,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
         validation = data.dialogues["validation"]
         trainer.add_callback(SampleReplies(data.form, system_prompt, validation, folder, autocast))
     if settings.push is not None and settings.push.checkpoints:
-        trainer.add_callback(PushCheckpoints(settings.push, base_name, data.base.revision))
+        trainer.add_callback(PushCheckpoints(settings.push, data.base, base_name))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.stop.asked:
         raise KoSentError(

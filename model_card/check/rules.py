@@ -152,7 +152,7 @@ def check_limits(card: CheckedCard) -> Iterator[Finding]:
         message = "nothing on what the model must not be used for, nor on its limits"
         yield Finding(card.body_line + 1, WARNING, "limits-missing", message, "add such a section")
     caring = r"(?i)mental health|counsel|therap|depress|empath|공감|상담|우울|마음\s?건강"
-    help_lines = r"\b109\b|1577-0199|\b988\b|helpline|hotline|crisis line|상담\s?전화"
+    help_lines = r"(?<!\d)(109|988)(?!\d)|1577-0199|helpline|hotline|crisis line|상담\s?전화"
     mention = card.first(caring)
     if mention and card.first(help_lines) is None:
         message = "a model that people may tell their troubles to, without a help line"

@@ -239,7 +239,13 @@ def _head_or_new(
         if create_pr or error.response.status_code == 401:
             raise
     try:
-        api.create_repo(repo_id, repo_type=repo_type, private=private is not False, exist_ok=True)
+        api.create_repo(
+            repo_id,
+            repo_type=repo_type,
+            private=private is not False,
+            exist_ok=True,
+            space_sdk="gradio" if repo_type == "space" else None,
+        )
         if branch is not None:
             api.create_branch(repo_id, branch=branch, repo_type=repo_type, exist_ok=True)
     except HfHubHTTPError as error:

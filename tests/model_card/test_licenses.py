@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from model_card.licenses import space_refused
 from tests.model_card.cards import RECORDS
 
 REPO = "alice/Gemma-3-270M-KoSent"
@@ -93,3 +94,20 @@ def test_a_push_carries_them_though_the_base_repo_has_none(run, hub, gemma_run: 
     assert files["LICENSE"].startswith(b"Gemma Terms of Use\n")
     assert files["NOTICE"].startswith(NOTICE.encode())
     assert codes(run(["kosent-card", "check", REPO, "--json"], env=hub.env())) == []
+
+
+@pytest.mark.parametrize(
+    ("license_id", "private", "public"),
+    [
+        ("apache-2.0", True, True),
+        ("llama3.1", True, True),
+        ("gemma", True, True),
+        ("cc-by-nc-nd-4.0", False, False),
+        ("h-research", True, False),
+        ("other", True, False),
+        (None, True, False),
+    ],
+)
+def test_who_may_see_a_space_under_which_licence(license_id, private, public):
+    assert (space_refused(license_id, public=False) is None) is private
+    assert (space_refused(license_id, public=True) is None) is public

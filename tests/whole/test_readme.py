@@ -1,13 +1,16 @@
-"""The READMEs: their example in Python runs, and their links and those of docs/ lead somewhere."""
+"""The READMEs: what they tell to type runs, and their links and those of docs/ lead somewhere."""
 
 import re
+import shlex
+import signal
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT
+from tests.model_card.preview.test_preview import get
+from tests.support import ROOT, fork_server
 
 BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
@@ -37,6 +40,95 @@ def test_the_example_in_python_runs(run, hub, tiny_llama: Path, tmp_path: Path):
     assert 0 <= float(chrf) < 100
     assert errors == "0"
     assert (tmp_path / "run" / "README.md").read_text("utf-8").count("kosent:begin") > 10
+
+
+COMMAND = re.compile(r"(kosent-|accelerate launch |python -m kosent_hub)")
+# The whole demo is a long test of its own: tests/kosent_hub/test_demo.py.
+ELSEWHERE = ("kosent-demo",)
+DATASET, MODEL = "kosent/emotions", "kosent/Llama-3.1-8B-KoSent"
+# What stands in a README for a name of the reader's, and a name that is here. RUN is the folder
+# that the training with --push_to_hub leaves.
+STAND_INS = {
+    r"YOU/NAME|계정/이름|ORG/DATASET": DATASET,
+    r"ORG/MODEL|ORG/Llama-3.1-8B-KoSent": MODEL,
+    r"ORG/NAME": "kosent/Llama-again",
+    r"--model ID_OR_PATH --dataset ID_OR_PATH": f"--model {MODEL} --dataset dataset",
+    r"--config RECIPE": "--config smollm2-135m/cpu --dataset_name dataset --output_dir other",
+    r"RECIPE --gpu NAME": "llama-3.1-8b/qlora-8gb --gpu T4",
+    r"chat MODEL": f"chat {MODEL}",
+    r"\bBASE\b": "meta-llama/Llama-3.1-8B-Instruct",
+    r"build SOURCE": "build sample",
+    r"--jsonl DIR": "--jsonl lines",
+    r"DIR DIR\.\.\.": "one two",
+    r"\bOUT\b": "dataset",
+    r"card render$": "card render RUN",
+    r"\bRUN\b": "Llama-3.1-8B-KoSent",
+}
+# So that each takes seconds: flags that come last count.
+QUICK = {
+    "kosent-data build": "--overwrite",
+    "accelerate launch": "--max_steps 2 --per_device_train_batch_size 1 --max_length 128 "
+    "--eval_strategy no --load_in_4bit false --dtype float32 --bf16 false",
+    "kosent-eval --model": "--limit 2 --max-new-tokens 4 --no-safety --embedder none",
+    "kosent-chat": "--max-new-tokens 4",
+}
+
+
+def commands(readme: str) -> list[str]:
+    """The commands of a README in its order, with names that are here."""
+    text = re.sub(r" \\\n +", " ", (ROOT / readme).read_text("utf-8"))
+    lines = [line.strip().removeprefix("$ ") for line in text.splitlines() if line[:4] == " " * 4]
+    lines += re.findall(r"(?m)^\| `([^`]+)`", text)
+    found = [line.partition("  ")[0] for line in lines if COMMAND.match(line)]
+    for name, here in STAND_INS.items():
+        found = [re.sub(name, here, command) for command in found]
+    return [command for command in found if command not in ELSEWHERE]
+
+
+def test_both_readmes_name_the_same_commands():
+    assert commands("README.md") == commands("README.ko.md")
+    assert len(commands("README.md")) > 20
+
+
+@pytest.mark.slow
+def test_each_command_of_the_readmes_runs(run, hub, tiny_llama: Path, tmp_path: Path):
+    from kosent_hub.training import recipe
+
+    weights = {path.name: path for path in tiny_llama.iterdir() if path.is_file()}
+    for base in sorted({recipe.load(name)["model_name_or_path"] for name in recipe.packaged()}):
+        hub.create(base, files=weights | {"LICENSE": "its licence", "USE_POLICY.md": "its policy"})
+    for name in ("018.감성대화", "sample"):
+        (tmp_path / name).symlink_to(ROOT / "dataset_builder" / "sample")
+    env = hub.env()
+
+    def ends_well(command: str, input: str | None = None) -> None:
+        done = run(shlex.split(command), env=env, cwd=tmp_path, input=input)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+
+    def serves_a_page(command: str) -> None:
+        process = fork_server.start(shlex.split(command), env=env, cwd=tmp_path)
+        address = process.stdout.readline().strip()
+        assert address.startswith("http://127.0.0.1:"), process.communicate()[1]
+        assert get(address)[0] == 200
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[0] == ""
+
+    for command in commands("README.md"):
+        more = [flags for start, flags in QUICK.items() if command.startswith(start)]
+        quick = " ".join([command, *more])
+        if command.startswith("kosent-eval compare"):
+            for name in ("one", "two"):
+                scores = f"kosent-eval --model {MODEL} --dataset dataset"
+                ends_well(f"{scores} {QUICK['kosent-eval --model']} --output {name}")
+        if command.startswith("kosent-card preview"):
+            serves_a_page(quick)
+        elif not command.startswith("kosent-chat"):
+            ends_well(quick)
+        elif "--terminal" in command:
+            ends_well(quick, input="안녕하세요\n")
+        else:
+            serves_a_page(quick)
 
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

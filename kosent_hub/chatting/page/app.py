@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from importlib import resources
 from typing import Any
@@ -14,7 +14,7 @@ import gradio as gr
 from kosent_hub.chatting.conversation import Turn, as_line, messages_of
 from kosent_hub.chatting.page.talks import Talk, Talks, shown
 from kosent_hub.chatting.partner import Partner, Partners, Settings
-from kosent_hub.chatting.words import LABELS, LANGUAGES, NAMES, NOTICE, place
+from kosent_hub.chatting.words import LABELS, LANGUAGES, NAMES, NOTICE
 from kosent_hub.evaluation.safety.crisis import crisis_line
 from model_card.publishing.errors import user_error
 
@@ -27,13 +27,22 @@ FONTS = (
     *("NanumGothic", "system-ui", "sans-serif"),
 )
 
-# A tab's own number outlives a reload of the page, and no other tab has it.
+# A tab's own number outlives a reload of the page, and no other tab has it. A browser that lets a
+# page inside another one store nothing has a new number at each load.
 TAB = """() => {
-    let tab = sessionStorage.getItem("kosent-chat");
-    if (!tab) { tab = crypto.randomUUID(); sessionStorage.setItem("kosent-chat", tab); }
-    return [tab];
+    try {
+        let tab = sessionStorage.getItem("kosent-chat");
+        if (!tab) { tab = crypto.randomUUID(); sessionStorage.setItem("kosent-chat", tab); }
+        return [tab];
+    } catch { return [crypto.randomUUID()]; }
 }"""
-LANG = """name => { document.documentElement.lang = name === "English" ? "en" : "ko"; }"""
+# Gradio writes the name of a group of switches beside it, and does not say that it is the name.
+LANG = """name => {
+    document.documentElement.lang = name === "English" ? "en" : "ko";
+    const group = document.querySelector("#language");
+    group.querySelector("[data-testid=block-info]").id = "language-name";
+    group.setAttribute("aria-labelledby", "language-name");
+}"""
 # Enter that ends a syllable in an input method does not send the text.
 HEAD = """<script>
 for (const type of ["keydown", "keypress"]) {
@@ -63,19 +72,22 @@ def theme() -> gr.themes.Base:
     return gr.themes.Default(font=FONTS, font_mono=("ui-monospace", "monospace"))
 
 
-def build(partners: Partners, settings: Settings) -> gr.Blocks:
-    """The app; it replies as `settings` say until the user changes them on the page."""
-    return _Page(partners, settings).blocks
+def build(partners: Partners, settings: Settings, places: Mapping[str, str]) -> gr.Blocks:
+    """The app; it replies as `settings` say until the user changes them on the page.
+
+    `places` says in each language where the texts go.
+    """
+    return _Page(partners, settings, places).blocks
 
 
 class _Page:
     """The components, what they do, and the talks they show."""
 
-    def __init__(self, partners: Partners, settings: Settings) -> None:
+    def __init__(self, partners: Partners, settings: Settings, places: Mapping[str, str]) -> None:
         self.partners: list[Partner] = [partners.model]
         if partners.other is not None:
             self.partners.append(partners.other)
-        self.sent_to = partners.sent_to
+        self.places = places
         self.talks = Talks()
         # Components whose words change with the language, and the parameters that hold them.
         self.spoken: list[tuple[gr.Component | gr.blocks.BlockContext, str, str]] = []
@@ -139,7 +151,7 @@ class _Page:
             self.beside = self._say(
                 gr.Checkbox(len(self.partners) > 1, visible=len(self.partners) > 1), label="beside"
             )
-        self.place = gr.HTML(_place("ko", self.sent_to))
+        self.place = gr.HTML(_place(self.places["ko"]))
 
     def _say(self, component: Any, **words: str) -> Any:
         """The component in Korean; `words` are the names of its texts by parameter."""
@@ -252,7 +264,7 @@ class _Page:
         return [
             _notice(talk.language),
             self._crisis(talk),
-            _place(talk.language, self.sent_to),
+            _place(self.places[talk.language]),
             *(gr.update(**texts) for texts in words.values()),
         ]
 
@@ -316,8 +328,8 @@ def _notice(language: str) -> str:
     return f'<p class="notice" role="note">{html.escape(NOTICE[language])}</p>'
 
 
-def _place(language: str, sent_to: str | None) -> str:
-    return f'<p class="place">{html.escape(place(language, sent_to))}</p>'
+def _place(said: str) -> str:
+    return f'<p class="place">{html.escape(said)}</p>'
 
 
 def _text(said: str) -> str:

@@ -8,8 +8,9 @@ from threading import Event, Lock
 
 from kosent_hub.chatting.conversation import Message, Turn, in_need, messages_of
 
-# Tabs that are remembered, the latest ones.
-MAX_TALKS = 100
+# Tabs that are remembered, the latest ones. A Space has many, and one that is forgotten loses its
+# crisis line.
+MAX_TALKS = 1000
 
 
 @dataclass

@@ -176,6 +176,7 @@ def test_it_fits_a_phone_in_light_and_dark(address, page, scheme):
     page.click("text=설정")
     assert page.evaluate("document.documentElement.scrollWidth") == 375
     assert overflowing(page) == []
+    assert page.locator("#said").bounding_box()["x"] <= 16
     assert (luminance(page, "body") < 60) is (scheme == "dark")
     assert (luminance(page, "#top .crisis") < 100) is (scheme == "dark")
 
@@ -196,6 +197,7 @@ def test_it_is_used_by_keyboard_and_its_parts_have_names(address, page):
             for name in ("보내기", "멈추기", "다시 답하기", "새 대화", "저장", "설정")
         ),
         *(("radio", name) for name in ("한국어", "English")),
+        ("group", "언어"),
         ("log", "chatbot conversation"),
     ):
         assert page.get_by_role(role, name=name).first.is_visible(), (role, name)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ from kosent_hub import training as library
 from kosent_hub.training import planning, recipe
 from kosent_hub.training.memory import DEFAULTS, GIB, base_from_config, peak
 from model_card.publishing.errors import KoSentError
+from tests.support import ROOT
 
 LLAMA = recipe.load("llama-3.1-8b/qlora-8gb")["model_name_or_path"]
 
@@ -108,6 +110,21 @@ def test_from_python_a_plan_is_what_the_command_prints(capsys):
         assert json.loads(json.dumps(found)) == planned(capsys, name, *arguments)
     with pytest.raises(KoSentError, match="--gpu Voodoo: not in the table"):
         library.plan(library.PlanOptions(name, gpu="Voodoo"))
+
+
+@pytest.mark.parametrize("page", ["docs/training.md", "docs/ko/training.md"])
+def test_the_table_of_cards_says_what_is_planned(capsys, page):
+    lines = (ROOT / page).read_text("utf-8").splitlines()
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines if "/" in line]
+    found = [row for row in rows if len(row) == 6 and row[2].startswith("`")]
+    for gpu, gib, name, peak_gib, hours, _ in found:
+        job = planned(capsys, name.strip("`"), *(("--gpu", gpu) if gib else ()))
+        assert f"{job['peak_gib']:.1f}" == peak_gib
+        if gib:
+            assert job["fits"] is True and job["available_gib"] == float(gib)
+            assert re.split(" to |~", hours) == [f"{hour:.1f}" for hour in job["hours"]]
+    assert {row[2].strip("`") for row in found} == set(recipe.packaged())
+    assert {row[0] for row in found if row[1]} == {gpu.name for gpu in planning.GPUS}
 
 
 def test_without_a_gpu_each_one_in_the_table_gets_a_line(capsys):

@@ -375,13 +375,19 @@ def test_checkpoints_are_pushed_to_a_branch_while_it_trains(
 ):
     from tests.kosent_hub.conftest import write_dataset
 
-    hub.create(BASE, files={p.name: p for p in tiny_llama.iterdir() if p.is_file()})
+    base, terms = (
+        "meta-llama/Llama-3.2-Tiny",
+        {"LICENSE": "the licence", "USE_POLICY.md": "for good"},
+    )
+    weights = {p.name: p for p in tiny_llama.iterdir() if p.is_file()}
+    hub.create(base, files=weights | terms)
     write_dataset(tmp_path / "dataset")
     # The first checkpoint does not get through, which is no reason to stop.
     hub.fault(r"POST /api/models/kosent/tiny-KoSent/commit/checkpoints", "status", code=400)
     flags = (
         f"{' '.join(FLAGS)} --max_steps 3 --save_steps 1 --output_dir out --save_total_limit 1 "
-        "--push_to_hub true --hub_model_id kosent/tiny-KoSent --hub_strategy checkpoint"
+        "--push_to_hub true --hub_model_id kosent/tiny-KoSent --hub_strategy checkpoint "
+        f"--model_name_or_path {base}"
     ).split()
     done = run(["python", "-m", "kosent_hub.train", *flags], cwd=tmp_path, env=hub.env())
     assert done.returncode == 0, done.stderr
@@ -392,9 +398,12 @@ def test_checkpoints_are_pushed_to_a_branch_while_it_trains(
     assert len(titles) > 1
     files = hub.files("kosent/tiny-KoSent", revision="checkpoints")
     assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json"} <= files.keys()
-    assert not {name for name in files if name.endswith((".bin", ".pt", ".pth", ".md"))}
+    assert not {name for name in files if name.endswith((".bin", ".pt", ".pth", "README.md"))}
     config = json.loads(files["adapter_config.json"])
-    assert (config["base_model_name_or_path"], config["revision"]) == (BASE, hub.head(BASE))
+    assert (config["base_model_name_or_path"], config["revision"]) == (base, hub.head(base))
+    # What the base's licence wants beside a model made from it goes along with each.
+    assert {name: files[name].decode() for name in terms} == terms
+    assert files["NOTICE"].startswith(b"Llama 3.2 is licensed under")
     main = [title for _, title, _ in hub.commits("kosent/tiny-KoSent")]
     assert main == ["Train with KoSent Hub", "initial commit"]
     run_record = records.read(records.Run, tmp_path / "out" / records.RUN_PATH)

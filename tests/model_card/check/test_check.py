@@ -197,6 +197,12 @@ def test_code_blocks_are_parsed_as_what_they_say_they_are(block, broken):
     assert ("code-broken" in codes(f"# T\n\n{block}\n")) == broken
 
 
+@pytest.mark.parametrize("call", ["109로 전화하세요", "call 109", "1577-0199에"])
+def test_a_help_line_is_found_also_before_a_particle(call):
+    assert "help-missing" not in codes(f"# 공감하는 모델\n\n{call}\n")
+    assert "help-missing" in codes("# 공감하는 모델\n\n1090번\n")
+
+
 def test_a_code_blocks_fault_has_the_line_in_the_file():
     text = "---\nlicense: mit\n---\n# T\n\n```python\nx = 1\ny = = 2\n```\n"
     assert (8, "error", "code-broken") in found(text)

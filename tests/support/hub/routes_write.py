@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tests.support.hub import accounts
 from tests.support.hub.messages import Request, Response, answer
 from tests.support.hub.store import (
+    MAIN,
     Blob,
     Discussion,
     HubError,
@@ -23,6 +24,22 @@ from tests.support.hub.validate import check_card
 
 if TYPE_CHECKING:
     from tests.support.hub.hub import Hub
+
+
+SDKS = ("gradio", "docker", "static")
+# What the Hub puts into a new Space.
+SPACE_README = """---
+title: {title}
+emoji: 🐠
+colorFrom: pink
+colorTo: indigo
+sdk: {sdk}
+app_file: app.py
+pinned: false
+---
+
+Check out the configuration reference at https://huggingface.co/docs/hub/spaces-config-reference
+"""
 
 
 def create_repo(hub: Hub, request: Request) -> Response:
@@ -43,7 +60,13 @@ def create_repo(hub: Hub, request: Request) -> Response:
             said = f"You already created this {repo_type} repo: {repo_id}"
             return answer({"error": said, "url": url}, 409, {"X-Error-Message": said})
         author = accounts.require_token(request.token).user
-        hub.store.create(repo_type, repo_id, private=bool(private), author=author)
+        if repo_type == "space" and asked.get("sdk") not in SDKS:
+            raise HubError(400, None, "✖ Invalid option: expected one of gradio, docker, static")
+        repo = hub.store.create(repo_type, repo_id, private=bool(private), author=author)
+        if repo_type == "space":
+            title = repo_id.split("/")[1].replace("-", " ").title()
+            readme = SPACE_README.format(title=title, sdk=asked["sdk"]).encode()
+            hub.store.commit(repo, MAIN, {"README.md": regular(readme)}, "initial commit", author)
     return answer({"url": url, "name": repo_id, "id": repo_id})
 
 
