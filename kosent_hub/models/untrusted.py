@@ -46,6 +46,7 @@ ADAPTER_SETTINGS = frozenset({
     "peft_type", "peft_version", "r", "rank_pattern", "revision", "target_modules",
     "target_parameters", "task_type", "trainable_token_indices", "use_dora", "use_rslora",
 })  # fmt: skip
+_LFS = b"version https://git-lfs.github.com/spec/"
 INITIALISED = (None, True, False, "gaussian", "orthogonal", "olora", "pissa")
 
 
@@ -100,6 +101,15 @@ def check_folder(folder: Path) -> None:
     """Raise KoSentError as `check_files` does, for a model folder on this machine."""
     files = [path for path in folder.iterdir() if path.is_file()]
     check_files(str(folder), {path.name: path.stat().st_size for path in files})
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether the file is what Git LFS leaves in place of a file that was not downloaded.
+
+    Source: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+    """
+    with path.open("rb") as file:
+        return file.read(len(_LFS)) == _LFS
 
 
 def read_settings(path: Path, where: str) -> dict[str, Any]:

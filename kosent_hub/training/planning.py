@@ -50,12 +50,16 @@ GPUS = (
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """The options of a plan: `gpu` by name or `vram_gb` of memory; `dataset` None is AI Hub's."""
+    """The options of a plan: `gpu` by name or `vram_gb` of memory; `dataset` None is AI Hub's.
+
+    `dataset_config` None is the configuration that the recipe names, if it names one.
+    """
 
     recipe: str
     gpu: str | None = None
     vram_gb: float | None = None
     dataset: str | None = None
+    dataset_config: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,8 @@ def load_job(options: PlanOptions) -> Job:
 
     session.install()
     settings = DEFAULTS | recipe.load(options.recipe)
+    if options.dataset_config is not None:
+        settings["dataset_config"] = options.dataset_config
     gpu = find_gpu(options.gpu, options.vram_gb, use_cpu=settings["use_cpu"])
     base = load_base(str(settings["model_name_or_path"]))
     data = count(options.dataset, settings) if options.dataset else aihub_corpus()
@@ -243,7 +249,9 @@ def count(dataset: str, settings: Mapping[str, Any]) -> Data:
     from kosent_hub.training.samples import encode
 
     revision = resolve(dataset, repo_type="dataset").revision
-    dialogues = chat_dataset.load(ScriptArguments(dataset_name=dataset), revision, False)["train"]
+    names = ("dataset_config", "dataset_train_split")
+    script = ScriptArguments(dataset, **{n: settings[n] for n in names if n in settings})
+    dialogues = chat_dataset.load(script, revision, False, "--dataset-config")["train"]
     path = settings.get("chat_template_path")
     tokenizer = load_tokenizer(
         str(settings["model_name_or_path"]),

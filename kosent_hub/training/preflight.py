@@ -208,6 +208,7 @@ def _check_chat_dataset(dataset: str, settings: Settings) -> None:
         script.dataset_train_split,
         "--dataset_train_split",
         config=script.dataset_config,
+        config_flag="--dataset_config",
         streaming=True,
     )
 
