@@ -257,6 +257,7 @@ def count(dataset: str, settings: Mapping[str, Any]) -> Data:
         str(settings["model_name_or_path"]),
         chat_template=None if path is None else recipe.read_template(path),
         template_flag="--chat_template_path",
+        trust_remote_code=settings.get("trust_remote_code", False),
     )
     form = chat_format(tokenizer)
     length, share = settings["max_length"], settings.get("max_dropped", MAX_DROPPED)

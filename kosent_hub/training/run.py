@@ -122,10 +122,14 @@ def _tokenizer(settings: Settings, revision: str | None) -> PreTrainedTokenizerB
     from transformers import AutoConfig
 
     model_id, args = settings.model_id, settings.training
-    with explained(model_id):
-        config = AutoConfig.from_pretrained(
+    with explained(model_id, args.trust_remote_code):
+        whole = AutoConfig.from_pretrained(
             model_id, revision=revision, trust_remote_code=args.trust_remote_code
-        ).get_text_config()
+        )
+        config = whole.get_text_config()
+    if args.trust_remote_code and not getattr(whole, "auto_map", None):
+        _say(f"--trust_remote_code true: {model_id} has no code of its own; transformers' is used")
+    _check_quantized(settings, getattr(whole, "quantization_config", None))
     if args.router_aux_loss_coef and not hasattr(config, "output_router_logits"):
         raise KoSentError(
             f"--router_aux_loss_coef {args.router_aux_loss_coef}",
@@ -139,6 +143,28 @@ def _tokenizer(settings: Settings, revision: str | None) -> PreTrainedTokenizerB
         chat_template=settings.chat_template,
         template_flag="--chat_template_path",
         trust_remote_code=args.trust_remote_code,
+    )
+
+
+def _check_quantized(settings: Settings, stored: Any) -> None:
+    """Raise KoSentError for a base whose weights are quantised, unless it is loaded as that.
+
+    `stored` is the quantization_config of the base's config.json.
+    """
+    if not stored or settings.model.load_in_4bit or settings.model.load_in_8bit:
+        return
+    facts = stored if isinstance(stored, dict) else stored.to_dict()
+    bits = next((n for n in (4, 8) if facts.get(f"load_in_{n}bit")), None)
+    if facts.get("quant_method", "bitsandbytes") == "bitsandbytes" and bits:
+        raise KoSentError(
+            settings.model_id,
+            f"its weights are in {bits} bits (bitsandbytes)",
+            f"add --load_in_{bits}bit true, or train on the model that it was made from",
+        )
+    raise KoSentError(
+        settings.model_id,
+        f"its weights are quantised ({facts.get('quant_method')}), which is not trained on here",
+        "train on the model that it was made from, with --load_in_4bit true to save memory",
     )
 
 
@@ -193,6 +219,8 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
         return
     checkpoint = run_folder.last_checkpoint(folder)
     args.eval_on_start = args.eval_on_start and checkpoint is None
+    if checkpoint is not None:
+        run_folder.check_state(checkpoint)
 
     # The model and the loop.
     quantization = get_quantization_config(settings.model)
