@@ -277,10 +277,23 @@ def load_base(model_id: str) -> Base:
     if not path.is_file():
         if model_id in shipped:
             return base_from_config(shipped[model_id], model_id)
-        from huggingface_hub import hf_hub_download
-
-        path = Path(hf_hub_download(model_id, "config.json"))
+        path = _downloaded_config(model_id)
     return base_from_config(read_settings(path, f"{model_id}/config.json"), model_id)
+
+
+def _downloaded_config(model_id: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    nothing = KoSentError(model_id, "has no config.json", "name a base model, not an adapter of it")
+    if Path(model_id).is_dir():
+        raise nothing
+    try:
+        return Path(hf_hub_download(model_id, "config.json"))
+    except LocalEntryNotFoundError:
+        raise  # the network, or the cache of an offline run
+    except EntryNotFoundError:
+        raise nothing from None
 
 
 def find_gpu(name: str | None, gigabytes: float | None, *, use_cpu: bool) -> Gpu | None:

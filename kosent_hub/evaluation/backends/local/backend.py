@@ -51,6 +51,8 @@ class TransformersBackend:
 
     def replies(
         self, samples: Sequence[Sample], wanted: Sequence[int], seed: int = 0
+        if loaded.unused:
+            self.engine["adapter_weights_unused"] = loaded.unused
     ) -> Iterator[Reply]:
         """The wanted samples' replies as they end, longest prompts first; those whose prompt and
         reply are too long for the batcher come last."""
