@@ -187,6 +187,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
     from trl import get_peft_config, get_quantization_config
 
     from kosent_hub.models.load import load_causal_model
+    from kosent_hub.models.positions import last_position
     from kosent_hub.training.checkpoints import PushCheckpoints
     from kosent_hub.training.run_record import record
     from kosent_hub.training.trainer import AssistantTrainer
@@ -218,9 +219,9 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
         process.wait_for_everyone()
         return
     checkpoint = run_folder.last_checkpoint(folder)
-    args.eval_on_start = args.eval_on_start and checkpoint is None
     if checkpoint is not None:
         run_folder.check_state(checkpoint)
+    args.eval_on_start = args.eval_on_start and checkpoint is None
 
     # The model and the loop.
     quantization = get_quantization_config(settings.model)
@@ -234,6 +235,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
         # A quantised model cannot be moved afterwards; DeepSpeed and FSDP place the others.
         device_map={"": process.device} if quantization else None,
     )
+    _check_positions(settings, counts, last_position(model))
     try:
         trainer = AssistantTrainer(
             model=model,
@@ -289,6 +291,17 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
         _conclude(folder, settings.push, show)
     process.wait_for_everyone()
     trainer.end()
+
+
+def _check_positions(settings: Settings, counts: Counts, positions: int | None) -> None:
+    """Raise KoSentError if a sample is longer than the base's table of positions, if it has one."""
+    longest = min(counts.longest, settings.training.max_length or counts.longest)
+    if positions is not None and longest > positions:
+        raise KoSentError(
+            settings.model_id,
+            f"has {positions} positions, and the longest sample has {longest} tokens",
+            f"give --max_length {positions}",
+        )
 
 
 def _relative(model_id: str) -> str:

@@ -125,6 +125,9 @@ class VllmBackend:
         self.llm.engine_core.shutdown(timeout=SHUTDOWN_SECONDS)
         self.watch.join()
 
+    def check_lengths(self, samples: Sequence[Sample]) -> None:
+        """Nothing: the engine refuses what is too long by itself."""
+
     def replies(
         self, samples: Sequence[Sample], wanted: Sequence[int], seed: int = 0
     ) -> Iterator[Reply]:
