@@ -46,19 +46,20 @@ def attach(base: PreTrainedModel, located: Located) -> Attached:
     shapes = _shapes(located)
     with explained(located.model_id), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a list of missing weights, which is refused below
-        notes = _resize(base, located, shapes)
+        settings = _settings(located)
+        _refuse_missing_copies(settings, located, list(shapes))
+        notes = _resize(base, located, settings, shapes)
         mapping = getattr(base, "_checkpoint_conversion_mapping", {})
         model = PeftModel.from_pretrained(base, located.model_id, **pinned)
         # The same weights once more, for what `from_pretrained` keeps to itself: which ones fitted.
         fitted = model.load_adapter(located.model_id, "default", key_mapping=mapping, **pinned)
     unused = [name for name in fitted.unexpected_keys if not _is_copy(name)]
-    missing = len(fitted.missing_keys) + _missing_copies(model, shapes)
-    if missing:
+    if fitted.missing_keys:
         expected = sum(".default" in name for name, _ in model.named_parameters())
         raise KoSentError(
             located.model_id,
-            f"{missing} of the {expected} weights that its {ADAPTER_CONFIG} asks for are not in "
-            f"{ADAPTER_WEIGHTS}, and {len(unused)} that are there fit no layer of "
+            f"{len(fitted.missing_keys)} of the {expected} weights that its {ADAPTER_CONFIG} asks "
+            f"for are not in {ADAPTER_WEIGHTS}, and {len(unused)} that are there fit no layer of "
             f"{located.base_id}",
             f"name the base that it was made for in {ADAPTER_CONFIG}, as base_model_name_or_path",
         )
@@ -77,14 +78,19 @@ def _shapes(located: Located) -> dict[str, list[int]]:
         return {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
 
 
-def _missing_copies(model: Any, shapes: Mapping[str, list[int]]) -> int:
-    """How many layers the adapter has whole copies of (`modules_to_save`), but not in its file."""
-    from peft.utils import ModulesToSaveWrapper
-
-    names = [n for n, module in model.named_modules() if isinstance(module, ModulesToSaveWrapper)]
-    layers = [name.removeprefix(_PREFIX) for name in names]
-    own = [name for name in shapes if not _is_copy(name)]
-    return sum(not any(f"{layer}." in name for name in own) for layer in layers)
+def _refuse_missing_copies(settings: Mapping[str, Any], located: Located, names: list[str]) -> None:
+    """Raise KoSentError if layers that the adapter has whole copies of (`modules_to_save`) are not
+    among the names of its weights."""
+    own = [f".{name}" for name in names if not _is_copy(name)]
+    layers = settings.get("modules_to_save") or []
+    missing = [layer for layer in layers if not any(f".{layer}." in name for name in own)]
+    if missing:
+        raise KoSentError(
+            located.model_id,
+            f"its {ADAPTER_CONFIG} says that it has {', '.join(missing)} whole (modules_to_save), "
+            f"and {ADAPTER_WEIGHTS} has not",
+            "save or copy the adapter again",
+        )
 
 
 def _is_copy(name: str) -> bool:
@@ -92,7 +98,17 @@ def _is_copy(name: str) -> bool:
     return ".modules_to_save." in name or ".original_module." in name
 
 
-def _resize(base: PreTrainedModel, located: Located, shapes: Mapping[str, list[int]]) -> list[str]:
+def _settings(located: Located) -> dict[str, Any]:
+    path = cached(located.model_id, ADAPTER_CONFIG, located.repo.revision)
+    return {} if path is None else read_settings(path, f"{located.model_id}/{ADAPTER_CONFIG}")
+
+
+def _resize(
+    base: PreTrainedModel,
+    located: Located,
+    settings: Mapping[str, Any],
+    shapes: Mapping[str, list[int]],
+) -> list[str]:
     """Give the base's vocabulary the size that the adapter was trained with; notes for the user.
 
     That is the size of its embeddings where it has them; else its tokenizer's, where that has
@@ -103,8 +119,6 @@ def _resize(base: PreTrainedModel, located: Located, shapes: Mapping[str, list[i
     wanted = _rows(base, shapes)
     known = wanted is not None
     if wanted is None:
-        path = cached(located.model_id, ADAPTER_CONFIG, located.repo.revision)
-        settings = {} if path is None else read_settings(path, located.model_id)
         form = located.form
         used = [*form.prompt(EXAMPLE), *form.end_ids, *_trained_tokens(settings)]
         wanted = max(rows, len(form.tokenizer)) if max(used) >= rows else rows
