@@ -83,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--dataset", required=True, metavar="ID|PATH", help="made by kosent-data, or like it"
     )
+    what.add_argument(
+        "--dataset-config", metavar="NAME", help="of a dataset with several configurations"
+    )
     what.add_argument("--dataset-revision", metavar="R")
     what.add_argument("--split")
     what.add_argument("--limit", type=int, metavar="N", help="only the first N samples")

@@ -27,9 +27,14 @@ def _main(argv: Sequence[str] | None) -> None:
     parser.add_argument(
         "--dataset", metavar="OUT|ID", help="count its dialogues and tokens instead of AI Hub's"
     )
+    parser.add_argument(
+        "--dataset-config", metavar="NAME", help="of a dataset with several configurations"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     args = parser.parse_args(argv)
-    job = load_job(PlanOptions(args.recipe, args.gpu, args.vram_gb, args.dataset))
+    job = load_job(
+        PlanOptions(args.recipe, args.gpu, args.vram_gb, args.dataset, args.dataset_config)
+    )
     found = plan_job(job)
     if args.json:
         print(json.dumps(asdict(found), ensure_ascii=False, indent=2))

@@ -35,6 +35,7 @@ class Options:
     baseline: str | None = field(default=None, metadata=SETTING)
     baseline_system_prompt: str | None = field(default=None, metadata=SETTING)
     few_shot: int = field(default=0, metadata=SETTING)
+    dataset_config: str | None = field(default=None, metadata=SETTING)
     dataset_revision: str | None = field(default=None, metadata=SETTING)
     split: str = "test"
     limit: int | None = field(default=None, metadata=SETTING)

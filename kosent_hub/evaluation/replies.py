@@ -93,6 +93,7 @@ def collect(
         print(f"{backend.model.id}: {options.backend}, {backend.model.dtype}", file=sys.stderr)
         seeds = options.reply_seeds
         prompts = [*samples, *extra]
+        backend.check_lengths(prompts)
         in_key = seeds if options.temperature else [None]
         reply_keys = [keys("reply", backend, prompts, seed) for seed in in_key]
         score_keys = keys("fit", backend, samples)

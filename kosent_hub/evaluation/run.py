@@ -164,6 +164,7 @@ def _samples(
     return load_samples(
         options.dataset,
         options.split,
+        config=options.dataset_config,
         revision=options.dataset_revision,
         limit=options.limit,
         forms=[found.form for found in located if found is not None],

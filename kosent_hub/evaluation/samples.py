@@ -44,6 +44,7 @@ def load_samples(
     dataset: str,
     split: str,
     *,
+    config: str | None = None,
     revision: str | None = None,
     limit: int | None = None,
     forms: Sequence[ChatFormat] = (),
@@ -52,13 +53,15 @@ def load_samples(
     """The split's samples in its own order, the first `limit` of them; what they are; and the rows
     of the training split, None if there is none beside this one.
 
-    `dataset` is a dataset folder or a Hub id. A sample's id is `<dialogue_id>#<turn>`, turns
-    counted from 1. A dialogue that has other contents than text, or that one of `forms` refuses as
-    a prompt, is left out. Raises KoSentError when the split or the messages are missing, or when
-    more than the share `max_dropped` of the dialogues is left out.
+    `dataset` is a dataset folder or a Hub id, `config` a configuration of it. A sample's id is
+    `<dialogue_id>#<turn>`, turns counted from 1. A dialogue that has other contents than text, or
+    that one of `forms` refuses as a prompt, is left out. Raises KoSentError when the split or the
+    messages are missing, or when more than the share `max_dropped` of the dialogues is left out.
     """
     repo = resolve(dataset, revision, "dataset")
-    splits = read_splits(dataset, split, "--split", optional=["train"], revision=repo.revision)
+    splits = read_splits(
+        dataset, split, "--split", optional=["train"], config=config, revision=repo.revision
+    )
     rows = splits.pop(split)
     samples: list[Sample] = []
     dropped: list[tuple[int, str]] = []

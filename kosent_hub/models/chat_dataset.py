@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub.models import distributed, untrusted
+from kosent_hub.models import dataset_errors, distributed, untrusted
 from kosent_hub.models.chat_format import Messages, UnusableDialogue, plain
-from model_card.publishing.errors import KoSentError, user_error
+from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
     from trl import ScriptArguments
@@ -28,21 +28,23 @@ def read_splits(
     *,
     optional: Iterable[str] = (),
     config: str | None = None,
+    config_flag: str = "--dataset-config",
     revision: str | None = None,
     streaming: bool = False,
 ) -> dict[str, Any]:
     """The rows of `split` and of the `optional` splits that the dataset has, by split.
 
     `dataset` is a dataset folder or a Hub id; `streaming` reads only the rows that are asked for.
-    Raises KoSentError for what is no dataset, has no column `messages`, or has no `split`; `flag`
-    is the one that names another split. Nothing is downloaded before `split` is known to be there;
-    then datasets downloads all splits, unless `streaming`.
+    Raises KoSentError for what datasets cannot read, has no column `messages`, or has no `split`;
+    `flag` is the one that names another split, `config_flag` another configuration. Nothing is
+    downloaded before `split` is known to be there; then datasets downloads all splits, unless
+    `streaming`.
     """
     from datasets import load_dataset_builder
 
     # A folder that reads like a Hub id must not be taken for one.
     where = str(Path(dataset).resolve()) if Path(dataset).is_dir() else dataset
-    try:
+    with dataset_errors.explained(dataset, config_flag):
         builder = load_dataset_builder(where, config, revision=revision)
         # Files by split; one that datasets finds in its cache, offline, has the splits themselves.
         names = [str(name) for name in builder.config.data_files or builder.info.splits or ()]
@@ -52,17 +54,15 @@ def read_splits(
             )
         wanted = [name for name in (split, *optional) if name in names]
         if streaming:
-            found = builder.as_streaming_dataset()
-            rows = {name: found[name] for name in wanted}
+            streams = builder.as_streaming_dataset()
+            rows = {name: streams[name] for name in wanted}
         else:
             builder.download_and_prepare()
             rows = {name: builder.as_dataset(name) for name in wanted}
+            for found in rows.values():
+                found.data.validate(full=True)  # datasets does not ask whether text is UTF-8
         # A card may not name the columns of what is streamed; the first row does.
         columns = {name: r.column_names or list(next(iter(r), {})) for name, r in rows.items()}
-    except (FileNotFoundError, ValueError) as error:
-        if known := user_error(error):
-            raise known from None
-        raise KoSentError(dataset, f"not a dataset ({error})", "see kosent-data build") from None
     for names in columns.values():
         if "messages" not in names:
             raise KoSentError(
@@ -74,7 +74,10 @@ def read_splits(
 
 
 def load(
-    script: ScriptArguments, revision: str | None, validation: bool
+    script: ScriptArguments,
+    revision: str | None,
+    validation: bool,
+    config_flag: str = "--dataset_config",
 ) -> dict[str, Sequence[Messages]]:
     """The dialogues of the training split and, if `validation` and there, of that split.
 
@@ -88,6 +91,7 @@ def load(
         "--dataset_train_split",
         optional=["validation"] if validation else [],
         config=script.dataset_config,
+        config_flag=config_flag,
         revision=revision,
     )
     found = {"train": rows[train]["messages"]}

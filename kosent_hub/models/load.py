@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from kosent_hub.models import device
+from kosent_hub.models.attach import attach
 from kosent_hub.models.chat_format import EXAMPLE
 from kosent_hub.models.locate import Located
 from kosent_hub.models.untrusted import check_size, explained
@@ -26,13 +27,15 @@ class Loaded:
     """A model ready to generate, where its parts came from, and its number format.
 
     `without_adapter` gives a `with` block inside which the model is its base; None for a model
-    without an adapter, or with a merged one.
+    without an adapter, or with a merged one. `unused` counts the adapter's weights that fit no
+    layer of the base.
     """
 
     model: PreTrainedModel
     located: Located
     dtype: str
     without_adapter: Callable[[], AbstractContextManager[None]] | None = None
+    unused: int = 0
 
 
 def load_model(located: Located, *, merge: bool = True) -> Loaded:
@@ -58,28 +61,24 @@ def load_model(located: Located, *, merge: bool = True) -> Loaded:
             device_map="cuda" if torch.cuda.is_available() else "cpu",
         )
 
-    switch = None
+    switch, unused = None, 0
     if not located.adapter:
         model = load_base()
-    elif merge:
-        model = _with_adapter(load_base, located)
     else:
-        adapted = _attached(load_base, located)
-        _effect(adapted, located)
-        model, switch = adapted.get_base_model(), adapted.disable_adapter
+        model, switch, unused = _with_adapter(load_base, located, merge=merge)
     method = quantization(model)
     format_name = f"{dtype}, {method}" if method else dtype
     if _is_emulated(model) and 8 * model.num_parameters() < device.free_memory():
         # The weights keep their rounded values. PyTorch emulates the missing instructions, which
         # takes many times as long as float32.
         model, format_name = model.float(), f"{format_name}, computed in float32"
-    return Loaded(model.eval(), located, format_name, switch)
+    return Loaded(model.eval(), located, format_name, switch, unused)
 
 
 def count_parameters(located: Located) -> int:
     """The number of weights of the located base, found without loading them."""
     trusted = located.ref.trust_remote_code
-    with torch.device("meta"), explained(located.base_id):
+    with torch.device("meta"), explained(located.base_id, trusted):
         model = AutoModelForCausalLM.from_config(located.config, trust_remote_code=trusted)
     return model.num_parameters()
 
@@ -106,7 +105,7 @@ def load_causal_model(
 
     Raises KoSentError, one line, for whatever transformers cannot load.
     """
-    with explained(model_id):
+    with explained(model_id, trust_remote_code):
         return AutoModelForCausalLM.from_pretrained(
             model_id,
             revision=revision,
@@ -117,49 +116,37 @@ def load_causal_model(
         )
 
 
-@contextmanager
-def without_own_settings(model: PreTrainedModel) -> Iterator[None]:
-    """`generate` fills what it is not told, such as penalties and beams, with the model's own
-    settings; inside the `with` block the model has none."""
-    own = model.generation_config
-    model.generation_config = GenerationConfig()
-    try:
-        yield
-    finally:
-        model.generation_config = own
+def _with_adapter(
+    load_base: Callable[[], PreTrainedModel], located: Located, *, merge: bool
+) -> tuple[PreTrainedModel, Callable[[], AbstractContextManager[None]] | None, int]:
+    """The base with the adapter; what switches it off, if it stays beside the base's weights for
+    that; and how many of its weights fit no layer.
 
-
-def _with_adapter(load_base: Callable[[], PreTrainedModel], located: Located) -> PreTrainedModel:
-    """The base with the adapter, merged unless the base is quantised or rounding would undo it.
-
-    Raises KoSentError for an adapter that does not change the logits.
+    Merged if `merge`, unless the base is quantised, the adapter cannot be merged, or rounding would
+    undo it. Raises KoSentError for an adapter that does not change the logits.
     """
-    adapted = _attached(load_base, located)
+    attached = attach(load_base(), located)
+    for note in attached.notes:
+        print(f"{located.model_id}: {note}", file=sys.stderr)
+    adapted, unused = attached.model, attached.unused
     active, bare = _effect(adapted, located)
+    if not merge:
+        return adapted.get_base_model(), adapted.disable_adapter, unused
     if quantization(adapted) is not None:
-        return adapted.get_base_model()
-    merged = adapted.merge_and_unload()
-    if (_logits(merged, _probe(located)) - active).norm() < ROUNDING * (bare - active).norm():
-        return merged
-    dtype = str(merged.dtype).removeprefix("torch.")
-    print(
-        f"{located.model_id}: adapter not merged: in {dtype}, merging would round its weights away",
-        file=sys.stderr,
-    )
-    del adapted, merged
-    return _attached(load_base, located).get_base_model()
-
-
-def _attached(load_base: Callable[[], PreTrainedModel], located: Located) -> Any:
-    """The base with the adapter, a PeftModel."""
-    from peft import PeftModel
-
-    revision = located.repo.revision
-    # None is no revision to peft: it would ask for the branch of that name.
-    pinned: dict[str, Any] = {"revision": revision} if revision else {}
-    base = load_base()
-    with explained(located.model_id):
-        return PeftModel.from_pretrained(base, located.model_id, **pinned).eval()
+        return adapted.get_base_model(), None, unused
+    try:
+        merged = adapted.merge_and_unload()
+    except (NotImplementedError, RuntimeError, ValueError) as error:
+        why = " ".join(str(error).split())
+    else:
+        if (_logits(merged, _probe(located)) - active).norm() < ROUNDING * (bare - active).norm():
+            return merged, None, unused
+        dtype = str(merged.dtype).removeprefix("torch.")
+        why = f"in {dtype}, merging would round its weights away"
+        del merged
+    print(f"{located.model_id}: adapter not merged: {why}", file=sys.stderr)
+    del attached, adapted  # before the base is in memory once more
+    return attach(load_base(), located).model.get_base_model(), None, unused
 
 
 def _effect(adapted: Any, located: Located) -> tuple[torch.Tensor, torch.Tensor]:

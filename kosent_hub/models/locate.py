@@ -12,17 +12,23 @@ from typing import Any
 from tqdm import tqdm
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-from transformers.utils import cached_file
 
+from kosent_hub.models.adapter_files import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    cached,
+    named_base,
+    refuse_empty,
+    refuse_unusable_weights,
+)
 from kosent_hub.models.chat_format import ChatFormat, chat_format
 from kosent_hub.models.repo import resolve
 from kosent_hub.models.tokenizer import load_tokenizer
-from kosent_hub.models.untrusted import base_of, explained, read_settings
+from kosent_hub.models.untrusted import explained, read_settings
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import decode_text
 from model_card.records import RUN_PATH, EvaluatedModel, Repo
 
-ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # The suffixes of the files that decide what a model replies.
 DECIDING = (".safetensors", ".json", ".jinja")
 # Bytes of weights whose SHA-256 takes long enough for a bar.
@@ -113,26 +119,23 @@ def locate(ref: ModelRef) -> Located:
     """The parts of the requested model, the base at the revision that its adapter names.
 
     Raises KoSentError, one line, for a repo that is missing, gated, no language model, or whose
-    adapter is pickled.
+    adapter is not whole, pickled, in several files, or one of another adapter.
     """
     repo = resolve(ref.model_id, ref.revision)
     settings = cached(ref.model_id, ADAPTER_CONFIG, repo.revision)
     base_id, base = ref.model_id, repo
     if settings is not None:
-        named = read_settings(settings, f"{ref.model_id}/{ADAPTER_CONFIG}")
-        base_id, revision = base_of(ref.model_id, named, local=repo.local)
-        base = resolve(base_id, revision)
+        refuse_unusable_weights(ref.model_id, repo)
+        base_id, base = named_base(ref.model_id, settings, repo)
         print(f"{ref.model_id}: an adapter of {base_id}, {_place(base)}", file=sys.stderr)
-        if cached(ref.model_id, ADAPTER_WEIGHTS, repo.revision) is None:
-            raise KoSentError(
-                ref.model_id,
-                f"has no {ADAPTER_WEIGHTS}, and pickled weights can run anything",
-                "save the adapter again with a current peft",
+    try:
+        with explained(base_id, ref.trust_remote_code):
+            config = AutoConfig.from_pretrained(
+                base_id, revision=base.revision, trust_remote_code=ref.trust_remote_code
             )
-    with explained(base_id):
-        config = AutoConfig.from_pretrained(
-            base_id, revision=base.revision, trust_remote_code=ref.trust_remote_code
-        )
+    except KoSentError:
+        refuse_empty(base_id, base)
+        raise
     _refuse_other_kinds(base_id, config)
     own = cached(ref.model_id, "tokenizer_config.json", repo.revision) is not None
     at = (ref.model_id, repo.revision) if own else (base_id, base.revision)
@@ -192,19 +195,6 @@ def _refuse_other_kinds(model_id: str, config: Any) -> None:
             f"a {architectures[0]} does not generate text",
             "name a causal language model or an adapter of one",
         )
-
-
-def cached(model_id: str, name: str, revision: str | None) -> Path | None:
-    """The file's path on this machine, downloaded if need be; None if the repo has none."""
-    found = cached_file(
-        model_id,
-        name,
-        revision=revision,
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    return None if found is None else Path(found)
 
 
 def _blobs(model_id: str, revision: str | None) -> dict[str, str] | str | None:

@@ -36,7 +36,7 @@ def load_tokenizer(
     """
     from transformers import AutoTokenizer
 
-    with untrusted.explained(model_id):
+    with untrusted.explained(model_id, trust_remote_code):
         tokenizer = AutoTokenizer.from_pretrained(
             model_id, revision=revision, trust_remote_code=trust_remote_code
         )

@@ -34,6 +34,7 @@ SETTINGS = re.compile(
 )
 VOCABULARY = re.compile(r"tokenizer\.(json|model)|vocab\.(json|txt)|merges\.txt")
 TEMPLATE = re.compile(r"(additional_chat_templates/)?[^/]*\.jinja")
+WEIGHTS = re.compile(r"(adapter_)?model(-\d+-of-\d+)?\.safetensors")
 MAX_SIZES = {SETTINGS: 16 * MIB, VOCABULARY: 128 * MIB, TEMPLATE: MIB}
 
 MAX_LAYERS, MAX_RANK = 1000, 4096
@@ -46,12 +47,16 @@ ADAPTER_SETTINGS = frozenset({
     "peft_type", "peft_version", "r", "rank_pattern", "revision", "target_modules",
     "target_parameters", "task_type", "trainable_token_indices", "use_dora", "use_rslora",
 })  # fmt: skip
+_LFS = b"version https://git-lfs.github.com/spec/"
 INITIALISED = (None, True, False, "gaussian", "orthogonal", "olora", "pissa")
 
 
 @contextmanager
-def explained(model_id: str) -> Iterator[None]:
-    """Raise a library's error about a repo as a KoSentError; the Hub's own errors pass."""
+def explained(model_id: str, trusted: bool = False) -> Iterator[None]:
+    """Raise a library's error about a repo as a KoSentError; the Hub's own errors pass.
+
+    `trusted`: code of the repo's own is allowed.
+    """
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
@@ -62,7 +67,21 @@ def explained(model_id: str) -> Iterator[None]:
         if isinstance(error.__cause__, KoSentError | HfHubHTTPError):
             raise error.__cause__ from None
         reason = " ".join(str(error).split()) or type(error).__name__
-        if "trust_remote_code" in reason:
+        shard = re.search(r"[\w.-]+-of-\d+\.safetensors", reason)
+        if "ignore_mismatched_sizes" in reason:
+            why = (
+                "its weights have other shapes than its config.json says, as quantised weights do "
+                "where quantization_config is missing there; take the model's files from one place"
+            )
+        elif shard:
+            why = f"has no {shard[0]}, which its index names; copy or upload it whole"
+        elif trusted and "safetensors" not in reason:
+            why = (
+                f"cannot be loaded, though its own code is allowed ({reason[:300]}); leave "
+                "--trust-remote-code out if transformers has a class for it, else take a base that "
+                "was converted to one"
+            )
+        elif "trust_remote_code" in reason:
             why = (
                 "needs Python code of its own to load; "
                 "read that code, then allow it with --trust-remote-code"
@@ -97,9 +116,48 @@ def check_files(repo: str, sizes: Mapping[str, int | None]) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise KoSentError as `check_files` does, for a model folder on this machine."""
+    """Raise KoSentError as `check_files` does, for a model folder on this machine, and for one that
+    lacks files or has pointers in their place."""
     files = [path for path in folder.iterdir() if path.is_file()]
     check_files(str(folder), {path.name: path.stat().st_size for path in files})
+    _check_whole(folder, [path for path in files if _is_read(path.name)])
+
+
+def _is_read(name: str) -> bool:
+    return any(kind.fullmatch(name) for kind in (WEIGHTS, *MAX_SIZES))
+
+
+def _check_whole(folder: Path, files: Iterable[Path]) -> None:
+    """Raise KoSentError for a file that Git LFS has not brought, and for missing shards."""
+    for path in files:
+        if is_lfs_pointer(path):
+            raise KoSentError(
+                path,
+                "a Git LFS pointer, not the file itself",
+                f"run git lfs pull in {folder}, or fetch the model with hf download",
+            )
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file() or (folder / "model.safetensors").is_file():
+        return
+    names = read_settings(index, str(index)).get("weight_map")
+    wanted = sorted({str(name) for name in names.values()}) if isinstance(names, dict) else []
+    missing = [name for name in wanted if not (folder / name).is_file()]
+    if missing:
+        raise KoSentError(
+            folder,
+            f"{len(missing)} of its {len(wanted)} files of weights are not there "
+            f"({', '.join(missing[:3])}{', ...' if missing[3:] else ''})",
+            "copy or download it whole",
+        )
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether the file is what Git LFS leaves in place of a file that was not downloaded.
+
+    Source: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+    """
+    with path.open("rb") as file:
+        return file.read(len(_LFS)) == _LFS
 
 
 def read_settings(path: Path, where: str) -> dict[str, Any]:

@@ -49,12 +49,16 @@ GPUS = (
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """The options of a plan: `gpu` by name or `vram_gb` of memory; `dataset` None is AI Hub's."""
+    """The options of a plan: `gpu` by name or `vram_gb` of memory; `dataset` None is AI Hub's.
+
+    `dataset_config` None is the configuration that the recipe names, if it names one.
+    """
 
     recipe: str
     gpu: str | None = None
     vram_gb: float | None = None
     dataset: str | None = None
+    dataset_config: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,8 @@ def load_job(options: PlanOptions) -> Job:
 
     session.install()
     settings = DEFAULTS | recipe.load(options.recipe)
+    if options.dataset_config is not None:
+        settings["dataset_config"] = options.dataset_config
     gpu = find_gpu(options.gpu, options.vram_gb, use_cpu=settings["use_cpu"])
     base = load_base(str(settings["model_name_or_path"]))
     data = count(options.dataset, settings) if options.dataset else aihub_corpus()
@@ -242,12 +248,15 @@ def count(dataset: str, settings: Mapping[str, Any]) -> Data:
     from kosent_hub.training.samples import encode
 
     revision = resolve(dataset, repo_type="dataset").revision
-    dialogues = chat_dataset.load(ScriptArguments(dataset_name=dataset), revision, False)["train"]
+    names = ("dataset_config", "dataset_train_split")
+    script = ScriptArguments(dataset, **{n: settings[n] for n in names if n in settings})
+    dialogues = chat_dataset.load(script, revision, False, "--dataset-config")["train"]
     path = settings.get("chat_template_path")
     tokenizer = load_tokenizer(
         str(settings["model_name_or_path"]),
         chat_template=None if path is None else recipe.read_template(path),
         template_flag="--chat_template_path",
+        trust_remote_code=settings.get("trust_remote_code", False),
     )
     form = chat_format(tokenizer)
     length, share = settings["max_length"], settings.get("max_dropped", MAX_DROPPED)
@@ -267,10 +276,23 @@ def load_base(model_id: str) -> Base:
     if not path.is_file():
         if model_id in shipped:
             return base_from_config(shipped[model_id], model_id)
-        from huggingface_hub import hf_hub_download
-
-        path = Path(hf_hub_download(model_id, "config.json"))
+        path = _downloaded_config(model_id)
     return base_from_config(read_settings(path, f"{model_id}/config.json"), model_id)
+
+
+def _downloaded_config(model_id: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    nothing = KoSentError(model_id, "has no config.json", "name a base model, not an adapter of it")
+    if Path(model_id).is_dir():
+        raise nothing
+    try:
+        return Path(hf_hub_download(model_id, "config.json"))
+    except LocalEntryNotFoundError:
+        raise  # the network, or the cache of an offline run
+    except EntryNotFoundError:
+        raise nothing from None
 
 
 def find_gpu(name: str | None, gigabytes: float | None, *, use_cpu: bool) -> Gpu | None:

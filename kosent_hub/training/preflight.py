@@ -14,6 +14,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.constants import is_offline_mode
 
 from kosent_hub.models import distributed
+from kosent_hub.models.adapter_files import refuse_adapter
 from kosent_hub.models.chat_dataset import check_share, read_splits
 from kosent_hub.models.repo import resolve
 from kosent_hub.training import planning
@@ -188,7 +189,7 @@ def _hub(settings: Settings) -> Iterator[str]:
     """Problems with the Hub: base or dataset cannot be read, the repo cannot be written."""
     model, dataset, push = settings.model_id, settings.dataset_id, settings.push
     if model:
-        yield from _problem(partial(_check_readable, model, "model"), model)
+        yield from _problem(partial(_check_base, model), model)
     if dataset:
         yield from _problem(partial(_check_chat_dataset, dataset, settings), dataset)
     if push:
@@ -221,6 +222,12 @@ def _check_readable(repo_id: str, repo_type: str) -> None:
         HfApi().auth_check(repo_id, repo_type=repo_type)
 
 
+def _check_base(model_id: str) -> None:
+    """Raise the Hub's error for a base out of reach, and KoSentError for an adapter."""
+    _check_readable(model_id, "model")
+    refuse_adapter(model_id, resolve(model_id))
+
+
 def _check_chat_dataset(dataset: str, settings: Settings) -> None:
     """Raise KoSentError unless the training split is there and has chat messages."""
     _check_readable(dataset, "dataset")
@@ -230,6 +237,7 @@ def _check_chat_dataset(dataset: str, settings: Settings) -> None:
         script.dataset_train_split,
         "--dataset_train_split",
         config=script.dataset_config,
+        config_flag="--dataset_config",
         streaming=True,
     )
 

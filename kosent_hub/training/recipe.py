@@ -123,6 +123,11 @@ REFUSED = {
         "an interrupted run goes on by itself from its last whole checkpoint",
         "give the same command and --output_dir again",
     ),
+    "save_only_model": Refused(
+        "an interrupted run could not go on from such a checkpoint, without optimizer and schedule",
+        "leave it out, and keep the disk free with --save_total_limit 1",
+        fine=(False,),
+    ),
     "truncation_mode": Refused(
         "a dialogue that is too long loses whole turns at its end",
         "leave it out, or raise --max_length",

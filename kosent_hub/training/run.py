@@ -131,10 +131,14 @@ def _tokenizer(settings: Settings, revision: str | None) -> PreTrainedTokenizerB
     from transformers import AutoConfig
 
     model_id, args = settings.model_id, settings.training
-    with explained(model_id):
-        config = AutoConfig.from_pretrained(
+    with explained(model_id, args.trust_remote_code):
+        whole = AutoConfig.from_pretrained(
             model_id, revision=revision, trust_remote_code=args.trust_remote_code
-        ).get_text_config()
+        )
+        config = whole.get_text_config()
+    if args.trust_remote_code and not getattr(whole, "auto_map", None):
+        _say(f"--trust_remote_code true: {model_id} has no code of its own; transformers' is used")
+    _check_quantized(settings, getattr(whole, "quantization_config", None))
     if args.router_aux_loss_coef and not hasattr(config, "output_router_logits"):
         raise KoSentError(
             f"--router_aux_loss_coef {args.router_aux_loss_coef}",
@@ -148,6 +152,28 @@ def _tokenizer(settings: Settings, revision: str | None) -> PreTrainedTokenizerB
         chat_template=settings.chat_template,
         template_flag="--chat_template_path",
         trust_remote_code=args.trust_remote_code,
+    )
+
+
+def _check_quantized(settings: Settings, stored: Any) -> None:
+    """Raise KoSentError for a base whose weights are quantised, unless it is loaded as that.
+
+    `stored` is the quantization_config of the base's config.json.
+    """
+    if not stored or settings.model.load_in_4bit or settings.model.load_in_8bit:
+        return
+    facts = stored if isinstance(stored, dict) else stored.to_dict()
+    bits = next((n for n in (4, 8) if facts.get(f"load_in_{n}bit")), None)
+    if facts.get("quant_method", "bitsandbytes") == "bitsandbytes" and bits:
+        raise KoSentError(
+            settings.model_id,
+            f"its weights are in {bits} bits (bitsandbytes)",
+            f"add --load_in_{bits}bit true, or train on the model that it was made from",
+        )
+    raise KoSentError(
+        settings.model_id,
+        f"its weights are quantised ({facts.get('quant_method')}), which is not trained on here",
+        "train on the model that it was made from, with --load_in_4bit true to save memory",
     )
 
 
@@ -170,6 +196,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
     from trl import get_peft_config, get_quantization_config
 
     from kosent_hub.models.load import load_causal_model
+    from kosent_hub.models.positions import last_position
     from kosent_hub.training.checkpoints import PushCheckpoints
     from kosent_hub.training.run_record import record
     from kosent_hub.training.sample_replies import SampleReplies
@@ -215,6 +242,8 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
         process.wait_for_everyone()
         return
     checkpoint = run_folder.last_checkpoint(folder)
+    if checkpoint is not None:
+        run_folder.check_state(checkpoint)
     args.eval_on_start = args.eval_on_start and checkpoint is None
 
     # The model and the loop.
@@ -229,6 +258,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
         # A quantised model cannot be moved afterwards; DeepSpeed and FSDP place the others.
         device_map={"": process.device} if quantization else None,
     )
+    _check_positions(settings, counts, last_position(model))
     try:
         trainer = AssistantTrainer(
             model=model,
@@ -291,6 +321,17 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
         _conclude(folder, settings.push, show)
     process.wait_for_everyone()
     trainer.end()
+
+
+def _check_positions(settings: Settings, counts: Counts, positions: int | None) -> None:
+    """Raise KoSentError if a sample is longer than the base's table of positions, if it has one."""
+    longest = min(counts.longest, settings.training.max_length or counts.longest)
+    if positions is not None and longest > positions:
+        raise KoSentError(
+            settings.model_id,
+            f"has {positions} positions, and the longest sample has {longest} tokens",
+            f"give --max_length {positions}",
+        )
 
 
 def _relative(model_id: str) -> str:

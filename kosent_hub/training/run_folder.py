@@ -116,6 +116,22 @@ def last_checkpoint(folder: Path) -> Path | None:
     return max(_sealed_checkpoints(folder), key=_step, default=None)
 
 
+def check_state(checkpoint: Path) -> None:
+    """Raise KoSentError for a checkpoint without optimizer and schedule: training on from there,
+    both would begin anew and the run be another one.
+
+    DeepSpeed keeps both in a folder `global_step*`; Trainer and FSDP keep each under its name.
+    """
+    kept = any(checkpoint.glob("optimizer*")) and any(checkpoint.glob("scheduler*"))
+    if not kept and not any(checkpoint.glob("global_step*")):
+        raise KoSentError(
+            checkpoint,
+            "has the adapter alone, without optimizer and schedule (--save_only_model), so this "
+            "run cannot go on from there as it was",
+            "start afresh with another --output_dir, and without --save_only_model",
+        )
+
+
 def seal_checkpoint(
     checkpoint: Path, counts: dict[str, Any], limit: int | None, best: str | None
 ) -> None:

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from kosent_hub.models.chat_format import ChatFormat, Messages, UnusableDialogue
-from kosent_hub.models.load import without_own_settings
+from kosent_hub.models.generation import generate
 from model_card.publishing.files import atomic_write
 
 OWN = (
@@ -93,15 +93,11 @@ class SampleReplies(TrainerCallback):
             eos_token_id=sorted(stop),
             pad_token_id=self._form.tokenizer.pad_token_id,
         )
-        prompt = torch.tensor([ids], device=model.device)
         training = model.training
         model.eval()
-        with without_own_settings(model):
-            found = model.generate(
-                input_ids=prompt,
-                attention_mask=torch.ones_like(prompt),
-                generation_config=settings,
-            )
+        found = generate(
+            model, [ids], self._form.tokenizer.pad_token_id, generation_config=settings
+        )
         model.train(training)
         return self._form.reply_text(found[0, len(ids) :].tolist())[0]
 

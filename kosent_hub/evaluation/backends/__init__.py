@@ -112,6 +112,11 @@ class Backend(Protocol):
     engine: dict[str, Any]
     parameters: int | None
 
+    def check_lengths(self, samples: Sequence[Sample]) -> None:
+        """Raise KoSentError if the engine would only meet in the middle that a sample is too long
+        for the model."""
+        ...
+
     def replies(
         self, samples: Sequence[Sample], wanted: Sequence[int], seed: int = 0
     ) -> Iterator[Reply]:

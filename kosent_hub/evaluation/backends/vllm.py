@@ -24,8 +24,9 @@ from kosent_hub.evaluation.backends import (
 from kosent_hub.evaluation.backends.local.likelihood import plain_text, spans
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models import device, distributed
+from kosent_hub.models.adapter_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, cached
 from kosent_hub.models.chat_format import EXAMPLE, UnusableDialogue
-from kosent_hub.models.locate import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Located, cached
+from kosent_hub.models.locate import Located
 from model_card.publishing.errors import KoSentError
 from model_card.render.snippets import vllm_rank
 
@@ -123,6 +124,9 @@ class VllmBackend:
         """End the engine, which frees its memory."""
         self.llm.engine_core.shutdown(timeout=SHUTDOWN_SECONDS)
         self.watch.join()
+
+    def check_lengths(self, samples: Sequence[Sample]) -> None:
+        """Nothing: the engine refuses what is too long by itself."""
 
     def replies(
         self, samples: Sequence[Sample], wanted: Sequence[int], seed: int = 0

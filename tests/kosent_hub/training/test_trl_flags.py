@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from kosent_hub.training import run_folder
 from kosent_hub.training.recipe import REFUSED
 from model_card import records
+from model_card.publishing.errors import KoSentError
 from tests.kosent_hub.conftest import BASE
 
 TRAIN = [sys.executable, "-m", "kosent_hub.train"]
@@ -27,7 +29,7 @@ VALUES = {
     "lora_task_type": "SEQ_CLS", "model_init_kwargs": '{"use_cache": false}',
     "packing_strategy": "wrapped", "pad_token": "<|eom_id|>", "prediction_loss_only": "false",
     "remove_unused_columns": "false", "resume_from_checkpoint": "nowhere",
-    "truncation_mode": "keep_end",
+    "save_only_model": "true", "truncation_mode": "keep_end",
 }  # fmt: skip
 START = [
     *TRAIN, "--config", "smollm2-135m/cpu", "--model_name_or_path", BASE,
@@ -177,8 +179,60 @@ def test_a_models_own_code_runs_where_it_is_allowed(run, workplace, nobody):
     assert not (workplace / "owned" / "kosent").exists()
     allowed = run([*flags, "--trust-remote-code", "true"], cwd=workplace, env=nobody)
     assert allowed.returncode == 0, allowed.stderr
+    assert "has no code of its own" not in allowed.stderr
     config = records.read(records.Run, workplace / "owned" / records.RUN_PATH).config
     assert config["trust_remote_code"] is True
+
+
+def test_own_code_that_fails_is_not_asked_to_be_allowed_once_more(run, workplace, nobody):
+    own = Path(shutil.copytree(workplace / BASE, workplace / "old"))
+    (own / "own.py").write_text("from transformers import NoSuchThing\n" + OWN)
+    config = json.loads((own / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.OwnConfig"}}
+    (own / "config.json").write_text(json.dumps(config))
+    line = asked(
+        run, workplace, nobody, "--model_name_or_path", "old", "--trust_remote_code", "true"
+    )[-1]
+    assert "old: cannot be loaded, though its own code is allowed (" in line
+    assert line.endswith("else take a base that was converted to one")
+    assert "then allow it" not in line
+
+
+def test_the_librarys_class_is_named_where_a_base_has_no_code(run, workplace, nobody):
+    shown = run(
+        [*START, "--inspect", "1", "--trust_remote_code", "true"], cwd=workplace, env=nobody
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert f"{BASE} has no code of its own; transformers' is used" in shown.stderr
+
+
+def test_a_base_in_four_bits_names_the_flag(run, workplace, nobody):
+    small = Path(shutil.copytree(workplace / BASE, workplace / "small"))
+    config = json.loads((small / "config.json").read_text())
+    for stored, said in (
+        (
+            {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+            "small: its weights are in 4 bits (bitsandbytes); add --load_in_4bit true",
+        ),
+        (
+            {"quant_method": "gptq", "bits": 4},
+            "small: its weights are quantised (gptq), which is not trained on here; train on the",
+        ),
+    ):
+        written = json.dumps(config | {"quantization_config": stored})
+        (small / "config.json").write_text(written)
+        line = asked(run, workplace, nobody, "--model_name_or_path", "small")[-1]
+        assert said in line
+
+
+def test_a_checkpoint_without_optimizer_is_not_gone_on_from(tmp_path):
+    for name in ("adapter_model.safetensors", "trainer_state.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(KoSentError, match="has the adapter alone, without optimizer and schedule"):
+        run_folder.check_state(tmp_path)
+    (tmp_path / "optimizer.pt").touch()
+    (tmp_path / "scheduler.pt").touch()
+    run_folder.check_state(tmp_path)
 
 
 @pytest.mark.slow

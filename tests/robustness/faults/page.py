@@ -35,9 +35,9 @@ repeated only after looking whether it landed.
 FILES = f"""\
 ## Files of others, mutated
 
-`make fuzz` tries {INPUTS:,} inputs, the same each time: the sample corpus in every container (csv, tsv,
-cp949, UTF-16, xlsx, JSON; bare, in a zip, in a zip in a zip, in a tar) with its tables, bytes and
-names mutated, the front matter of READMEs, and the records of a run. Each must end with exit
+`make fuzz` tries {INPUTS:,} inputs, the same each time: the sample corpus in every container (csv,
+tsv, cp949, UTF-16, xlsx, JSON; bare, in a zip, in a zip in a zip, in a tar) with its tables, bytes
+and names mutated, the front matter of READMEs, and the records of a run. Each must end with exit
 status 0 or 2 within ten seconds; no traceback; every row kept, or dropped under a reason; nothing
 written but the output. `make test-slow` tries the first tenth. All pass; what they found, and what
 is mended:

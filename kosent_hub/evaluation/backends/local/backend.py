@@ -10,14 +10,16 @@ from typing import Any
 from kosent_hub.evaluation.backends import Reply, TargetScore, decoding, whole
 from kosent_hub.evaluation.backends.local.batcher import MAX_ROWS, Batcher, token_budget
 from kosent_hub.evaluation.backends.local.likelihood import score_targets, score_texts
-from kosent_hub.evaluation.backends.local.plain import BATCH, plain_replies
-from kosent_hub.evaluation.backends.local.probe import fast_length
+from kosent_hub.evaluation.backends.local.plain import Batches, plain_replies
+from kosent_hub.evaluation.backends.local.probe import fast_length, plain_batches
 from kosent_hub.evaluation.backends.local.sampling import Sampling
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models import device, distributed
-from kosent_hub.models.chat_format import EXAMPLE
+from kosent_hub.models.chat_format import EXAMPLE, UnusableDialogue
 from kosent_hub.models.load import load_model
 from kosent_hub.models.locate import Located
+from kosent_hub.models.positions import last_position
+from model_card.publishing.errors import KoSentError
 
 
 class TransformersBackend:
@@ -38,16 +40,46 @@ class TransformersBackend:
             "stop": model.form.tokenizer.convert_ids_to_tokens(sorted(self.stop)),
         }
         self.fast_length = fast_length(self.lm)
+        pad = model.form.tokenizer.pad_token_id
+        # Attention that is plain enough for the batcher takes padding, too.
+        self.batches = Batches() if self.fast_length else plain_batches(self.lm, pad)
         self.parameters: int | None = self.lm.num_parameters()
         self.engine: dict[str, Any] = {
             "device": device.name(use_cpu=self.lm.device.type == "cpu"),
             "devices": len({weight.device for weight in self.lm.parameters()}),
             "processes": distributed.world_size(),
             "attention": self.lm.config._attn_implementation,
-            "batch": {"plain_rows": BATCH},
+            "batch": {"plain_rows": self.batches.rows},
         }
+        if loaded.unused:
+            self.engine["adapter_weights_unused"] = loaded.unused
         if self.fast_length:
             self.engine["batch"] |= {"tokens": token_budget(self.lm), "rows": MAX_ROWS}
+
+    def check_lengths(self, samples: Sequence[Sample]) -> None:
+        """Raise KoSentError if the model has too few positions for a prompt and its reply, or for a
+        dialogue with the true one."""
+        positions = last_position(self.lm)
+        if positions is None:
+            return
+        prompt = max(len(self.form.prompt(sample.messages)) for sample in samples)
+        dialogue = max(self._dialogue_length(sample) for sample in samples)
+        longest = max(prompt + self.generation["max_new_tokens"], dialogue)
+        if longest > positions:
+            fits = max(prompt + 1, dialogue) <= positions
+            raise KoSentError(
+                self.model.id,
+                f"has {positions} positions, and the longest prompt and reply need {longest}",
+                f"give --max-new-tokens {positions - prompt} or less"
+                if fits
+                else "evaluate it on shorter dialogues, or take a model with more positions",
+            )
+
+    def _dialogue_length(self, sample: Sample) -> int:
+        try:
+            return max(len(row["input_ids"]) for row in self.form.samples(sample.dialogue))
+        except UnusableDialogue:
+            return 0  # it is not scored
 
     def replies(
         self, samples: Sequence[Sample], wanted: Sequence[int], seed: int = 0
@@ -65,7 +97,9 @@ class TransformersBackend:
             for place, tokens in batcher.run():
                 yield self._reply(wanted[fast[place]], tokens, "fast")
         prompts = [encoded[n] for n in plain]
-        for place, tokens in plain_replies(self.lm, prompts, self.stop, new, pad, sampling):
+        for place, tokens in plain_replies(
+            self.lm, prompts, self.stop, new, pad, sampling, self.batches
+        ):
             yield self._reply(wanted[plain[place]], tokens, "plain")
 
     def _reply(self, index: int, tokens: Sequence[int], path: str) -> Reply:

@@ -4,15 +4,39 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from kosent_hub.evaluation.backends.local.sampling import Sampling
-from kosent_hub.models.load import without_own_settings
+from kosent_hub.models.generation import generate
 
 BATCH = 16
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Which prompts may be one batch: up to `rows`, and if not `padded`, only those of one length.
+
+    A model that carries a state from token to token would carry that of the padding, too.
+    """
+
+    rows: int = BATCH
+    padded: bool = True
+
+    def of(self, prompts: Sequence[array]) -> Iterator[list[int]]:
+        """The prompts' indices in batches, longest first."""
+        batch: list[int] = []
+        for i in sorted(range(len(prompts)), key=lambda i: len(prompts[i]), reverse=True):
+            other = batch and not self.padded and len(prompts[i]) != len(prompts[batch[0]])
+            if other or len(batch) == self.rows:
+                yield batch
+                batch = []
+            batch.append(i)
+        if batch:
+            yield batch
 
 
 @torch.inference_mode()
@@ -23,9 +47,10 @@ def plain_replies(
     max_new_tokens: int,
     pad: int,
     sampling: Sampling | None = None,
+    batches: Batches = Batches(),
     **watching: Any,
 ) -> Iterator[tuple[int, list[int]]]:
-    """Index and new token ids of each prompt's reply, in batches of prompts padded on the left.
+    """Index and new token ids of each prompt's reply, in batches padded on the left if at all.
 
     Greedy without `sampling`, whatever the model's own generation settings say. `watching` is what
     `generate` takes to be followed or stopped: `streamer`, `stopping_criteria`.
@@ -36,24 +61,17 @@ def plain_replies(
         eos_token_id=sorted(stop),
         pad_token_id=pad,
     )
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]), reverse=True)
-    for start in range(0, len(order), BATCH):
-        chosen = order[start : start + BATCH]
+    for chosen in batches.of(prompts):
+        drawn = _Drawn(sampling, [prompts[i] for i in chosen], model.device) if sampling else None
+        out = generate(
+            model,
+            [prompts[i] for i in chosen],
+            pad,
+            generation_config=settings,
+            logits_processor=LogitsProcessorList([drawn] if drawn else []),
+            **watching,
+        )
         width = len(prompts[chosen[0]])
-        rows = [[pad] * (width - len(prompts[i])) + prompts[i].tolist() for i in chosen]
-        mask = [[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in chosen]
-        with without_own_settings(model):
-            out = model.generate(
-                input_ids=torch.tensor(rows, device=model.device),
-                attention_mask=torch.tensor(mask, device=model.device),
-                generation_config=settings,
-                logits_processor=LogitsProcessorList(
-                    [_Drawn(sampling, [prompts[i] for i in chosen], model.device)]
-                    if sampling
-                    else []
-                ),
-                **watching,
-            )
         for i, row in zip(chosen, out[:, width:].tolist(), strict=True):
             end = next((n for n, token in enumerate(row, 1) if token in stop), len(row))
             yield i, row[:end]
