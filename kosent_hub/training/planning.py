@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -9,14 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from kosent_hub.models import device
+from kosent_hub.models import device, untrusted
 from kosent_hub.models.chat_dataset import MAX_DROPPED
-from kosent_hub.models.untrusted import read_settings
-from kosent_hub.training import recipe
-from kosent_hub.training.memory import DEFAULTS, GIB, Base, base_from_config, peak
+from kosent_hub.training import model_sizes, recipe
+from kosent_hub.training.memory import DEFAULTS, GIB, adapter, peak
+from kosent_hub.training.model_sizes import ModelSizes
 from model_card.publishing.errors import KoSentError
+
+BASES = recipe.RECIPES / "bases"
 
 # AI Hub's corpus where no dataset is given: the 2022 edition's dialogues, and a guess at their
 # length in tokens (system message, 2.7 turns) that errs on the long side.
@@ -63,7 +64,7 @@ class Plan:
     """What a recipe takes: GiB at the peak and by part, optimizer steps, tokens, hours.
 
     `fits`, `available_gib` and `hours` (from, to) are None without a GPU. `suggestions` are flags
-    that make it fit.
+    that make it fit. `parameters` counts `all` of the base's, and those `trained`.
     """
 
     fits: bool | None
@@ -74,6 +75,7 @@ class Plan:
     tokens: int
     hours: tuple[float, float] | None
     suggestions: list[str]
+    parameters: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Data:
 class Job:
     """A training to plan: the base's sizes, the recipe's settings, the data, and the GPU if any."""
 
-    base: Base
+    base: ModelSizes
     settings: Mapping[str, Any]
     data: Data
     gpu: Gpu | None
@@ -112,7 +114,10 @@ def load_job(options: PlanOptions) -> Job:
     session.install()
     settings = DEFAULTS | recipe.load(options.recipe)
     gpu = find_gpu(options.gpu, options.vram_gb, use_cpu=settings["use_cpu"])
-    base = load_base(str(settings["model_name_or_path"]))
+    base = load_base(
+        str(settings["model_name_or_path"]),
+        trust_remote_code=settings.get("trust_remote_code", False),
+    )
     data = count(options.dataset, settings) if options.dataset else aihub_corpus()
     return Job(base, settings, data, gpu)
 
@@ -136,6 +141,10 @@ def plan_job(job: Job) -> Plan:
         tokens=tokens,
         hours=_hours(job, tokens, gpu) if gpu else None,
         suggestions=suggestions,
+        parameters={
+            "all": job.base.parameters,
+            "trained": adapter(job.base, job.settings).parameters,
+        },
     )
 
 
@@ -214,7 +223,7 @@ def _hours(job: Job, tokens: int, gpu: Gpu) -> tuple[float, float]:
     A frozen base costs 2 operations a parameter and token forward and 2 backward, and 2 more
     where checkpointing does the forward again.
     """
-    parameters = job.base.linear_parameters + job.base.vocabulary * job.base.hidden
+    parameters = job.base.active_parameters
     work = (6 if job.settings["gradient_checkpointing"] else 4) * parameters * tokens
     rate = gpu.tflops * 1e12 * 3600
     return round(work / (rate * USED_AT_BEST), 3), round(work / (rate * USED_AT_WORST), 3)
@@ -261,17 +270,35 @@ def from_counts(counts: Any, note: str) -> Data:
     return Data(counts.samples, counts.tokens, counts.longest, counts.learned / counts.tokens, note)
 
 
-def load_base(model_id: str) -> Base:
-    """The base's sizes: shipped for the packaged recipes' bases, else from its config.json."""
-    shipped = yaml.safe_load((recipe.RECIPES / "bases.yaml").read_text(encoding="utf-8"))
-    path = Path(model_id) / "config.json"
-    if not path.is_file():
-        if model_id in shipped:
-            return base_from_config(shipped[model_id], model_id)
-        from huggingface_hub import hf_hub_download
+def load_base(model_id: str, *, trust_remote_code: bool = False) -> ModelSizes:
+    """The base's sizes: packaged for the bases of BASES, else counted on its class.
 
-        path = Path(hf_hub_download(model_id, "config.json"))
-    return base_from_config(read_settings(path, f"{model_id}/config.json"), model_id)
+    A folder needs no more than its config.json; of a repo on the Hub nothing else is read. Raises
+    KoSentError, one line, for what is neither, and for a class that transformers does not know.
+    """
+    folder = Path(model_id)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise KoSentError(model_id, "holds no config.json", "name a base model's folder")
+        untrusted.check_folder(folder)
+        return model_sizes.read(
+            folder / "config.json", model_id, trust_remote_code=trust_remote_code
+        )
+    if model_id in packaged_bases():
+        return model_sizes.packaged(BASES / packaged_bases()[model_id])
+
+    from huggingface_hub import hf_hub_download
+
+    from kosent_hub.models.repo import resolve
+
+    commit = resolve(model_id).revision
+    config = Path(hf_hub_download(model_id, "config.json", revision=commit))
+    return model_sizes.read(config, model_id, trust_remote_code=trust_remote_code)
+
+
+def packaged_bases() -> dict[str, str]:
+    """Folder under BASES of each base whose sizes come with this package, by its Hub id."""
+    return json.loads((BASES / "index.json").read_text(encoding="utf-8"))
 
 
 def find_gpu(name: str | None, gigabytes: float | None, *, use_cpu: bool) -> Gpu | None:

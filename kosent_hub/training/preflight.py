@@ -38,7 +38,8 @@ def check_memory(settings: Settings, counts: Counts) -> None:
     """Raise KoSentError when the planned peak for this data does not fit the device."""
     values = DEFAULTS | settings.values(DEFAULTS)
     try:
-        base = planning.load_base(settings.model_id)
+        trusted = settings.model.trust_remote_code
+        base = planning.load_base(settings.model_id, trust_remote_code=trusted)
         data = planning.from_counts(counts, "")
         needed = planning.plan_job(planning.Job(base, values, data, _this_device(settings)))
     except KoSentError as unknown:
@@ -147,7 +148,8 @@ def _device(settings: Settings) -> Iterator[str]:
 def _disk(settings: Settings) -> Iterator[str]:
     """Problems of the disk: no room for the checkpoints (adapter and AdamW's moments, float32)."""
     try:
-        base = planning.load_base(settings.model_id)
+        trusted = settings.model.trust_remote_code
+        base = planning.load_base(settings.model_id, trust_remote_code=trusted)
         parameters = adapter(base, DEFAULTS | settings.values(DEFAULTS)).parameters
     except KoSentError:
         return  # a base of another build

@@ -8,8 +8,8 @@ import yaml
 
 from kosent_hub import plan
 from kosent_hub import training as library
-from kosent_hub.training import planning, recipe
-from kosent_hub.training.memory import DEFAULTS, GIB, base_from_config, peak
+from kosent_hub.training import model_sizes, planning, recipe
+from kosent_hub.training.memory import DEFAULTS, GIB, peak
 from model_card.publishing.errors import KoSentError
 
 LLAMA = recipe.load("llama-3.1-8b/qlora-8gb")["model_name_or_path"]
@@ -66,7 +66,7 @@ def test_planned_peaks_are_within_ten_percent_of_measured_ones(case):
         "gradient_checkpointing": case["checkpointing"],
         "per_device_train_batch_size": case["batch"],
     }  # fmt: skip
-    base = base_from_config(config.to_dict(), "config.json")
+    base = model_sizes.count(config, "config.json")
     parts = peak(base, settings, length=case["length"], learned=0.4)
     planned = sum(value for name, value in parts.items() if name != "overhead") * GIB
     assert planned == pytest.approx(measured, rel=0.1)
@@ -75,7 +75,7 @@ def test_planned_peaks_are_within_ten_percent_of_measured_ones(case):
 def test_sizes_of_llama_are_the_known_ones():
     base = planning.load_base(LLAMA)
     # 8,030,261,248 parameters; LoRA of rank 8 and 16 on all linear layers: 21.0 and 41.9 million.
-    assert base.linear_parameters + base.other_parameters == 8_030_261_248
+    assert base.parameters == 8_030_261_248
     settings = DEFAULTS | recipe.load("llama-3.1-8b/qlora-a100")
     parts = peak(base, settings, length=512)
     assert parts["adapter"] * GIB / 4 == 41_943_040
@@ -124,6 +124,7 @@ def test_the_8gb_recipe_fits_the_gpu_the_reference_gave_up_on(capsys):
     found = planned(capsys, "llama-3.1-8b/qlora-8gb", "--gpu", "RTX 3060 Ti")
     assert list(found) == [
         "fits", "peak_gib", "available_gib", "parts", "steps", "tokens", "hours", "suggestions",
+        "parameters",
     ]  # fmt: skip
     assert found["fits"] and found["steps"] == 3227
     low, high = found["hours"]
