@@ -45,12 +45,14 @@ class Adapter:
     """A LoRA adapter: its rank on each matrix that it changes, and its parameters.
 
     `in_text` are the parameters that a step on text uses: those on a vision tower get no gradient.
+    `on_tensors`: whether it changes experts that are one tensor.
     """
 
     ranks: dict[str, int]
     parameters: int
     in_text: int
     lowest_block: int
+    on_tensors: bool = False
 
 
 def adapter(base: ModelSizes, settings: Mapping[str, Any]) -> Adapter:
@@ -92,6 +94,7 @@ def adapter(base: ModelSizes, settings: Mapping[str, Any]) -> Adapter:
         parameters=sum(added.values()) + saved,
         in_text=sum(n for name, n in added.items() if base.in_text(name)) + saved,
         lowest_block=min((n for n in numbers if n is not None), default=0),
+        on_tensors=any(m.kind == "parameter" and m.name in chosen for m in base.matrices),
     )
 
 

@@ -38,7 +38,7 @@ def check_memory(settings: Settings, counts: Counts) -> None:
     """Raise KoSentError when the planned peak for this data does not fit the device."""
     values = DEFAULTS | settings.values(DEFAULTS)
     try:
-        trusted = settings.model.trust_remote_code
+        trusted = settings.training.trust_remote_code
         base = planning.load_base(settings.model_id, trust_remote_code=trusted)
         data = planning.from_counts(counts, "")
         needed = planning.plan_job(planning.Job(base, values, data, _this_device(settings)))
@@ -148,7 +148,7 @@ def _device(settings: Settings) -> Iterator[str]:
 def _disk(settings: Settings) -> Iterator[str]:
     """Problems of the disk: no room for the checkpoints (adapter and AdamW's moments, float32)."""
     try:
-        trusted = settings.model.trust_remote_code
+        trusted = settings.training.trust_remote_code
         base = planning.load_base(settings.model_id, trust_remote_code=trusted)
         parameters = adapter(base, DEFAULTS | settings.values(DEFAULTS)).parameters
     except KoSentError:

@@ -163,6 +163,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
     from kosent_hub.models.load import load_causal_model
     from kosent_hub.training.checkpoints import PushCheckpoints
     from kosent_hub.training.run_record import record
+    from kosent_hub.training.samples import density
     from kosent_hub.training.trainer import AssistantTrainer
 
     data = _read(settings)
@@ -251,6 +252,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
                 data.dataset.local,
                 rows={split: found.counts.dialogues for split, found in encoded.items()},
                 source=chat_dataset.corpus(settings.dataset_id, data.dataset.revision),
+                density=density(data.form.tokenizer, data.dialogues["train"]),
             ),
             counts=counts,
             system_prompt=chat_dataset.system_prompt(data.dialogues["train"]),

@@ -1,4 +1,4 @@
-"""Write `sizes.json` beside the config.json of each packaged base: `python -m tests.tools.base_sizes`."""
+"""Write `sizes.json` for each packaged base: `python -m tests.tools.base_sizes`."""
 
 from __future__ import annotations
 
