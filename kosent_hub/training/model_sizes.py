@@ -130,6 +130,7 @@ def count(config: Any, model_id: str, *, trust_remote_code: bool = False) -> Mod
     try:
         with torch.device("meta"), explained(model_id):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+            return _sizes(model, quantised)
     except KoSentError as error:
         if "own to load" in error.what or "Unrecognized configuration class" not in error.what:
             raise
@@ -139,7 +140,6 @@ def count(config: Any, model_id: str, *, trust_remote_code: bool = False) -> Mod
             "transformers",
             "choose a base that writes text",
         ) from None
-    return _sizes(model, quantised)
 
 
 def read(path: Path, model_id: str, *, trust_remote_code: bool = False) -> ModelSizes:
