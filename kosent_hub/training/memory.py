@@ -198,8 +198,9 @@ def peak(
     saved = [_saved_by_block(base, block, settings, lora, tokens) for block in trained]
     # Temporary tensors in the backward of the widest layer.
     passing = (10 * base.hidden + 6 * max(map(_inner, trained))) * tokens
-    if settings["load_in_4bit"]:
-        passing += size * max(m.size for m in base.matrices if m.bitsandbytes)
+    if settings["load_in_4bit"] or base.packing:
+        packed = (m.size for m in base.matrices if m.bitsandbytes or m.packed)
+        passing += size * max(packed, default=0)
     logits = _logits(base, tokens, learned, size, cpu)
     gradients = 4.0 * lora.in_text
     if settings["gradient_checkpointing"]:

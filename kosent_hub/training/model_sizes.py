@@ -238,12 +238,12 @@ def _matrices(model: Any, quantised: Mapping[str, Any]) -> Iterator[Matrix]:
             if isinstance(module, Conv1D):
                 inputs, outputs = outputs, inputs
             exact = type(module) in (torch.nn.Linear, Conv1D)
-            in_repo = should_convert_module(name, skipped) and module is not head
+            small = should_convert_module(name, skipped) and module is not head
             yield Matrix(
                 name, "head" if module is head else "linear", inputs, outputs,
                 used=_share(name, several, used),
                 bitsandbytes=exact and not quantised and should_convert_module(name, kept),
-                packed=packed if in_repo else None,
+                packed=packed if small else None,
             )  # fmt: skip
         elif isinstance(module, torch.nn.Embedding):
             own.add(id(module.weight))
@@ -256,17 +256,26 @@ def _matrices(model: Any, quantised: Mapping[str, Any]) -> Iterator[Matrix]:
             for short, parameter in module.named_parameters(recurse=False):
                 if parameter.dim() in (2, 3) and id(parameter) not in own:
                     path = f"{name}.{short}" if name else short
-                    yield _parameter(path, parameter, used, packed if experts_too else None)
+                    turned = getattr(module, "is_transposed", False)
+                    in_repo = packed if experts_too else None
+                    yield _parameter(path, parameter, used, in_repo, turned)
 
 
-def _parameter(name: str, parameter: Any, used: float, packed: float | None) -> Matrix:
-    """A tensor of two or three dimensions that is no layer's: experts, or a router."""
+def _parameter(
+    name: str, parameter: Any, used: float, packed: float | None, turned: bool
+) -> Matrix:
+    """A tensor of two or three dimensions that is no layer's: experts, or a router.
+
+    `turned`: whether its experts have their inputs first.
+    """
     if parameter.dim() == 2:
         return Matrix(name, "parameter", parameter.shape[1], parameter.shape[0])
     copies, outputs, inputs = parameter.shape
+    if turned:
+        inputs, outputs = outputs, inputs
     if ".conv" in name:
         return Matrix(name, "parameter", inputs, copies * outputs)
-    share = min(used, copies) if ".expert" in name or copies > 1 else 1.0
+    share = min(used, copies) if copies > 1 else 1.0
     return Matrix(name, "parameter", inputs, outputs, copies, share, packed=packed)
 
 

@@ -142,6 +142,8 @@ def load_job(options: PlanOptions) -> Job:
     )
     if model and "lora_target_modules" not in options.fields and base.refused_target:
         settings["lora_target_modules"] = _allowed_targets(base)
+    if model and base.packing:
+        settings |= {"load_in_4bit": False, "use_bnb_nested_quant": False} | options.fields
     data = count(options.dataset, settings) if options.dataset else aihub_corpus()
     name = recipe.title(title)
     return Job(base, settings, data, gpu, name, options.gpus, options.link_gbit)
@@ -171,7 +173,7 @@ def _values_for(gpu: Gpu | None) -> str:
 def _allowed_targets(base: ModelSizes) -> list[str]:
     """Names of the linear layers without the one that peft refuses."""
     names = {m.name.split(".")[-1] for m in base.matrices if m.kind == "linear"}
-    return sorted(names - {base.refused_target})
+    return sorted(name for name in names if name != base.refused_target)
 
 
 def plan_job(job: Job) -> Plan:
@@ -225,8 +227,8 @@ def _notes(job: Job, lora: Adapter) -> list[str]:
                 "experts in fused tensors, which bitsandbytes leaves in 16 bits: "
                 f"{2 * experts / GIB:.0f} GiB"
             )
-        if base.packing:
-            notes.append(f"the base is quantised already ({base.packing}), and stays as it is")
+    if base.packing:
+        notes.append(f"the base is quantised already ({base.packing}), and stays as it is")
     if base.packing and all(m.packed is None for m in base.matrices):
         notes.append(f"bits a weight in {base.packing} are not known here: planned as 16")
     apart = lora.parameters - lora.in_text
@@ -300,6 +302,11 @@ def _problems(job: Job, lora: Adapter) -> list[str]:
         found.append(
             f"peft puts no adapter on {base.refused_target} of {base.model_type}: "
             f"--lora_target_modules {names}"
+        )
+    if base.packing and (settings["load_in_4bit"] or settings["load_in_8bit"]):
+        found.append(
+            f"the base is quantised already ({base.packing}): "
+            "--load_in_4bit false --load_in_8bit false"
         )
     if lora.on_tensors and settings["lora_dropout"]:
         found.append("peft knows no dropout on experts in fused tensors: --lora_dropout 0")

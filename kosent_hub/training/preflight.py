@@ -45,13 +45,16 @@ def check_memory(settings: Settings, counts: Counts) -> None:
     except KoSentError as unknown:
         print(f"memory not checked: {unknown}", file=sys.stderr)
         return
-    if not needed.fits:
-        remedies = " or ".join(needed.suggestions)
-        raise KoSentError(
-            None,
-            f"this needs {needed.peak_gib:.1f} GiB and there are {needed.available_gib:.1f}",
-            f"add {remedies}",
-        )
+    if needed.fits:
+        return
+    if needed.peak_gib <= (needed.available_gib or 0):
+        raise KoSentError(None, needed.suggestions[0])
+    remedies = " or ".join(needed.suggestions)
+    raise KoSentError(
+        None,
+        f"this needs {needed.peak_gib:.1f} GiB and there are {needed.available_gib:.1f}",
+        f"add {remedies}",
+    )
 
 
 def refuse(problems: list[str]) -> None:
