@@ -42,7 +42,8 @@ class Repo:
 class Dataset:
     """The training data: `rows` per split as the trainer saw them, after its own split-off.
 
-    `source` is the corpus behind it: "aihub-86", "kosent-sample", or None when unknown.
+    `source` is the corpus behind it: "aihub-86", "kosent-sample", or None when unknown. `density`
+    are tokens of the base's tokenizer per character and per UTF-8 byte; {} in older records.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Dataset:
     local: bool = False
     rows: dict[str, int] = field(default_factory=dict)
     source: str | None = None
+    density: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

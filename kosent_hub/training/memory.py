@@ -1,4 +1,4 @@
-"""Peak memory of a LoRA training step from the base's config alone: no weights, no torch.
+"""Peak memory of a LoRA training step from the base's sizes alone: no weights, no torch.
 
 The formulas count what trainer.py's step keeps alive: a frozen base under bfloat16 (or float16)
 autocast, an adapter, its gradients and AdamW's two moments in float32. The tests hold them against
@@ -8,10 +8,11 @@ the peaks of real steps.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kosent_hub.training.model_sizes import Matrix, ModelSizes
 from model_card.publishing.errors import KoSentError
 
 GIB = 2**30
@@ -40,110 +41,145 @@ _TILE_TOKENS, _TILE_VOCABULARY = 4096, 32768
 
 
 @dataclass(frozen=True)
-class Base:
-    """The sizes of a causal language model of Llama's build."""
-
-    hidden: int
-    inner: int
-    layers: int
-    queries: int
-    keys: int
-    vocabulary: int
-    tied: bool
-
-    @property
-    def linear(self) -> dict[str, tuple[int, int]]:
-        """Input and output width of each linear layer in a block."""
-        h, i, q, k = self.hidden, self.inner, self.queries, self.keys
-        return {
-            "self_attn.q_proj": (h, q),
-            "self_attn.k_proj": (h, k),
-            "self_attn.v_proj": (h, k),
-            "self_attn.o_proj": (q, h),
-            "mlp.gate_proj": (h, i),
-            "mlp.up_proj": (h, i),
-            "mlp.down_proj": (i, h),
-        }
-
-    @property
-    def linear_parameters(self) -> int:
-        """Parameters in all blocks' linear layers: what quantisation makes smaller."""
-        return self.layers * sum(a * b for a, b in self.linear.values())
-
-    @property
-    def other_parameters(self) -> int:
-        """Embeddings, head and norms: what stays in 16 bits."""
-        embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)
-        return embeddings + (2 * self.layers + 1) * self.hidden
-
-
-def base_from_config(config: Mapping[str, Any], where: str) -> Base:
-    """The sizes in a config.json; raises KoSentError naming the key that is missing."""
-    config = config.get("text_config") or config
-
-    def size(name: str) -> int:
-        value = config.get(name) if isinstance(config, Mapping) else None
-        if not isinstance(value, int) or value < 1:
-            raise KoSentError(
-                where,
-                f"its config has no {name!r}, so its memory cannot be planned",
-                "plans know models of Llama's build",
-            )
-        return value
-
-    hidden, heads = size("hidden_size"), size("num_attention_heads")
-    head = size("head_dim") if config.get("head_dim") else hidden // heads
-    return Base(
-        hidden=hidden,
-        inner=size("intermediate_size"),
-        layers=size("num_hidden_layers"),
-        queries=head * heads,
-        keys=head * (size("num_key_value_heads") if config.get("num_key_value_heads") else heads),
-        vocabulary=size("vocab_size"),
-        tied=bool(config.get("tie_word_embeddings", False)),
-    )
-
-
-@dataclass(frozen=True)
 class Adapter:
-    """A LoRA adapter: its parameters, and the blocks and layers it is on."""
+    """A LoRA adapter: its rank on each matrix that it changes, and its parameters.
 
+    `in_text` are the parameters that a step on text uses: those on a vision tower get no gradient.
+    `on_tensors`: whether it changes experts that are one tensor.
+    """
+
+    ranks: dict[str, int]
     parameters: int
-    lowest_layer: int
-    layers_per_block: float
+    in_text: int
+    lowest_block: int
+    on_tensors: bool = False
 
 
-def adapter(base: Base, settings: Mapping[str, Any]) -> Adapter:
-    """The adapter that these settings put on this base, as peft chooses its layers."""
+def adapter(base: ModelSizes, settings: Mapping[str, Any]) -> Adapter:
+    """The adapter that these settings put on this base, as peft chooses its layers.
+
+    Raises KoSentError where peft would find no layer.
+    """
     target = settings["lora_target_modules"]
-    names = [(layer, name) for layer in range(base.layers) for name in base.linear]
-    chosen = [
-        (layer, name) for layer, name in names if _is_target(target, f"model.layers.{layer}.{name}")
-    ]
+    if isinstance(target, list) and len(target) == 1:
+        target = target[0]  # as TRL reads a list of one
+    if target is None:
+        target = base.lora_targets
+    if target is None:
+        raise KoSentError(
+            None,
+            f"peft has no layers of its own choice for models of type {base.model_type}",
+            "name them: --lora_target_modules all-linear",
+        )
+    rank, chosen = settings["lora_r"], {}
+    modules, parameters = _split_fused(base, target, settings.get("lora_target_parameters") or [])
+    for matrix in base.matrices:
+        times = [n for name, n in parameters.items() if _ends(_parameter_name(matrix), name)]
+        if times:
+            chosen[matrix.name] = rank * max(times)
+        elif _is_target(modules, matrix) and matrix.name.split(".")[-1] != base.refused_target:
+            chosen[matrix.name] = rank
     if not chosen:
         raise KoSentError(None, f"lora_target_modules {target!r} is on no layer of this model")
-    lowest = min(layer for layer, _ in chosen)
-    rank = settings["lora_r"]
+    added = {
+        m.name: chosen[m.name] * m.copies * (m.inputs + m.outputs)
+        for m in base.matrices
+        if m.name in chosen
+    }
+    whole = settings.get("lora_modules_to_save") or []
+    saved = sum(m.size for m in base.matrices if m.name.split(".")[-1] in whole)
+    numbers = [base.block(m) for m in base.matrices if m.name in chosen]
     return Adapter(
-        parameters=rank * sum(sum(base.linear[name]) for _, name in chosen),
-        lowest_layer=lowest,
-        layers_per_block=len(chosen) / (base.layers - lowest),
+        ranks=chosen,
+        parameters=sum(added.values()) + saved,
+        in_text=sum(n for name, n in added.items() if base.in_text(name)) + saved,
+        lowest_block=min((n for n in numbers if n is not None), default=0),
+        on_tensors=any(m.kind == "parameter" and m.name in chosen for m in base.matrices),
     )
 
 
-def _is_target(target: str | list[str] | None, name: str) -> bool:
-    """Whether peft puts an adapter on the layer: by list, by pattern, or by its defaults."""
-    if target is None:
-        target = ["q_proj", "v_proj"]
-    if target in ("all-linear", ["all-linear"]):
-        return True
+def _split_fused(
+    base: ModelSizes, target: str | list[str], parameters: list[str]
+) -> tuple[str | list[str], dict[str, int]]:
+    """Target modules, and how many times the rank each targeted parameter has.
+
+    Where transformers keeps the experts' layers in one tensor, peft takes the layers' old names as
+    names of parameters, and only whole leaf names are left for modules.
+    """
+    found = dict.fromkeys(parameters, 1)
+    if not base.fused:
+        return target, found
+    if isinstance(target, list):
+        names = set(target)
+    elif target.lower() == "all-linear":
+        names = {m.name.split(".")[-1] for m in base.matrices if m.kind == "linear"}
+        names |= base.fused.keys()
+    else:
+        names = _leaves(base, target)
+    old = {name: name.split(".")[-1] for name in names if name.split(".")[-1] in base.fused}
+    for new in {base.fused[leaf] for leaf in old.values()}:
+        parts = {leaf for leaf, tensor in base.fused.items() if tensor == new}
+        given = parts & set(old.values())
+        if given != parts:
+            raise KoSentError(
+                f"lora_target_modules {', '.join(sorted(given))}",
+                f"experts of this model keep {' and '.join(sorted(parts))} in one tensor",
+                "name all of them, or none",
+            )
+        found[new] = len(parts)
+    return sorted(names - old.keys()), found
+
+
+def _leaves(base: ModelSizes, pattern: str) -> set[str]:
+    """Last parts of the names that a pattern matches, the experts' old names among them."""
+    found = set()
+    for matrix in base.matrices:
+        for name in {matrix.name, _parameter_name(matrix)}:
+            if re.fullmatch(pattern, name):
+                found.add(name.split(".")[-1])
+        container, _, leaf = matrix.name.rpartition(".")
+        for old, new in base.fused.items():
+            if new == leaf and re.fullmatch(pattern, f"{container}.{old}"):
+                found.add(old)
+    return found
+
+
+def _parameter_name(matrix: Matrix) -> str:
+    return matrix.name if matrix.kind == "parameter" else f"{matrix.name}.weight"
+
+
+def _ends(name: str, suffix: str) -> bool:
+    return name == suffix or name.endswith(f".{suffix}")
+
+
+def _is_target(target: str | list[str], matrix: Matrix) -> bool:
+    """Whether peft puts an adapter on the layer: by list, by pattern, or on all that are linear."""
+    if matrix.kind not in ("linear", "head", "embedding"):
+        return False
     if isinstance(target, str):
-        return re.fullmatch(target, name) is not None
-    return any(name == suffix or name.endswith(f".{suffix}") for suffix in target)
+        if target.lower() == "all-linear":
+            return matrix.kind == "linear"
+        return re.fullmatch(target, matrix.name) is not None
+    return any(_ends(matrix.name, suffix) for suffix in target)
+
+
+def weights(base: ModelSizes, settings: Mapping[str, Any]) -> tuple[float, float]:
+    """Bytes of the base's weights, and of the scales of those that bitsandbytes quantises."""
+    size = 4 if settings["dtype"] == "float32" else 2
+    each = 0.5 if settings["load_in_4bit"] else 1.0 if settings["load_in_8bit"] else size
+    quantised = sum(m.size for m in base.matrices if m.bitsandbytes)
+    in_repo = {m.name: m for m in base.matrices if m.packed is not None}
+    rest = base.parameters - quantised - sum(m.size for m in in_repo.values())
+    total = quantised * each + rest * size + base.buffer_bytes
+    total += sum(m.size * (m.packed or 0.0) for m in in_repo.values())
+    # NF4 keeps a float32 scale for 64 weights; double quantisation an 8-bit one, and a float32
+    # scale for 256 of those. int8 keeps a float32 scale a row.
+    scale = 1 / 64 + 4 / (64 * 256) if settings["use_bnb_nested_quant"] else 4 / 64
+    return total, quantised * scale if settings["load_in_4bit"] else 0.0
 
 
 def peak(
-    base: Base, settings: Mapping[str, Any], *, length: int, learned: float = 0.5
+    base: ModelSizes, settings: Mapping[str, Any], *, length: int, learned: float = 0.5
 ) -> dict[str, float]:
     """GiB by part at the peak of a step whose samples are all `length` tokens long.
 
@@ -155,39 +191,34 @@ def peak(
     tokens = settings["per_device_train_batch_size"] * length
     if settings["packing"]:
         tokens = settings["per_device_train_batch_size"] * settings["max_length"]
-    trained = base.layers - lora.lowest_layer
-
-    per_linear = 0.5 if settings["load_in_4bit"] else 1.0 if settings["load_in_8bit"] else size
-    weights = base.linear_parameters * per_linear + base.other_parameters * size
-    # NF4 keeps a float32 scale for 64 weights; double quantisation an 8-bit one, and a float32
-    # scale for 256 of those. int8 keeps a float32 scale a row.
-    scale = 1 / 64 + 4 / (64 * 256) if settings["use_bnb_nested_quant"] else 4 / 64
-    quantization = base.linear_parameters * scale if settings["load_in_4bit"] else 0.0
+    trained = base.by_block[lora.lowest_block :]
+    model, quantization = weights(base, settings)
 
     moments = 2 if "8bit" in settings["optim"] else 8
-    block = _saved_by_block(base, settings, lora, wide, cpu) * tokens
+    saved = [_saved_by_block(base, block, settings, lora, tokens) for block in trained]
     # Temporary tensors in the backward of the widest layer.
-    passing = (10 * base.hidden + 6 * base.inner) * tokens
-    if settings["load_in_4bit"]:
-        passing += size * base.hidden * base.inner
+    passing = (10 * base.hidden + 6 * max(map(_inner, trained))) * tokens
+    if settings["load_in_4bit"] or base.packing:
+        packed = (m.size for m in base.matrices if m.bitsandbytes or m.packed)
+        passing += size * max(packed, default=0)
     logits = _logits(base, tokens, learned, size, cpu)
-    gradients = 4.0 * lora.parameters
+    gradients = 4.0 * lora.in_text
     if settings["gradient_checkpointing"]:
         # Gradients appear as the kept inputs go, unless an earlier micro-batch left some.
-        kept = size * base.hidden * tokens * trained
+        kept = size * base.hidden * tokens * len(trained)
         once = settings["gradient_accumulation_steps"] == 1
         gradients = max(0.0, gradients - kept) if once else gradients
         # The last block is done again after the head is through with its logits.
-        activations = kept + max(0.0, block + passing - logits)
+        activations = kept + max(0.0, max(saved) + passing - logits)
     else:
-        activations = block * trained + max(0.0, passing - logits)
+        activations = sum(saved) + max(0.0, passing - logits)
         gradients = gradients if settings["gradient_accumulation_steps"] > 1 else 0.0
 
     parts = {
-        "weights": weights,
+        "weights": model,
         "quantization": quantization,
         "adapter": 4.0 * lora.parameters,
-        "optimizer": moments * lora.parameters + gradients,
+        "optimizer": moments * lora.in_text + gradients,
         "activations": activations,
         "logits": logits,
     }
@@ -197,26 +228,65 @@ def peak(
     return {name: value / GIB for name, value in parts.items()}
 
 
+# Layers whose output is added to the residual stream: their input is what the block computed.
+_WRITES = re.compile(
+    r".*\.(o_proj|out_proj|down_proj|c_proj|dense|dense_4h_to_h|fc2|fc_out|wo|w2|output_linear"
+    r"|linear_fc2)(\.weight)?"
+)
+
+
+def _inner(block: Sequence[Matrix]) -> float:
+    """Width of a block at its widest, experts that a token uses side by side."""
+    return max((m.used * m.inputs for m in block if _WRITES.fullmatch(m.name)), default=0.0)
+
+
 def _saved_by_block(
-    base: Base, settings: Mapping[str, Any], lora: Adapter, wide: bool, cpu: bool
+    base: ModelSizes,
+    block: Sequence[Matrix],
+    settings: Mapping[str, Any],
+    lora: Adapter,
+    tokens: int,
 ) -> float:
-    """Bytes a transformer block saves a token for its backward.
+    """Bytes that a block saves for its backward.
 
-    16-bit: norms 8h (float32 inputs), adapter inputs 2 each, attention 4h + 4k, MLP 6i; float32
-    shares the adapters' inputs. h hidden, i inner, k width of the keys.
+    A norm saves its input in float32. A layer's output is saved by what comes next, as is the
+    input of one that writes to the residual stream; an adapter saves its layer's input.
     """
-    h, i, k = base.hidden, base.inner, base.keys
-    share = lora.layers_per_block / len(base.linear)
-    rank = 7 * settings["lora_r"] * lora.layers_per_block
-    if wide:
-        return 24 * h + 8 * k + 16 * i + rank
-    inputs = (6 * h + i) * share
-    # A dropout's mask is a byte an input on a GPU, a float on a CPU.
-    mask = (4 if cpu else 1) * inputs if settings["lora_dropout"] else 0
-    return 12 * h + 4 * k + 6 * i + 2 * inputs + mask + rank
+    wide, cpu = settings["dtype"] == "float32", settings["use_cpu"]
+    size = 4 if wide else 2
+    each = 0.0
+    for m in block:
+        writes = _WRITES.fullmatch(m.name) is not None
+        rank = lora.ranks.get(m.name)
+        if m.kind == "norm":
+            each += 4 * m.outputs * _heads(block, m)
+            # In float32 the adapters behind a norm share its output.
+            each += 4 * m.outputs if wide and lora.ranks and m.outputs == base.hidden else 0
+            continue
+        each += size * m.used * (m.inputs if writes else m.outputs)
+        if rank is None:
+            continue
+        each += 7 * rank * m.used
+        if not wide:
+            # A dropout's mask is a byte an input on a GPU, a float on a CPU.
+            mask = (4 if cpu else 1) if settings["lora_dropout"] else 0
+            each += (2 + mask) * m.inputs * m.used
+        elif writes and m.inputs == _inner(block):
+            each += 4 * m.inputs * m.used
+    return each * tokens
 
 
-def _logits(base: Base, tokens: int, learned: float, size: int, cpu: bool) -> float:
+def _heads(block: Sequence[Matrix], norm: Matrix) -> float:
+    """How many times a norm is applied to a token: a query's or key's once a head."""
+    leaf = norm.name.split(".")[-1]
+    part = "q" if leaf.startswith("q") else "k" if leaf.startswith("k") else None
+    if part is None:
+        return 1
+    outputs = [m.outputs for m in block if m.name.endswith(f".{part}_proj")]
+    return max(1, outputs[0] // norm.outputs) if outputs else 1
+
+
+def _logits(base: ModelSizes, tokens: int, learned: float, size: int, cpu: bool) -> float:
     """Bytes of the head: on a CPU the learned tokens' logits three times, on a GPU one tile."""
     scored = tokens * learned
     if cpu:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from kosent_hub.models import device
+from kosent_hub.models import device, untrusted
 from kosent_hub.models.chat_dataset import MAX_DROPPED
-from kosent_hub.models.untrusted import read_settings
-from kosent_hub.training import recipe
-from kosent_hub.training.memory import DEFAULTS, GIB, Base, base_from_config, peak
+from kosent_hub.training import gpus, model_sizes, recipe
+from kosent_hub.training.gpus import Gpu
+from kosent_hub.training.memory import DEFAULTS, GIB, Adapter, adapter, peak
+from kosent_hub.training.model_sizes import ModelSizes
 from model_card.publishing.errors import KoSentError
+from model_card.publishing.hub_ids import is_hub_id
+
+BASES = recipe.RECIPES / "bases"
 
 # AI Hub's corpus where no dataset is given: the 2022 edition's dialogues, and a guess at their
 # length in tokens (system message, 2.7 turns) that errs on the long side.
@@ -26,31 +29,12 @@ USED_AT_WORST, USED_AT_BEST = 0.12, 0.45
 
 
 @dataclass(frozen=True)
-class Gpu:
-    """A GPU: memory in GiB as PyTorch has it, dense 16-bit TFLOP/s, compute capability."""
-
-    name: str
-    gib: float
-    tflops: float
-    capability: float
-
-
-GPUS = (
-    Gpu("RTX 3060 Ti", 7.8, 32, 8.6),
-    Gpu("T4", 14.6, 65, 7.5),
-    Gpu("L4", 22.0, 121, 8.9),
-    Gpu("RTX 3090", 23.6, 71, 8.6),
-    Gpu("RTX 4090", 23.5, 165, 8.9),
-    Gpu("A100 40GB", 39.4, 312, 8.0),
-    Gpu("A100 80GB", 79.1, 312, 8.0),
-    Gpu("H100", 79.1, 989, 9.0),
-)
-
-
-@dataclass(frozen=True)
 class PlanOptions:
-    """The options of a plan: `gpu` by name or `vram_gb` of memory; `dataset` None is AI Hub's.
+    """The options of a plan. `recipe` is a recipe, or a base model: a Hub id or a folder.
 
+    `gpu` by name or `vram_gb` of memory; `dataset` None is AI Hub's; `fields` are training
+    settings beside the recipe's, as its flags would be; `gpus` of that kind, whose slowest link
+    moves `link_gbit` Gbit/s (None: the GPU's own link to another in the same machine).
     `dataset_config` None is the configuration that the recipe names, if it names one.
     """
 
@@ -59,6 +43,9 @@ class PlanOptions:
     vram_gb: float | None = None
     dataset: str | None = None
     dataset_config: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    gpus: int = 1
+    link_gbit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +53,8 @@ class Plan:
     """What a recipe takes: GiB at the peak and by part, optimizer steps, tokens, hours.
 
     `fits`, `available_gib` and `hours` (from, to) are None without a GPU. `suggestions` are flags
-    that make it fit.
+    that make it fit. `parameters` counts `all` of the base's, and those `trained`. `notes` are
+    lines on what decides the plan; `several` the ways to train on several GPUs, [] for one.
     """
 
     fits: bool | None
@@ -77,13 +65,30 @@ class Plan:
     tokens: int
     hours: tuple[float, float] | None
     suggestions: list[str]
+    parameters: dict[str, int]
+    density: dict[str, float] | None
+    notes: list[str]
+    several: list[Sharing]
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Training on several GPUs: GiB at the peak of each, hours (from, to), and of those the hours
+    that the slowest link takes."""
+
+    name: str
+    fits: bool
+    peak_gib: float
+    hours: tuple[float, float]
+    link_hours: float
 
 
 @dataclass(frozen=True)
 class Data:
     """The training data in tokens: of all dialogues, of the longest; `learned` is a share of them.
 
-    `longest` is None where it is not known. `note` says where the numbers come from.
+    `longest` is None where it is not known. `note` says where the numbers come from. `density` is
+    tokens per character and per byte of the messages, None where no dataset was read.
     """
 
     dialogues: int
@@ -91,16 +96,23 @@ class Data:
     longest: int | None
     learned: float
     note: str
+    density: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
 class Job:
-    """A training to plan: the base's sizes, the recipe's settings, the data, and the GPU if any."""
+    """A training to plan: the base's sizes, the recipe's settings, the data, and the GPU if any.
 
-    base: Base
+    `title` names the recipe, or the packaged one whose values a base without a recipe gets.
+    """
+
+    base: ModelSizes
     settings: Mapping[str, Any]
     data: Data
     gpu: Gpu | None
+    title: str = ""
+    gpus: int = 1
+    link_gbit: float | None = None
 
 
 def plan(options: PlanOptions) -> Plan:
@@ -109,39 +121,126 @@ def plan(options: PlanOptions) -> Plan:
 
 
 def load_job(options: PlanOptions) -> Job:
-    """The job that a recipe describes, its dataset counted if one is given."""
+    """The job that a recipe describes, or one for a base model; its dataset counted if given."""
     from model_card.publishing import session
 
     session.install()
-    settings = DEFAULTS | recipe.load(options.recipe)
+    if options.gpus < 1 or (options.link_gbit is not None and options.link_gbit <= 0):
+        raise KoSentError("--gpus, --link-gbit", "not above zero", "leave them out for one GPU")
+    model = _names_model(options.recipe)
+    gpu = find_gpu(options.gpu, options.vram_gb, use_cpu=False)
+    title = _values_for(gpu) if model else options.recipe
+    settings = DEFAULTS | recipe.load(title)
+    if model:
+        settings["model_name_or_path"] = options.recipe
+    settings |= options.fields
     if options.dataset_config is not None:
         settings["dataset_config"] = options.dataset_config
-    gpu = find_gpu(options.gpu, options.vram_gb, use_cpu=settings["use_cpu"])
-    base = load_base(str(settings["model_name_or_path"]))
+    gpu = gpu or find_gpu(None, None, use_cpu=settings["use_cpu"])
+    if not settings.get("model_name_or_path"):
+        raise KoSentError(options.recipe, "names no base", "add --model_name_or_path ORG/NAME")
+    base = load_base(
+        str(settings["model_name_or_path"]),
+        trust_remote_code=settings.get("trust_remote_code", False),
+    )
+    if model and "lora_target_modules" not in options.fields and base.refused_target:
+        settings["lora_target_modules"] = _allowed_targets(base)
+    if model and base.packing:
+        settings |= {"load_in_4bit": False, "use_bnb_nested_quant": False} | options.fields
     data = count(options.dataset, settings) if options.dataset else aihub_corpus()
-    return Job(base, settings, data, gpu)
+    name = recipe.title(title)
+    return Job(base, settings, data, gpu, name, options.gpus, options.link_gbit)
+
+
+def _names_model(name: str) -> bool:
+    """Whether the name is a base model's: a folder, or a Hub id that no recipe's folder begins."""
+    if Path(name).is_file() or name in recipe.packaged():
+        return False
+    if (Path(name) / "config.json").is_file():
+        return True
+    folders = {known.split("/")[0] for known in recipe.packaged()}
+    return is_hub_id(name) and name.split("/")[0] not in folders and not name.endswith(".yaml")
+
+
+def _values_for(gpu: Gpu | None) -> str:
+    """The packaged recipe whose values suit the GPU's memory, for a base without a recipe."""
+    if gpu is None:
+        return "llama-3.1-8b/qlora-24gb"
+    if gpu.gib < 12:
+        return "llama-3.1-8b/qlora-8gb"
+    if gpu.capability < 8.0:
+        return "llama-3.1-8b/qlora-t4"
+    return "llama-3.1-8b/qlora-24gb" if gpu.gib < 38 else "llama-3.1-8b/qlora-a100"
+
+
+def _allowed_targets(base: ModelSizes) -> list[str]:
+    """Names of the linear layers without the one that peft refuses."""
+    names = {m.name.split(".")[-1] for m in base.matrices if m.kind == "linear"}
+    return sorted(name for name in names if name != base.refused_target)
 
 
 def plan_job(job: Job) -> Plan:
     """The plan for a job."""
     parts, gpu = _parts(job), job.gpu
+    lora = adapter(job.base, job.settings)
     total = sum(parts.values())
     steps, samples = _steps(job)
     tokens = round(job.data.tokens / job.data.dialogues * samples)
-    problem = None if gpu is None else _problem(job.settings, gpu)
-    suggestions = [problem] if problem else []
+    problems = _problems(job, lora)
+    suggestions = [*problems]
     if gpu is not None and total > gpu.gib:
         suggestions += suggest(job, gpu)
+    several = sharing(job, parts, lora, steps, tokens, gpu) if gpu and job.gpus > 1 else []
     return Plan(
-        fits=None if gpu is None else total <= gpu.gib and problem is None,
+        fits=None if gpu is None else total <= gpu.gib and not problems,
         peak_gib=round(total, 2),
         available_gib=gpu.gib if gpu else None,
         parts={name: round(value, 3) for name, value in parts.items()},
         steps=steps,
         tokens=tokens,
-        hours=_hours(job, tokens, gpu) if gpu else None,
+        hours=_hours(job, parts, steps, tokens, gpu) if gpu else None,
         suggestions=suggestions,
+        parameters={"all": job.base.parameters, "trained": lora.parameters},
+        density=job.data.density,
+        notes=_notes(job, lora),
+        several=several,
     )
+
+
+def on_each(job: Job) -> list[tuple[Gpu, bool, tuple[float, float]]]:
+    """Every known GPU: whether the job fits it, and its hours."""
+    parts, lora = _parts(job), adapter(job.base, job.settings)
+    total, (steps, samples) = sum(parts.values()), _steps(job)
+    tokens = round(job.data.tokens / job.data.dialogues * samples)
+    found = []
+    for gpu in gpus.GPUS:
+        fits = total <= gpu.gib and not _problems(replace(job, gpu=gpu), lora)
+        found.append((gpu, fits, _hours(job, parts, steps, tokens, gpu)))
+    return found
+
+
+def _notes(job: Job, lora: Adapter) -> list[str]:
+    """Lines on what decides the plan and nobody would expect."""
+    base, settings, notes = job.base, job.settings, []
+    if settings["load_in_4bit"] or settings["load_in_8bit"]:
+        experts = base.unquantised_experts
+        if experts:
+            notes.append(
+                f"{experts / 1e9:.1f} of {base.parameters / 1e9:.1f} billion parameters are "
+                "experts in fused tensors, which bitsandbytes leaves in 16 bits: "
+                f"{2 * experts / GIB:.0f} GiB"
+            )
+    if base.packing:
+        notes.append(f"the base is quantised already ({base.packing}), and stays as it is")
+    if base.packing and all(m.packed is None for m in base.matrices):
+        notes.append(f"bits a weight in {base.packing} are not known here: planned as 16")
+    apart = lora.parameters - lora.in_text
+    if apart:
+        notes.append(
+            f"{apart:,} of the trained parameters are outside of the text model and never learn: "
+            "name its layers with --lora_target_modules"
+        )
+    return notes
 
 
 def _parts(job: Job) -> dict[str, float]:
@@ -195,12 +294,26 @@ def _line(change: Mapping[str, Any]) -> str:
     return " ".join(f"--{name} {str(value).lower()}" for name, value in change.items())
 
 
-def _problem(settings: Mapping[str, Any], gpu: Gpu) -> str | None:
-    """The reason why a recipe cannot run on a GPU, whatever its memory."""
+def _problems(job: Job, lora: Adapter) -> list[str]:
+    """The reasons why a recipe cannot run, whatever the memory."""
+    settings, gpu, base, found = job.settings, job.gpu, job.base, []
     wants = settings.get("bf16") is True or settings["dtype"] == "bfloat16"
-    if wants and gpu.capability < 8.0:
-        return f"{gpu.name} has no bfloat16: --dtype float16 --bf16 false --fp16 true"
-    return None
+    if wants and gpu is not None and gpu.capability < 8.0:
+        found.append(f"{gpu.name} has no bfloat16: --dtype float16 --bf16 false --fp16 true")
+    if base.refused_target and settings["lora_target_modules"] in ("all-linear", ["all-linear"]):
+        names = " ".join(_allowed_targets(base))
+        found.append(
+            f"peft puts no adapter on {base.refused_target} of {base.model_type}: "
+            f"--lora_target_modules {names}"
+        )
+    if base.packing and (settings["load_in_4bit"] or settings["load_in_8bit"]):
+        found.append(
+            f"the base is quantised already ({base.packing}): "
+            "--load_in_4bit false --load_in_8bit false"
+        )
+    if lora.on_tensors and settings["lora_dropout"]:
+        found.append("peft knows no dropout on experts in fused tensors: --lora_dropout 0")
+    return found
 
 
 def _steps(job: Job) -> tuple[int, int]:
@@ -213,16 +326,81 @@ def _steps(job: Job) -> tuple[int, int]:
     return math.ceil(dialogues / batch * epochs), round(dialogues * epochs)
 
 
-def _hours(job: Job, tokens: int, gpu: Gpu) -> tuple[float, float]:
+def _hours(
+    job: Job, parts: Mapping[str, float], steps: int, tokens: int, gpu: Gpu
+) -> tuple[float, float]:
     """The shortest and longest time to expect, in hours.
 
     A frozen base costs 2 operations a parameter and token forward and 2 backward, and 2 more
-    where checkpointing does the forward again.
+    where checkpointing does the forward again. No batch is faster than its weights are read.
     """
-    parameters = job.base.linear_parameters + job.base.vocabulary * job.base.hidden
-    work = (6 if job.settings["gradient_checkpointing"] else 4) * parameters * tokens
+    passes = 3 if job.settings["gradient_checkpointing"] else 2
+    work = 2 * passes * job.base.active_parameters * tokens
     rate = gpu.tflops * 1e12 * 3600
-    return round(work / (rate * USED_AT_BEST), 3), round(work / (rate * USED_AT_WORST), 3)
+    share = min(1.0, job.base.active_parameters * _batch_tokens(job) / job.base.parameters)
+    read = (parts["weights"] + parts["quantization"]) * GIB * share
+    batches = steps * job.settings["gradient_accumulation_steps"]
+    least = passes * read * batches / (gpu.bandwidth * 1e9 * 3600)
+    low, high = work / (rate * USED_AT_BEST), work / (rate * USED_AT_WORST)
+    return round(max(low, least), 3), round(max(high, least), 3)
+
+
+def _batch_tokens(job: Job) -> float:
+    """Tokens of a micro-batch of average dialogues."""
+    each = job.data.tokens / job.data.dialogues
+    return job.settings["per_device_train_batch_size"] * each
+
+
+def sharing(
+    job: Job,
+    parts: Mapping[str, float],
+    lora: Adapter,
+    steps: int,
+    tokens: int,
+    gpu: Gpu,
+) -> list[Sharing]:
+    """The ways to train on several GPUs, with as many samples in all as on one.
+
+    DDP keeps everything on each GPU and adds up the adapter's gradients once a step. FSDP2 shares
+    out the blocks and gathers one (and the next) at a time, twice a batch; ZeRO-3 shares out all
+    and keeps up to a billion gathered parameters.
+    """
+    number, base = job.gpus, job.base
+    model = parts["weights"] + parts["quantization"]
+    blocks = [sum(m.size for m in block) for block in base.by_block]
+    in_blocks = model * sum(blocks) / base.parameters
+    largest = model * max(blocks) / base.parameters
+    trained = parts["adapter"] + parts["optimizer"]
+    moving = sum(parts.values()) - model - trained
+    live = min(model, model * 1e9 / base.parameters)
+    peaks = {
+        "DDP": model + trained + moving,
+        "FSDP2": (in_blocks + trained) / number + 2 * largest + model - in_blocks + moving,
+        "ZeRO-3": (model + trained) / number + live + moving,
+    }
+    link = (job.link_gbit / 8 if job.link_gbit else gpu.link) * 1e9 * 3600
+    batches = steps * job.settings["gradient_accumulation_steps"] / number
+    part = (number - 1) / number
+    gradients = 2 * part * 4 * lora.in_text * steps
+    moved = {
+        "DDP": gradients,
+        "FSDP2": gradients / 2 + 2 * part * in_blocks * GIB * batches,
+        "ZeRO-3": gradients / 2 + 2 * part * model * GIB * batches,
+    }
+    low, high = _hours(job, parts, steps, tokens, gpu)
+    found = []
+    for name, peak_gib in peaks.items():
+        hours = moved[name] / link
+        found.append(
+            Sharing(
+                name,
+                peak_gib <= gpu.gib,
+                round(peak_gib, 2),
+                (round(low / number + hours, 3), round(high / number + hours, 3)),
+                round(hours, 3),
+            )
+        )
+    return found
 
 
 def aihub_corpus() -> Data:
@@ -245,7 +423,7 @@ def count(dataset: str, settings: Mapping[str, Any]) -> Data:
     from kosent_hub.models.chat_format import chat_format
     from kosent_hub.models.repo import resolve
     from kosent_hub.models.tokenizer import load_tokenizer
-    from kosent_hub.training.samples import encode
+    from kosent_hub.training.samples import density, encode
 
     revision = resolve(dataset, repo_type="dataset").revision
     names = ("dataset_config", "dataset_train_split")
@@ -261,7 +439,8 @@ def count(dataset: str, settings: Mapping[str, Any]) -> Data:
     form = chat_format(tokenizer)
     length, share = settings["max_length"], settings.get("max_dropped", MAX_DROPPED)
     counts = encode(form, dialogues, length, split="train", max_dropped=share).counts
-    return from_counts(counts, f"{dataset}, counted")
+    found = from_counts(counts, f"{dataset}, counted")
+    return replace(found, density=density(tokenizer, dialogues))
 
 
 def from_counts(counts: Any, note: str) -> Data:
@@ -269,55 +448,61 @@ def from_counts(counts: Any, note: str) -> Data:
     return Data(counts.samples, counts.tokens, counts.longest, counts.learned / counts.tokens, note)
 
 
-def load_base(model_id: str) -> Base:
-    """The base's sizes: shipped for the packaged recipes' bases, else from its config.json."""
-    shipped = yaml.safe_load((recipe.RECIPES / "bases.yaml").read_text(encoding="utf-8"))
-    path = Path(model_id) / "config.json"
-    if not path.is_file():
-        if model_id in shipped:
-            return base_from_config(shipped[model_id], model_id)
-        path = _downloaded_config(model_id)
-    return base_from_config(read_settings(path, f"{model_id}/config.json"), model_id)
+def load_base(model_id: str, *, trust_remote_code: bool = False) -> ModelSizes:
+    """The base's sizes: packaged for the bases of BASES, else counted on its class.
+
+    A folder needs no more than its config.json; of a repo on the Hub nothing else is read. Raises
+    KoSentError, one line, for what is neither, and for a class that transformers does not know.
+    """
+    folder = Path(model_id)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise KoSentError(
+                model_id, "has no config.json", "name a base model, not an adapter of it"
+            )
+        untrusted.check_folder(folder)
+        return model_sizes.read(
+            folder / "config.json", model_id, trust_remote_code=trust_remote_code
+        )
+    if model_id in packaged_bases():
+        return model_sizes.packaged(BASES / packaged_bases()[model_id])
+
+    config = _downloaded_config(model_id)
+    return model_sizes.read(config, model_id, trust_remote_code=trust_remote_code)
+
+
+def packaged_bases() -> dict[str, str]:
+    """Folder under BASES of each base whose sizes come with this package, by its Hub id."""
+    return json.loads((BASES / "index.json").read_text(encoding="utf-8"))
 
 
 def _downloaded_config(model_id: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    nothing = KoSentError(model_id, "has no config.json", "name a base model, not an adapter of it")
-    if Path(model_id).is_dir():
-        raise nothing
+    from kosent_hub.models.repo import resolve
+
+    commit = resolve(model_id).revision
     try:
-        return Path(hf_hub_download(model_id, "config.json"))
+        return Path(hf_hub_download(model_id, "config.json", revision=commit))
     except LocalEntryNotFoundError:
         raise  # the network, or the cache of an offline run
     except EntryNotFoundError:
-        raise nothing from None
+        raise KoSentError(
+            model_id, "has no config.json", "name a base model, not an adapter of it"
+        ) from None
 
 
 def find_gpu(name: str | None, gigabytes: float | None, *, use_cpu: bool) -> Gpu | None:
     """The GPU of that name, or of that memory; without either this CPU if `use_cpu`, or None."""
     if gigabytes is not None:
-        return Gpu(f"a GPU of {gigabytes:g} GB", gigabytes * 1e9 / GIB * 0.98, 100, 8.0)
-    if name is None:
-        return this_cpu() if use_cpu else None
-    wanted = _plain(name)
-    near = [gpu for gpu in GPUS if wanted in _plain(gpu.name) or _plain(gpu.name) in wanted]
-    if not near:
-        raise KoSentError(
-            f"--gpu {name}",
-            f"not in the table ({', '.join(gpu.name for gpu in GPUS)})",
-            "give its memory with --vram-gb",
-        )
-    return near[0]
-
-
-def _plain(name: str) -> str:
-    """A GPU's name in lower case, without its maker and spaces."""
-    return name.lower().replace("nvidia", "").replace("geforce", "").replace(" ", "")
+        return gpus.of_memory(gigabytes)
+    if name is not None:
+        return gpus.find(name)
+    return this_cpu() if use_cpu else None
 
 
 def this_cpu() -> Gpu:
     """This machine's CPU as a plan takes it: 0.3 TFLOP/s a core with 16-bit instructions."""
     memory = device.main_memory() / GIB
-    return Gpu("this machine's CPU", round(memory, 1), 0.3 * device.cores(), 9.0)
+    return Gpu("this machine's CPU", round(memory, 1), 0.3 * device.cores(), 9.0, bandwidth=20)

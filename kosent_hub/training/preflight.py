@@ -39,19 +39,23 @@ def check_memory(settings: Settings, counts: Counts) -> None:
     """Raise KoSentError when the planned peak for this data does not fit the device."""
     values = DEFAULTS | settings.values(DEFAULTS)
     try:
-        base = planning.load_base(settings.model_id)
+        trusted = settings.training.trust_remote_code
+        base = planning.load_base(settings.model_id, trust_remote_code=trusted)
         data = planning.from_counts(counts, "")
         needed = planning.plan_job(planning.Job(base, values, data, _this_device(settings)))
     except KoSentError as unknown:
         print(f"memory not checked: {unknown}", file=sys.stderr)
         return
-    if not needed.fits:
-        remedies = " or ".join(needed.suggestions)
-        raise KoSentError(
-            None,
-            f"this needs {needed.peak_gib:.1f} GiB and there are {needed.available_gib:.1f}",
-            f"add {remedies}",
-        )
+    if needed.fits:
+        return
+    if needed.peak_gib <= (needed.available_gib or 0):
+        raise KoSentError(None, needed.suggestions[0])
+    remedies = " or ".join(needed.suggestions)
+    raise KoSentError(
+        None,
+        f"this needs {needed.peak_gib:.1f} GiB and there are {needed.available_gib:.1f}",
+        f"add {remedies}",
+    )
 
 
 def refuse(problems: list[str]) -> None:
@@ -170,7 +174,8 @@ def _device(settings: Settings) -> Iterator[str]:
 def _disk(settings: Settings) -> Iterator[str]:
     """Problems of the disk: no room for the checkpoints (adapter and AdamW's moments, float32)."""
     try:
-        base = planning.load_base(settings.model_id)
+        trusted = settings.training.trust_remote_code
+        base = planning.load_base(settings.model_id, trust_remote_code=trusted)
         parameters = adapter(base, DEFAULTS | settings.values(DEFAULTS)).parameters
     except KoSentError:
         return  # a base of another build

@@ -314,6 +314,48 @@ def parse(argv: Sequence[str]) -> Settings:
     return Settings(title(name), script, training, model, extra, frozenset(asked), push, token)
 
 
+def fields(flags: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Training settings from flags, `--lora_r 8 --load_in_4bit true`, as a recipe has them.
+
+    `defaults` are settings that are known without TRL, which takes seconds to import. Raises
+    KoSentError for what is no setting, and for a value of another type.
+    """
+    found: dict[str, list[str]] = {}
+    for part in flags:
+        if part.startswith("--"):
+            name, equals, value = part[2:].partition("=")
+            values = found.setdefault(name.replace("-", "_"), [])
+            values += [value] if equals else []
+        elif found:
+            next(reversed(found.values())).append(part)
+        else:
+            raise KoSentError(part, "one recipe or base is planned at a time", "leave it out")
+    read = {name: _value(values) for name, values in found.items()}
+    if all(name in defaults and _like(read[name], defaults[name]) for name in read):
+        return read
+    from trl import ModelConfig, ScriptArguments, SFTConfig
+
+    types = (ScriptArguments, SFTConfig, ModelConfig, ExtraArguments)
+    known = {f.name: f for kind in types for f in dataclasses.fields(kind) if f.init}
+    for name, value in read.items():
+        _check(name, value, known, where="kosent-plan")
+    return read
+
+
+def _like(value: Any, default: Any) -> bool:
+    """Whether the value has the default's type; a whole number is a float as well."""
+    return type(value) is type(default) or (type(default) is float and type(value) is int)
+
+
+def _value(words: Sequence[str]) -> Any:
+    """A flag's value: true without one, a list of several."""
+    try:
+        values = [yaml.safe_load(word) for word in words]
+    except yaml.YAMLError:
+        values = list(words)
+    return True if not values else values[0] if len(values) == 1 else values
+
+
 def _names(flags: Sequence[str]) -> dict[str, str]:
     """Each flag by the name of the setting it sets."""
     return {

@@ -200,6 +200,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
     from kosent_hub.training.checkpoints import PushCheckpoints
     from kosent_hub.training.run_record import record
     from kosent_hub.training.sample_replies import SampleReplies
+    from kosent_hub.training.samples import density
     from kosent_hub.training.trainer import AssistantTrainer
 
     data = _read(settings)
@@ -311,6 +312,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
                 data.dataset.local,
                 rows={split: found.counts.dialogues for split, found in encoded.items()},
                 source=chat_dataset.corpus(settings.dataset_id, data.dataset.revision),
+                density=density(data.form.tokenizer, data.dialogues["train"]),
             ),
             counts=counts,
             system_prompt=system_prompt,

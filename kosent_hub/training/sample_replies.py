@@ -37,7 +37,7 @@ PROMPTS, MAX_NEW_TOKENS = 3, 64
 
 
 class SampleReplies(TrainerCallback):
-    """Greedy replies of at most 64 tokens, made by the first process alone.
+    """Greedy replies of at most 64 tokens, made by the first process alone in one batch.
 
     `system_prompt` stands before the prompts of our own; `validation` are the split's dialogues,
     of which the first three that the chat format can use are asked for their first reply.
@@ -70,10 +70,9 @@ class SampleReplies(TrainerCallback):
         if not state.is_world_process_zero:
             return
         with self._autocast():
-            own, validation = (
-                [(text, self._reply(model, ids)) for text, ids in prompts.items()]
-                for prompts in (self._own, self._validation)
-            )
+            replies = self._replies(model, [*self._own.values(), *self._validation.values()])
+        own = list(zip(self._own, replies, strict=False))
+        validation = list(zip(self._validation, replies[len(own) :], strict=True))
         after = f"after step {state.global_step}"
         if not args.disable_tqdm:
             lines = [f"  user: {text}\n  model: {' '.join(reply.split())}" for text, reply in own]
@@ -84,22 +83,28 @@ class SampleReplies(TrainerCallback):
         atomic_write(path, f"{page}\n".encode())
 
     @torch.no_grad()
-    def _reply(self, model: Any, ids: Sequence[int]) -> str:
-        """The most likely reply to a prompt."""
+    def _replies(self, model: Any, prompts: Sequence[Sequence[int]]) -> list[str]:
+        """The most likely reply to each prompt, all made in one batch."""
         stop = self._form.stop_ids(model.generation_config)
+        pad = self._form.tokenizer.pad_token_id
         settings = GenerationConfig(
             do_sample=False,
             max_new_tokens=MAX_NEW_TOKENS,
             eos_token_id=sorted(stop),
-            pad_token_id=self._form.tokenizer.pad_token_id,
+            pad_token_id=pad,
         )
+        order = sorted(range(len(prompts)), key=lambda n: len(prompts[n]), reverse=True)
         training = model.training
         model.eval()
-        found = generate(
-            model, [ids], self._form.tokenizer.pad_token_id, generation_config=settings
-        )
+        found = generate(model, [prompts[n] for n in order], pad, generation_config=settings)
         model.train(training)
-        return self._form.reply_text(found[0, len(ids) :].tolist())[0]
+        written = dict(zip(order, found[:, len(prompts[order[0]]) :].tolist(), strict=True))
+        replies = []
+        for n in range(len(prompts)):
+            ids = written[n]
+            end = next((at for at, token in enumerate(ids, 1) if token in stop), len(ids))
+            replies.append(self._form.reply_text(ids[:end])[0])
+        return replies
 
 
 def _until_reply(messages: Messages) -> Messages:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -60,6 +60,23 @@ class Encoded:
                 seen.update(pc.list_value_length(chunk).to_numpy())
                 seen.update(chunk.flatten().to_numpy())
         return seen.hexdigest()
+
+
+def density(tokenizer: Any, dialogues: Sequence[Messages], most: int = 2000) -> dict[str, float]:
+    """Tokens per character and per UTF-8 byte of the messages, the chat template's marks apart.
+
+    At most `most` dialogues are read, spread over all of them.
+    """
+    step = max(1, len(dialogues) // most)
+    texts = [m["content"] for at in range(0, len(dialogues), step) for m in dialogues[at]]
+    texts = [text for text in texts if isinstance(text, str)]
+    tokens = sum(len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
+    characters = sum(map(len, texts))
+    size = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    return {
+        "tokens_per_character": round(tokens / max(1, characters), 3),
+        "tokens_per_byte": round(tokens / max(1, size), 3),
+    }
 
 
 @dataclass(frozen=True)

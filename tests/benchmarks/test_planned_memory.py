@@ -1,0 +1,91 @@
+"""Planned peaks of a training step against measured ones, for a tiny model of each family.
+
+`python -m tests.benchmarks.test_planned_memory [FAMILY ...]` prints the table. Measured is every
+tensor alive under the step (tests/kosent_hub/training/peak.py) on a CPU, in bfloat16; Python and
+its libraries are left out on both sides.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+COMMON = {
+    "vocab_size": 4000, "hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 4,
+    "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 64,
+}  # fmt: skip
+EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 256}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "llama": COMMON,
+    "qwen3": COMMON,
+    "exaone4": COMMON | {"sliding_window": None, "layer_types": ["full_attention"] * 4},
+    "gemma3_text": COMMON | {"layer_types": ["full_attention"] * 4},
+    "olmo2": {k: v for k, v in COMMON.items() if k != "head_dim"},
+    "phi3": {k: v for k, v in COMMON.items() if k != "head_dim"} | {"pad_token_id": 0},
+    "gpt2": {"n_embd": 512, "n_layer": 4, "n_head": 8, "vocab_size": 4000, "resid_pdrop": 0.0,
+             "attn_pdrop": 0.0, "embd_pdrop": 0.0},
+    "qwen3_moe": COMMON | EXPERTS | {"num_experts": 8},
+    "mixtral": COMMON | {"num_local_experts": 4, "num_experts_per_tok": 2,
+                         "intermediate_size": 512},
+    "deepseek_v3": COMMON | {
+        "n_routed_experts": 8, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1,
+        "moe_intermediate_size": 256, "first_k_dense_replace": 1, "n_shared_experts": 1,
+        "q_lora_rank": 128, "kv_lora_rank": 64, "qk_rope_head_dim": 32, "qk_nope_head_dim": 64,
+        "v_head_dim": 64, "num_key_value_heads": 8, "head_dim": 32,
+    },
+}  # fmt: skip
+BATCH, LENGTH, RANK = 2, 192, 16
+
+
+def row(family: str, *, checkpointing: bool) -> tuple[float, float]:
+    """Planned and measured MiB."""
+    import torch
+    from peft import LoraConfig
+    from transformers import CONFIG_MAPPING
+
+    from kosent_hub.training import model_sizes
+    from kosent_hub.training.memory import DEFAULTS, GIB, peak
+    from tests.kosent_hub.training.peak import training_step_peak
+
+    torch.set_num_threads(1)
+    config = CONFIG_MAPPING[family](**FAMILIES[family])
+    lora = LoraConfig(r=RANK, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+    measured = training_step_peak(
+        config, lora, BATCH, LENGTH, checkpointing=checkpointing, learned=0.4, cpu_head=True
+    )
+    settings = DEFAULTS | {
+        "use_cpu": True, "dtype": "bfloat16", "lora_r": RANK, "lora_dropout": 0.0,
+        "lora_target_modules": "all-linear", "gradient_checkpointing": checkpointing,
+        "per_device_train_batch_size": BATCH,
+    }  # fmt: skip
+    base = model_sizes.count(CONFIG_MAPPING[family](**FAMILIES[family]), family)
+    parts = peak(base, settings, length=LENGTH, learned=0.4)
+    planned = sum(value for name, value in parts.items() if name != "overhead") * GIB
+    return planned / 2**20, measured / 2**20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "checkpointed"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_planned_peaks_are_near_the_measured_ones(family, checkpointing):
+    planned, measured = row(family, checkpointing=checkpointing)
+    assert planned == pytest.approx(measured, rel=0.1)
+
+
+def main(families: list[str]) -> None:
+    """The table of errors."""
+    print(f"{'family':<14}{'':<14}{'planned':>9}{'measured':>10}{'error':>8}")
+    for family in families or FAMILIES:
+        for checkpointing in (False, True):
+            planned, measured = row(family, checkpointing=checkpointing)
+            name = "checkpointed" if checkpointing else "kept"
+            error = planned / measured - 1
+            print(
+                f"{family:<14}{name:<14}{planned:>9.1f}{measured:>10.1f}{error:>+8.1%}", flush=True
+            )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
