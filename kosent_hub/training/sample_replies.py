@@ -85,6 +85,8 @@ class SampleReplies(TrainerCallback):
     @torch.no_grad()
     def _replies(self, model: Any, prompts: Sequence[Sequence[int]]) -> list[str]:
         """The most likely reply to each prompt, all made in one batch."""
+        if not prompts:
+            return []
         stop = self._form.stop_ids(model.generation_config)
         pad = self._form.tokenizer.pad_token_id
         settings = GenerationConfig(
