@@ -13,10 +13,13 @@ import pytest
 from tests.model_card.cards import RECORDS, card
 from tests.support import ROOT
 
-# macOS has no sched_getaffinity; Windows has none of them. portalocker goes by the system's name.
+# macOS has no sched_getaffinity; Windows has none of them. What libraries of others do without them
+# they choose by the system's name, so those are imported first.
 BLOCKED = """
 import importlib, os, sys
-import portalocker
+if sys.argv[1] == "kosent_hub.chat":
+    import portalocker
+    from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
 sys.modules |= dict.fromkeys(["fcntl", "resource", "termios", "pwd", "grp"])
 for name in ("sched_getaffinity", "sysconf", "fork"):
     delattr(os, name)
