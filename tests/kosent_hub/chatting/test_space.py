@@ -96,10 +96,12 @@ def test_a_space_is_pushed_and_talks(hub, run, adapter: Path, tmp_path: Path):
     assert "configuration reference" not in readme
 
     answers = talk(hub, files, tmp_path)
-    assert [message["content"] for message in answers[0][1]] == ["안녕", "Hello!"]
-    assert answers[0][0][1]["content"] not in ("", "Hello!")
-    assert not answers[0][2]["visible"]
-    assert answers[1][2]["visible"] and "109" in answers[1][2]["value"]
+    tuned, base, crisis, *_ = answers[0]
+    assert [message["content"][0]["text"] for message in base] == ["안녕", "Hello!"]
+    assert tuned[1]["content"][0]["text"] not in ("", "Hello!")
+    assert not crisis["visible"]
+    crisis = answers[1][2]
+    assert crisis["visible"] and "109" in crisis["value"]
 
     # Again: nothing changes, and what its owner wrote stays.
     again = run([*command, "--system-prompt", "친절하게."], env=hub.env(), cwd=tmp_path)
