@@ -158,7 +158,7 @@ def header(draw: random.Random, model: Path) -> None:
         lambda: found[name].update(
             data_offsets=draw.choice([[0, 0], [8, 4], [0, 2**60], [], None])
         ),
-        lambda: found.update(__metadata__=draw.choice(ODD)),
+        lambda: found.update(__metadata__=draw.choice([{"format": "x"}, {}, *ODD])),
     ]
     draw.choice(changes)()
     written = json.dumps(found).encode()
@@ -172,10 +172,11 @@ def template(draw: random.Random, model: Path) -> None:
     """Cut, double and insert pieces of a chat template."""
     file = model / "chat_template.jinja"
     text = file.read_text("utf-8")
-    for _ in range(draw.randint(1, 4)):
-        begin, end = sorted(draw.randrange(len(text) + 1) for _ in range(2))
-        piece = draw.choice(["", text[begin:end], draw.choice(PIECES)])
-        text = text[:begin] + piece + text[draw.choice([begin, min(end, begin + 40)]) :]
+    for _ in range(draw.randint(1, 3)):
+        begin = draw.randrange(len(text) + 1)
+        end = begin + draw.randrange(30)
+        piece = draw.choice(["", text[begin:end] * 2, draw.choice(PIECES)])
+        text = text[:begin] + piece + text[draw.choice([begin, end]) :]
     file.write_text(text, "utf-8")
 
 
