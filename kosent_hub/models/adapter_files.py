@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath
 
 from transformers.utils import cached_file
@@ -116,16 +117,17 @@ def refuse_empty(model_id: str, repo: Repo) -> None:
     folders in it that have one."""
     if any(cached(model_id, name, repo.revision) for name in (ADAPTER_CONFIG, "config.json")):
         return
-    inside = sorted(
+    inside = {
         str(path.parent)
         for path in map(PurePosixPath, _files(model_id, repo))
         if path.name in (ADAPTER_CONFIG, "config.json") and len(path.parts) > 1
-    )
+    }
     if not inside:
         raise KoSentError(
             model_id, f"has no config.json and no {ADAPTER_CONFIG}", "name a model's own folder"
         )
-    folders = list(dict.fromkeys(inside))
+    # checkpoint-16 after checkpoint-8
+    folders = sorted(inside, key=lambda name: ([int(n) for n in re.findall(r"\d+", name)], name))
     last = folders[-1]
     remedy = f"name {model_id.rstrip('/')}/{last}"
     if not repo.local:

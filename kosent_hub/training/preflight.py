@@ -14,7 +14,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.constants import is_offline_mode
 
 from kosent_hub.models import distributed
-from kosent_hub.models.adapter_files import refuse_adapter
+from kosent_hub.models.adapter_files import refuse_adapter, refuse_empty
 from kosent_hub.models.chat_dataset import check_share, read_splits
 from kosent_hub.models.repo import resolve
 from kosent_hub.training import planning
@@ -204,8 +204,11 @@ def _check_readable(repo_id: str, repo_type: str) -> Repo:
 
 
 def _check_base(model_id: str) -> None:
-    """Raise the Hub's error for a base out of reach, and KoSentError for an adapter."""
-    refuse_adapter(model_id, _check_readable(model_id, "model"))
+    """Raise the Hub's error for a base out of reach, and KoSentError for what is no base."""
+    found = _check_readable(model_id, "model")
+    refuse_adapter(model_id, found)
+    if found.local:
+        refuse_empty(model_id, found)
 
 
 def _check_chat_dataset(dataset: str, settings: Settings) -> None:
