@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath
 
 from transformers.utils import cached_file
@@ -80,25 +81,22 @@ def refuse_adapter(model_id: str, repo: Repo, where: str | None = None) -> None:
 
 def refuse_unusable_weights(model_id: str, repo: Repo) -> None:
     """Raise KoSentError unless the adapter's weights are in one file of safetensors."""
-
-    def has(name: str) -> bool:
-        return cached(model_id, name, repo.revision) is not None
-
-    if has(ADAPTER_WEIGHTS):
+    if cached(model_id, ADAPTER_WEIGHTS, repo.revision) is not None:
         return
-    if has(_SHARDS):
+    files = _files(model_id, repo)
+    if _SHARDS in files:
         raise KoSentError(
             model_id,
             "the adapter's weights are in several files, which peft does not read",
             f'join them there: python -c "{_JOIN}"',
         )
-    if has(_PICKLED):
+    if _PICKLED in files:
         raise KoSentError(
             model_id,
             f"has no {ADAPTER_WEIGHTS}, and pickled weights can run anything",
             "save the adapter again with a current peft",
         )
-    if any(map(has, _MODEL_WEIGHTS)):
+    if any(name in files for name in _MODEL_WEIGHTS):
         raise KoSentError(
             model_id,
             f"a whole model beside an {ADAPTER_CONFIG} that belongs to no weights there",
@@ -116,16 +114,17 @@ def refuse_empty(model_id: str, repo: Repo) -> None:
     folders in it that have one."""
     if any(cached(model_id, name, repo.revision) for name in (ADAPTER_CONFIG, "config.json")):
         return
-    inside = sorted(
+    inside = {
         str(path.parent)
         for path in map(PurePosixPath, _files(model_id, repo))
         if path.name in (ADAPTER_CONFIG, "config.json") and len(path.parts) > 1
-    )
+    }
     if not inside:
         raise KoSentError(
             model_id, f"has no config.json and no {ADAPTER_CONFIG}", "name a model's own folder"
         )
-    folders = list(dict.fromkeys(inside))
+    # checkpoint-16 after checkpoint-8
+    folders = sorted(inside, key=lambda name: ([int(n) for n in re.findall(r"\d+", name)], name))
     last = folders[-1]
     remedy = f"name {model_id.rstrip('/')}/{last}"
     if not repo.local:
@@ -136,12 +135,15 @@ def refuse_empty(model_id: str, repo: Repo) -> None:
 
 
 def _files(model_id: str, repo: Repo) -> list[str]:
-    """The paths of the files in the repo; of a folder, those one or two folders down."""
+    """The paths of the files in the repo; of a folder, those at its top and settings below."""
     if repo.local:
         top = Path(model_id)
-        found = [path for pattern in ("*/*.json", "*/*/*.json") for path in top.glob(pattern)]
+        found = [path for pattern in ("*", "*/*.json", "*/*/*.json") for path in top.glob(pattern)]
         return [path.relative_to(top).as_posix() for path in found]
     from huggingface_hub import HfApi
     from huggingface_hub.constants import is_offline_mode
 
-    return [] if is_offline_mode() else HfApi().list_repo_files(model_id, revision=repo.revision)
+    if is_offline_mode():
+        return []
+    found = HfApi().model_info(model_id, revision=repo.revision)
+    return [file.rfilename for file in found.siblings or []]

@@ -20,6 +20,11 @@ from model_card.publishing.errors import KoSentError
 
 # What stands before a layer's name in an adapter's file.
 _PREFIX = "base_model.model."
+# Of the embeddings or of the head: weights with a row for each word of the vocabulary.
+_FULL_ROWS = (
+    *("weight", "base_layer.weight", "modules_to_save.weight", "token_adapter.base_layer.weight"),
+    *("lora_B.weight", "lora_magnitude_vector"),
+)
 
 
 @dataclass(frozen=True)
@@ -145,24 +150,14 @@ def _rows(base: PreTrainedModel, shapes: Mapping[str, list[int]]) -> int | None:
     ends = (base.get_input_embeddings(), base.get_output_embeddings())
     layers = [name for name, module in base.named_modules() if any(module is end for end in ends)]
     for name, shape in shapes.items():
-        layer, _, weight = name.removeprefix(_PREFIX).rpartition("lora_embedding_A")
-        if layer.rstrip(".") in layers and shape:
-            return shape[1]
+        place = name.removeprefix(_PREFIX)
         for layer in layers:
-            weight = name.removeprefix(_PREFIX).removeprefix(layer)
-            if weight in _FULL_ROWS and name != weight:
+            weight = place.removeprefix(f"{layer}.")
+            if weight.startswith("lora_embedding_A") and len(shape) == 2:
+                return shape[1]
+            if weight in _FULL_ROWS and weight != place and shape:
                 return shape[0]
     return None
-
-
-# Of the embeddings or of the head: weights with a row for each word of the vocabulary.
-_FULL_ROWS = (
-    ".weight",
-    ".base_layer.weight",
-    ".modules_to_save.weight",
-    ".lora_B.weight",
-    ".lora_magnitude_vector",
-)
 
 
 def _trained_tokens(settings: Mapping[str, Any]) -> list[int]:

@@ -14,7 +14,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.constants import is_offline_mode
 
 from kosent_hub.models import distributed
-from kosent_hub.models.adapter_files import refuse_adapter
+from kosent_hub.models.adapter_files import refuse_adapter, refuse_empty
 from kosent_hub.models.chat_dataset import check_share, read_splits
 from kosent_hub.models.repo import resolve
 from kosent_hub.training import planning
@@ -23,6 +23,7 @@ from kosent_hub.training.recipe import REFUSED
 from model_card.publishing.commit import writer
 from model_card.publishing.errors import HubUnavailable, KoSentError, explain
 from model_card.publishing.hub_ids import is_hub_id
+from model_card.records import Repo
 
 if TYPE_CHECKING:
     from kosent_hub.training.recipe import Settings
@@ -220,17 +221,21 @@ def _problem(check: Callable[[], None], where: str) -> Iterator[str]:
         yield line if where in line else f"{where}: {line}"
 
 
-def _check_readable(repo_id: str, repo_type: str) -> None:
-    """Raise the Hub's own error for a repo that is gated, private, missing or out of reach."""
+def _check_readable(repo_id: str, repo_type: str) -> Repo:
+    """The repo; raises the Hub's own error for one that is gated, private, missing or out of
+    reach."""
     found = resolve(repo_id, repo_type=repo_type)
     if not found.local and not is_offline_mode():
         HfApi().auth_check(repo_id, repo_type=repo_type)
+    return found
 
 
 def _check_base(model_id: str) -> None:
-    """Raise the Hub's error for a base out of reach, and KoSentError for an adapter."""
-    _check_readable(model_id, "model")
-    refuse_adapter(model_id, resolve(model_id))
+    """Raise the Hub's error for a base out of reach, and KoSentError for what is no base."""
+    found = _check_readable(model_id, "model")
+    refuse_adapter(model_id, found)
+    if found.local:
+        refuse_empty(model_id, found)
 
 
 def _check_chat_dataset(dataset: str, settings: Settings) -> None:

@@ -180,8 +180,9 @@ def of_windows(base: Path, folder: Path) -> str:
 
 
 def inside(base: Path, folder: Path) -> str:
-    write(base, folder / "checkpoint-8")
-    return rf"not at its top, but in checkpoint-8; name {folder}/checkpoint-8"
+    for name in ("checkpoint-8", "checkpoint-16"):
+        write(base, folder / name)
+    return rf"not at its top, but in checkpoint-8, checkpoint-16; name {folder}/checkpoint-16"
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,9 @@ def _scores(
     model: PreTrainedModel, dialogues: Sequence[Dialogue], wanted: frozenset[int]
 ) -> Iterator[TargetScore]:
     """The wanted replies' scores; batches depend on all the dialogues, which are longest first."""
-    vocabulary = model.get_output_embeddings().weight.shape[0]
-    for batch in _batches(dialogues, LOGITS_BUDGET // vocabulary):
+    head = model.get_output_embeddings()
+    words = model.config.get_text_config().vocab_size if head is None else head.weight.shape[0]
+    for batch in _batches(dialogues, LOGITS_BUDGET // words):
         if wanted.isdisjoint(index for dialogue in batch for index, _, _ in dialogue.replies):
             continue
         nll, hits = _token_scores(model, batch)
@@ -163,17 +164,21 @@ def _token_scores(
             asked[row, begin:end] = True
     targets = ids[asked].to(model.device)
     # A token is predicted from the one before it.
-    with _projecting(model, asked.roll(-1, dims=1)):
+    places = asked.roll(-1, dims=1)
+    with _projecting(model, places):
         logits = model(
             input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False
         ).logits.float()
+    if logits.shape[:-1] == ids.shape:
+        logits = logits[places.to(logits.device)]
     nll = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
     return nll.cpu(), (logits.argmax(dim=-1) == targets).cpu()
 
 
 @contextmanager
 def _projecting(model: PreTrainedModel, places: torch.Tensor) -> Iterator[None]:
-    """Inside the `with` block the model's logits are those of `places`, (places, vocabulary).
+    """Inside the `with` block the model's logits are those of `places`, (places, vocabulary),
+    unless its head is unknown.
 
     `places` is a mask, (batch, length): the other logits would take most of the memory.
     """
@@ -181,8 +186,10 @@ def _projecting(model: PreTrainedModel, places: torch.Tensor) -> Iterator[None]:
     def choose(_: torch.nn.Module, args: tuple[Any, ...]) -> tuple[torch.Tensor]:
         return (args[0][places.to(args[0].device)],)
 
-    hook = model.get_output_embeddings().register_forward_pre_hook(choose)
+    head = model.get_output_embeddings()
+    hook = None if head is None else head.register_forward_pre_hook(choose)
     try:
         yield
     finally:
-        hook.remove()
+        if hook is not None:
+            hook.remove()
