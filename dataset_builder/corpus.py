@@ -207,7 +207,11 @@ def _no_training(
 def _no_test(left: list[Left]) -> str:
     """The note on the missing test split, with what looks like it but cannot be read."""
     note = "no Validation files here, so there is no test split"
-    like = [one for one in left if one.error and editions.split_of(one.name) == "test"]
+    like = [
+        one
+        for one in left
+        if editions.split_of(one.name if one.error else one.name.rpartition("/")[2]) == "test"
+    ]
     if not like:
         return note
     more = f", and {len(like) - MOST_LIKE:,} more" if len(like) > MOST_LIKE else ""

@@ -149,6 +149,8 @@ def recognise(file: File) -> list[Source | Left]:
             if edition is not None:
                 split = split_of(file.name)
                 return [Source(file, file.name, split, edition, container, tuple(names), delimiter)]
+    if file.suffix in (".xlsx", ".xls"):
+        raise SourceError(file.name, "no workbook, but text", "save the workbook as xlsx again")
     return [Left(file.name, "its first line has not the corpus's columns")]
 
 

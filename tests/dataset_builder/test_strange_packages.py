@@ -204,6 +204,8 @@ def test_the_only_candidate_is_refused(refused, tmp_path: Path, name: str) -> No
     "name, data, why",
     [
         ("Validation.xls", OLD_EXCEL, "an old Excel workbook"),
+        ("Validation.xls", b"a,b\n1,2\n", "no workbook, but text"),
+        ("감성_Validation.csv", b"1,2\n", "its first line has not the corpus's columns"),
         ("검증.jsonl", b"{}", "a kind of table that is not read"),
         (
             "Validation/감성.zip.part0",
