@@ -1,6 +1,6 @@
 """Planned peaks of a training step against measured ones, for a tiny model of each family.
 
-`python -m tests.benchmarks.test_planned_memory [FAMILY ...]` prints the table. Measured is every
+`python -m tests.benchmarks.planned_memory [FAMILY ...]` prints the table. Measured is every
 tensor alive under the step (tests/kosent_hub/training/peak.py) on a CPU, in bfloat16; Python and
 its libraries are left out on both sides.
 """
@@ -10,33 +10,31 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import pytest
-
 COMMON = {
-    "vocab_size": 4000, "hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 4,
-    "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 64,
+    "vocab_size": 1000, "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64,
 }  # fmt: skip
-EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 256}
+EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 128}
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama": COMMON,
     "qwen3": COMMON,
-    "exaone4": COMMON | {"sliding_window": None, "layer_types": ["full_attention"] * 4},
-    "gemma3_text": COMMON | {"layer_types": ["full_attention"] * 4},
+    "exaone4": COMMON | {"sliding_window": None, "layer_types": ["full_attention"] * 2},
+    "gemma3_text": COMMON | {"layer_types": ["full_attention"] * 2},
     "olmo2": {k: v for k, v in COMMON.items() if k != "head_dim"},
     "phi3": {k: v for k, v in COMMON.items() if k != "head_dim"} | {"pad_token_id": 0},
-    "gpt2": {"n_embd": 512, "n_layer": 4, "n_head": 8, "vocab_size": 4000, "resid_pdrop": 0.0,
+    "gpt2": {"n_embd": 256, "n_layer": 2, "n_head": 4, "vocab_size": 1000, "resid_pdrop": 0.0,
              "attn_pdrop": 0.0, "embd_pdrop": 0.0},
     "qwen3_moe": COMMON | EXPERTS | {"num_experts": 8},
     "mixtral": COMMON | {"num_local_experts": 4, "num_experts_per_tok": 2,
-                         "intermediate_size": 512},
+                         "intermediate_size": 256},
     "deepseek_v3": COMMON | {
         "n_routed_experts": 8, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1,
-        "moe_intermediate_size": 256, "first_k_dense_replace": 1, "n_shared_experts": 1,
+        "moe_intermediate_size": 128, "first_k_dense_replace": 1, "n_shared_experts": 1,
         "q_lora_rank": 128, "kv_lora_rank": 64, "qk_rope_head_dim": 32, "qk_nope_head_dim": 64,
-        "v_head_dim": 64, "num_key_value_heads": 8, "head_dim": 32,
+        "v_head_dim": 64, "num_key_value_heads": 4, "head_dim": 32,
     },
 }  # fmt: skip
-BATCH, LENGTH, RANK = 2, 192, 16
+BATCH, LENGTH, RANK = 2, 128, 8
 
 
 def row(family: str, *, checkpointing: bool) -> tuple[float, float]:
@@ -64,14 +62,6 @@ def row(family: str, *, checkpointing: bool) -> tuple[float, float]:
     parts = peak(base, settings, length=LENGTH, learned=0.4)
     planned = sum(value for name, value in parts.items() if name != "overhead") * GIB
     return planned / 2**20, measured / 2**20
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "checkpointed"])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_planned_peaks_are_near_the_measured_ones(family, checkpointing):
-    planned, measured = row(family, checkpointing=checkpointing)
-    assert planned == pytest.approx(measured, rel=0.1)
 
 
 def main(families: list[str]) -> None:
