@@ -27,6 +27,9 @@ def _run(options: Options) -> None:
             "is not set, so this is no Space of the Hub",
             f"talk to the model on this machine with kosent-chat {options.model}",
         )
+    # Gradio that knows of its Space has the browser ask huggingface.co about it, which the page's
+    # content policy forbids, and shows no page without an answer.
+    os.environ.pop("SYSTEM", None)
     from kosent_hub.chatting.page.app import build
     from kosent_hub.chatting.page.server import listen, on_space, serve
     from kosent_hub.models import quiet

@@ -174,6 +174,7 @@ def converse(address: str) -> list[list]:
         with pytest.raises(urllib.error.HTTPError, match="404"):
             ask(path, **headers)
     config = json.loads(re.search(r"window\.gradio_config = (\{.*?\});</script>", page)[1])
+    assert not config.get("space_id"), "the browser would ask huggingface.co about the Space"
     parts = {part["id"]: part for part in config["components"]}
     said = next(
         event
