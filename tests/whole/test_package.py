@@ -19,6 +19,7 @@ ROOMS = ("dataset_builder", "kosent_hub", "model_card")
 COMMANDS = [
     "kosent-data",
     "kosent-plan",
+    "kosent-train",
     "kosent-eval",
     "kosent-chat",
     "kosent-card",
