@@ -50,7 +50,11 @@ for (const type of ["keydown", "keypress"]) {
         if (event.key === "Enter" && event.isComposing) event.stopImmediatePropagation();
     }, true);
 }
-</script>"""
+</script>
+<style>
+/* Not in page.css: what stands there holds inside of this element alone. */
+@media (max-width: 640px) { .gradio-container .main { padding: .75rem !important; } }
+</style>"""
 # The file is made in the browser: nothing is written on the server's side.
 DOWNLOAD = """lines => {
     if (!lines) return;
