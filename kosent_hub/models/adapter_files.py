@@ -145,5 +145,5 @@ def _files(model_id: str, repo: Repo) -> list[str]:
 
     if is_offline_mode():
         return []
-    found = HfApi().model_info(model_id, revision=repo.revision)
-    return [file.rfilename for file in found.siblings or []]
+    info = HfApi().model_info(model_id, revision=repo.revision)
+    return [file.rfilename for file in info.siblings or []]

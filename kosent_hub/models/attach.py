@@ -120,7 +120,8 @@ def _resize(
     tokens in use beyond the base's. New rows that are in no file are about the mean of the others,
     as in peft's AutoPeftModel.
     """
-    rows = base.get_input_embeddings().weight.shape[0]
+    embeddings: Any = base.get_input_embeddings()
+    rows: int = embeddings.weight.shape[0]
     wanted = _rows(base, shapes)
     known = wanted is not None
     if wanted is None:

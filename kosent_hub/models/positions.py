@@ -19,8 +19,8 @@ def last_position(model: Any) -> int | None:
     for name, module in model.named_modules():
         if isinstance(module, nn.Embedding) and ("pos" in name or name.endswith("wpe")):
             if limit <= module.num_embeddings <= limit + _ROWS_BEFORE:
-                skipped = module.num_embeddings == limit and module.padding_idx is not None
-                return limit - (module.padding_idx + 1 if skipped else 0)
+                padding = module.padding_idx if module.num_embeddings == limit else None
+                return limit - (0 if padding is None else padding + 1)
         elif "Sinusoidal" not in type(module).__name__:  # XGLM's grows as needed
             tables = dict(module.named_buffers(recurse=False))
             if any("pos" in n and t.ndim == 2 and len(t) == limit for n, t in tables.items()):

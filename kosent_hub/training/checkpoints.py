@@ -59,7 +59,7 @@ class PushCheckpoints(TrainerCallback):
             url = commit(
                 self._push.repo_id,
                 lambda head: additions(
-                    files | {n: data for n, data in owed.items() if n not in head.paths()}
+                    {**files} | {n: data for n, data in owed.items() if n not in head.paths()}
                 ),
                 message=f"Checkpoint after step {step}",
                 # A model may be public: this only says how a missing repo is created.

@@ -164,7 +164,7 @@ def _sizes(model: Any, quantised: Mapping[str, Any]) -> ModelSizes:
 
     text, kind = model.config.get_text_config(), model.config.model_type
     blocks, layers = _blocks(model)
-    pattern = conversion._MODEL_TO_CONVERSION_PATTERN.get(kind)
+    pattern = str(conversion._MODEL_TO_CONVERSION_PATTERN.get(kind))
     embedding = _embedding(model)
     head = model.get_output_embeddings()
     targets = TARGETS.get(kind)
@@ -178,7 +178,7 @@ def _sizes(model: Any, quantised: Mapping[str, Any]) -> ModelSizes:
         layers=layers,
         blocks=blocks,
         tied=head is not None and head.weight is model.get_input_embeddings().weight,
-        lora_targets=list(targets) if isinstance(targets, list | tuple | set) else targets,
+        lora_targets=targets if targets is None or isinstance(targets, str) else list(targets),
         fused=dict(conversion._MOE_TARGET_MODULE_MAPPING.get(pattern, {})),
         packing=_packing(quantised),
         matrices=(),
@@ -191,11 +191,12 @@ def _embedding(model: Any) -> tuple[int, int]:
     import torch
 
     try:
-        return tuple(model.get_input_embeddings().weight.shape)
+        rows, columns = model.get_input_embeddings().weight.shape
     except (AttributeError, NotImplementedError):
         tables = [m for m in model.modules() if isinstance(m, torch.nn.Embedding)]
         largest = max(tables, key=lambda table: table.weight.numel())
-        return tuple(largest.weight.shape)
+        rows, columns = largest.weight.shape
+    return rows, columns
 
 
 def _blocks(model: Any) -> tuple[str, int]:
@@ -247,7 +248,8 @@ def _matrices(model: Any, quantised: Mapping[str, Any]) -> Iterator[Matrix]:
             )  # fmt: skip
         elif isinstance(module, torch.nn.Embedding):
             own.add(id(module.weight))
-            yield Matrix(name, "embedding", *module.weight.shape, used=0)
+            rows, columns = module.weight.shape
+            yield Matrix(name, "embedding", rows, columns, used=0)
         elif "norm" in type(module).__name__.lower():
             weight = getattr(module, "weight", None)
             if weight is not None and weight.dim() == 1:

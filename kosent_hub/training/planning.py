@@ -146,7 +146,7 @@ def load_job(options: PlanOptions) -> Job:
     if model and "lora_target_modules" not in options.fields and base.refused_target:
         settings["lora_target_modules"] = _allowed_targets(base)
     if model and base.packing:
-        settings |= {"load_in_4bit": False, "use_bnb_nested_quant": False} | options.fields
+        settings |= {"load_in_4bit": False, "use_bnb_nested_quant": False, **options.fields}
     data = count(options.dataset, settings) if options.dataset else aihub_corpus()
     name = recipe.title(title)
     return Job(base, settings, data, gpu, name, options.gpus, options.link_gbit)

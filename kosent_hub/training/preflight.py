@@ -140,7 +140,7 @@ def _patience(settings: Settings) -> Iterator[str]:
             "--early_stopping_patience needs validations and checkpoints together, and there are "
             f"eval_strategy {strategies[0]}, save_strategy {strategies[1]}: make both steps"
         )
-    elif strategies[0] == "steps" and args.eval_steps % args.save_steps:
+    elif strategies[0] == "steps" and args.eval_steps and args.eval_steps % args.save_steps:
         yield (
             f"--early_stopping_patience needs a checkpoint at each validation, and eval_steps "
             f"{args.eval_steps:g} is no multiple of save_steps {args.save_steps:g}: "
