@@ -151,9 +151,14 @@ def read(path: Path, model_id: str, *, trust_remote_code: bool = False) -> Model
     return count(config, model_id, trust_remote_code=trust_remote_code)
 
 
+def _text(config: Any) -> Any:
+    """The config of the part that writes text."""
+    return config.get_text_config(decoder=True)
+
+
 def _check_layers(config: Any, model_id: str) -> None:
     """Raise KoSentError for a config with more layers than any model has."""
-    layers = getattr(config.get_text_config(), "num_hidden_layers", None) or 0
+    layers = getattr(_text(config), "num_hidden_layers", None) or 0
     if not isinstance(layers, int) or layers > MAX_LAYERS:
         raise KoSentError(model_id, f"a model of {layers} layers, and none has that many")
 
@@ -162,7 +167,7 @@ def _sizes(model: Any, quantised: Mapping[str, Any]) -> ModelSizes:
     from peft.utils import transformers_weight_conversion as conversion
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as TARGETS
 
-    text, kind = model.config.get_text_config(), model.config.model_type
+    text, kind = _text(model.config), model.config.model_type
     blocks, layers = _blocks(model)
     pattern = str(conversion._MODEL_TO_CONVERSION_PATTERN.get(kind))
     embedding = _embedding(model)
@@ -283,7 +288,7 @@ def _parameter(
 
 def _used_experts(model: Any) -> float:
     """Experts that a token uses; 1 where the config says nothing of them."""
-    text = model.config.get_text_config()
+    text = _text(model.config)
     for config in (text, getattr(text, "ffn_config", None)):
         for name in _USED_EXPERTS:
             value = getattr(config, name, None)

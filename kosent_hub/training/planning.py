@@ -482,9 +482,10 @@ def _downloaded_config(model_id: str) -> Path:
 
     from kosent_hub.models.repo import resolve
 
-    commit = resolve(model_id).revision
+    resolve(model_id)  # a repo that may not be read is said in its words
     try:
-        return Path(hf_hub_download(model_id, "config.json", revision=commit))
+        # By the branch: a commit's files are found offline only under that commit.
+        return Path(hf_hub_download(model_id, "config.json"))
     except LocalEntryNotFoundError:
         raise  # the network, or the cache of an offline run
     except EntryNotFoundError:

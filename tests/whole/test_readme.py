@@ -67,8 +67,11 @@ STAND_INS = {
 # So that each takes seconds: flags that come last count.
 QUICK = {
     "kosent-data build": "--overwrite",
-    "accelerate launch": "--max_steps 2 --per_device_train_batch_size 1 --eval_strategy no "
-    "--dtype float32 --bf16 false",
+    **dict.fromkeys(
+        ["accelerate launch", "kosent-train --config"],
+        "--max_steps 2 --per_device_train_batch_size 1 --eval_strategy no --dtype float32 "
+        "--bf16 false --use_cpu true",
+    ),
     "kosent-eval --model": "--limit 2 --max-new-tokens 4 --no-safety --embedder none",
     "kosent-chat": "--max-new-tokens 4",
 }

@@ -254,8 +254,8 @@ def _metadata(model: _Model) -> dict[str, Any]:
         "short_description": "AI와 나누는 대화. 상담이 아닙니다 · an AI, no counsellor",
         "models": [name for name in (model.id, model.base) if name],
     }
-    if model.card.get("datasets"):
-        found["datasets"] = model.card["datasets"]
+    if datasets := model.card.get("datasets"):
+        found["datasets"] = [datasets] if isinstance(datasets, str) else datasets
     return found | licence
 
 

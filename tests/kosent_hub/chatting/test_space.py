@@ -87,7 +87,7 @@ def test_a_space_is_pushed_and_talks(hub, run, adapter: Path, tmp_path: Path):
     readme = files["README.md"].decode()
     data = yaml.safe_load(readme.split("---\n")[1])
     assert (data["sdk"], data["sdk_version"]) == ("gradio", pinned["gradio"])
-    assert (data["models"], data["datasets"]) == ([MODEL, BASE], "kosent/dialogues")
+    assert (data["models"], data["datasets"]) == ([MODEL, BASE], ["kosent/dialogues"])
     assert (data["license"], data["title"]) == ("llama3.2", "Llama-3.2-Kind")
     assert data["python_version"] == "{}.{}".format(*sys.version_info)
     assert len(data["short_description"]) <= 60
@@ -105,7 +105,11 @@ def test_a_space_is_pushed_and_talks(hub, run, adapter: Path, tmp_path: Path):
 
     # Again: nothing changes, and what its owner wrote stays.
     again = run([*command, "--system-prompt", "친절하게."], env=hub.env(), cwd=tmp_path)
-    assert (again.returncode, hub.head(SPACE, "space")) == (0, head), again.stderr
+    assert again.returncode == 0, again.stderr
+    now = hub.files(SPACE, "space")
+    assert now["README.md"].decode() == readme
+    assert now == files
+    assert hub.head(SPACE, "space") == head
     mine = readme.replace("title: Llama-3.2-Kind", "title: 내 대화") + "\n내가 쓴 글\n"
     hub.land(SPACE, {"README.md": mine, "kosent_hub-0.0.1-py3-none-any.whl": "old"}, "space")
     done = run([*command, "--system-prompt", "다정하게."], env=hub.env(), cwd=tmp_path)

@@ -168,7 +168,9 @@ def test_none_of_the_classes_of_transformers_is_a_traceback():
             assert "\n" not in str(error)
             continue
         counted += 1
-        assert base.parameters >= sum(m.size for m in base.matrices if m.kind == "linear") > 0, name
+        linear = sum(m.size for m in base.matrices if m.kind == "linear")
+        # Zamba's blocks share weights, which are listed at each place.
+        assert linear > 0 and (linear <= base.parameters or name in ("zamba", "zamba2")), name
         assert base.layers == len(base.by_block) > 0 and any(base.by_block), name
     assert counted > 170
 

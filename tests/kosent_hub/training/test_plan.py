@@ -287,6 +287,7 @@ def test_bases_on_the_hub_are_read_there(run, hub, tmp_path):
     assert json.loads(found.stdout)["parameters"]["all"] == 134_515_008
     again = environment | {"HF_HUB_OFFLINE": "1"}
     found = run(["kosent-plan", "kosent/base", "--json"], env=again, cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)["parameters"]["all"] == 134_515_008
     for model_id, env, said in (
         ("kosent/gated", environment, "gated repository; accept its terms on that page"),
@@ -296,7 +297,7 @@ def test_bases_on_the_hub_are_read_there(run, hub, tmp_path):
         refused = run(["kosent-plan", model_id], env=env, cwd=tmp_path)
         assert refused.returncode == 2 and refused.stdout == ""
         (line,) = refused.stderr.strip().splitlines()
-        assert line.startswith(f"kosent-plan: {model_id}: ") and said in line
+        assert line.startswith("kosent-plan: ") and model_id in line and said in line
 
 
 def test_unknown_gpus_recipes_and_bases_are_refused_in_a_line(capsys):
