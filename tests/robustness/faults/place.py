@@ -52,7 +52,7 @@ PROGRESS = re.compile(
 # When scores were made and of which commit, as their records say it: others' commits move on.
 MOMENT = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00|\b([0-9a-f]{40}|[0-9a-f]{12})\b")
 NEXT = re.compile(
-    r"run the same command|python -m kosent_hub\.push |`hf auth login`|use a token with write"
+    r"run the same command|kosent-train push |`hf auth login`|use a token with write"
     r"|make one that may write|unset it|check the name"
 )
 
