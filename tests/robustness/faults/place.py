@@ -212,7 +212,7 @@ def _resume(
     if gone or row.change is not None:
         place.lay_out(command, goods)
     program, arguments = command.program, command.arguments
-    push = re.search(r"python -m (kosent_hub\.push) (.*)$", line)
+    push = re.search(r"(kosent-train) (push .*)$", line)
     if push is not None:
         program, arguments = push[1], tuple(shlex.split(push[2]))
     ended = place.run(program, arguments)
