@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from transformers.utils import cached_file
 
@@ -37,13 +38,13 @@ def cached(model_id: str, name: str, revision: str | None) -> Path | None:
     return None if found is None else Path(found)
 
 
-def named_base(model_id: str, settings: Path, repo: Repo) -> tuple[str, Repo]:
-    """The base that the adapter's config, a file, names: its id, and its repo and commit.
+def named_base(model_id: str, settings: dict[str, Any], repo: Repo) -> tuple[str, Repo]:
+    """The base that the adapter's config names: its id, and its repo and commit.
 
     Raises KoSentError for one that cannot be found or is an adapter itself.
     """
     where = f"{model_id}/{ADAPTER_CONFIG}"
-    base_id, revision = base_of(model_id, read_settings(settings, where), local=repo.local)
+    base_id, revision = base_of(model_id, settings, local=repo.local)
     try:
         base = resolve(base_id, revision)
     except Exception as error:

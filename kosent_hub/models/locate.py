@@ -122,9 +122,10 @@ def locate(ref: ModelRef) -> Located:
     adapter is not whole, pickled, in several files, or one of another adapter.
     """
     repo = resolve(ref.model_id, ref.revision)
-    settings = cached(ref.model_id, ADAPTER_CONFIG, repo.revision)
+    config_file = cached(ref.model_id, ADAPTER_CONFIG, repo.revision)
     base_id, base = ref.model_id, repo
-    if settings is not None:
+    if config_file is not None:
+        settings = read_settings(config_file, f"{ref.model_id}/{ADAPTER_CONFIG}")
         refuse_unusable_weights(ref.model_id, repo)
         base_id, base = named_base(ref.model_id, settings, repo)
         print(f"{ref.model_id}: an adapter of {base_id}, {_place(base)}", file=sys.stderr)
@@ -146,7 +147,7 @@ def locate(ref: ModelRef) -> Located:
         trust_remote_code=ref.trust_remote_code,
     )
     form = _format(ref, repo, tokenizer)
-    return Located(ref, repo, base_id, base, settings is not None, config, form)
+    return Located(ref, repo, base_id, base, config_file is not None, config, form)
 
 
 def _format(ref: ModelRef, repo: Repo, tokenizer: Any) -> ChatFormat:

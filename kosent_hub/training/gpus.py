@@ -1,8 +1,9 @@
 """NVIDIA's GPUs by the names of nvidia-smi, and what a plan needs to know of them.
 
-Figures are those of NVIDIA's datasheets and architecture whitepapers (`source`): dense 16-bit
-tensor TFLOP/s with 32-bit sums (without sparsity), memory bandwidth, and the fastest link to
-another GPU in one direction (NVLink, or PCI Express). GiB are what PyTorch sees of the memory.
+Dense 16-bit tensor TFLOP/s with 32-bit sums (without sparsity), memory bandwidth, and the fastest
+link to another GPU in one direction (NVLink, or PCI Express). GiB are what PyTorch sees of the
+memory. The figures were written down from memory: `source` is the document of NVIDIA's that each is
+to be compared with, which nobody has done yet.
 """
 
 from __future__ import annotations

@@ -230,14 +230,11 @@ def test_a_model_that_cannot_generate_is_one_line(tiny_llama, tmp_path):
     assert said.value.remedy.endswith("name that server with --endpoint")
 
 
-@pytest.mark.parametrize(
-    ("kind", "setting"), [("gpt2", "n_positions"), ("opt", ""), ("gptj", "n_positions")]
-)
+@pytest.mark.parametrize("kind", ["gpt2", "opt", "gptj"])
 def test_a_table_of_positions_that_is_too_short_is_said_first(
-    run, nobody, kind, setting, tiny_llama, tmp_path
+    run, nobody, kind, tiny_llama, tmp_path
 ):
-    setting = setting or "max_position_embeddings"
-    write_model(tiny_llama, tmp_path / "short", kind, **{setting: 64})
+    write_model(tiny_llama, tmp_path / "short", kind, max_position_embeddings=64)
     write_dataset(tmp_path / "chat", 3)
     evaluate = ["kosent-eval", "--model", "short", "--dataset", "chat", "--embedder", "none"]
     done = run([*evaluate, "--max-new-tokens", "60", "--no-safety"], cwd=tmp_path, env=nobody)
@@ -249,7 +246,7 @@ def test_a_table_of_positions_that_is_too_short_is_said_first(
 def test_training_beyond_a_table_of_positions_names_max_length(
     run, nobody, workplace, tiny_llama, tmp_path
 ):
-    write_model(tiny_llama, tmp_path / "short", "gpt2", n_positions=32)
+    write_model(tiny_llama, tmp_path / "short", "gpt2", max_position_embeddings=32)
     shutil.copytree(workplace / "dataset", tmp_path / "dataset")
     train = [sys.executable, "-m", "kosent_hub.train", "--config", "smollm2-135m/cpu"]
     train += ["--model_name_or_path", "short", "--dataset_name", "dataset", "--output_dir", "run"]
