@@ -122,9 +122,6 @@ def plan(options: PlanOptions) -> Plan:
 
 def load_job(options: PlanOptions) -> Job:
     """The job that a recipe describes, or one for a base model; its dataset counted if given."""
-    from model_card.publishing import session
-
-    session.install()
     if options.gpus < 1 or (options.link_gbit is not None and options.link_gbit <= 0):
         raise KoSentError("--gpus, --link-gbit", "not above zero", "leave them out for one GPU")
     model = _names_model(options.recipe)
@@ -424,7 +421,9 @@ def count(dataset: str, settings: Mapping[str, Any]) -> Data:
     from kosent_hub.models.repo import resolve
     from kosent_hub.models.tokenizer import load_tokenizer
     from kosent_hub.training.samples import density, encode
+    from model_card.publishing import session
 
+    session.install()
     revision = resolve(dataset, repo_type="dataset").revision
     names = ("dataset_config", "dataset_train_split")
     script = ScriptArguments(dataset, **{n: settings[n] for n in names if n in settings})
@@ -481,7 +480,9 @@ def _downloaded_config(model_id: str) -> Path:
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     from kosent_hub.models.repo import resolve
+    from model_card.publishing import session
 
+    session.install()
     resolve(model_id)  # a repo that may not be read is said in its words
     try:
         # By the branch: a commit's files are found offline only under that commit.

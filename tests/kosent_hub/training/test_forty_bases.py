@@ -1,8 +1,9 @@
-"""Plans of forty bases, by their public config values, against what their authors publish.
+"""Plans of forty bases, by their config values, against what their authors publish.
 
-Parameters in billions are those of the models' pages; what bitsandbytes leaves in how many bytes is
-counted on the class after transformers has replaced its layers; sizes of repos that are quantised
-already, in billions of bytes, are those of their files.
+Config values and published figures were written from memory, and agree with each other; nobody has
+compared them with the models' pages. Parameters are in billions; what bitsandbytes leaves in how
+many bytes is counted on the class after transformers has replaced its layers; sizes of repos that
+are quantised already are in billions of bytes.
 """
 
 from __future__ import annotations
