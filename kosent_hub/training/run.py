@@ -39,9 +39,8 @@ if TYPE_CHECKING:
 def train(recipe: str, **fields: Any) -> records.Run:
     """The record of the run that a recipe and TRL's `fields` describe, trained in this process.
 
-    `train("smollm2-135m/cpu", dataset_name="dataset")` is `python -m kosent_hub.train --config
-    smollm2-135m/cpu --dataset_name dataset`: fields are named as the flags are, an interrupted run
-    is resumed. In each of several processes it returns when the run is whole: card written, pushed
+    `train("smollm2-135m/cpu", dataset_name="dataset")` is `kosent-train --config smollm2-135m/cpu
+    --dataset_name dataset`: fields are named as the flags are, an interrupted run is resumed. In each of several processes it returns when the run is whole: card written, pushed
     if asked. Raises KoSentError for what the user can fix, and huggingface_hub's errors for what
     the Hub refuses.
     """

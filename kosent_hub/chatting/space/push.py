@@ -128,7 +128,7 @@ def _read_model(options: Options, *, public: bool) -> _Model:
         raise KoSentError(
             options.model,
             "is no repo of the Hub, and a Space loads its model from there",
-            "push it first: python -m kosent_hub.push RUN --repo-id ORG/NAME",
+            "push it first: kosent-train push RUN --repo-id ORG/NAME",
         )
     located = locate(ModelRef(options.model, options.revision))
     card, _ = check_repo(options.model)

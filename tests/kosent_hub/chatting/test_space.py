@@ -217,7 +217,7 @@ def test_what_is_not_put_into_a_space(hub, run, adapter: Path, tmp_path: Path):
 
     assert refusal(str(adapter), "--space", SPACE) == (
         f"kosent-chat: {adapter}: is no repo of the Hub, and a Space loads its model from there; "
-        "push it first: python -m kosent_hub.push RUN --repo-id ORG/NAME"
+        "push it first: kosent-train push RUN --repo-id ORG/NAME"
     )
     assert "without a help line [help-missing]" in refusal("kosent/Llama-unkind", "--space", SPACE)
     assert refusal("kosent/closed", "--space", SPACE) == (
