@@ -12,9 +12,8 @@ import difflib
 import re
 from dataclasses import dataclass
 
+from kosent_hub.training.memory import GIB
 from model_card.publishing.errors import KoSentError
-
-GIB = 2**30
 
 
 @dataclass(frozen=True)

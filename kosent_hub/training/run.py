@@ -40,9 +40,10 @@ def train(recipe: str, **fields: Any) -> records.Run:
     """The record of the run that a recipe and TRL's `fields` describe, trained in this process.
 
     `train("smollm2-135m/cpu", dataset_name="dataset")` is `kosent-train --config smollm2-135m/cpu
-    --dataset_name dataset`: fields are named as the flags are, an interrupted run is resumed. In each of several processes it returns when the run is whole: card written, pushed
-    if asked. Raises KoSentError for what the user can fix, and huggingface_hub's errors for what
-    the Hub refuses.
+    --dataset_name dataset`: fields are named as the flags are, an interrupted run is resumed. In
+    each of several processes it returns when the run is whole: card written, pushed if asked.
+    Raises KoSentError for what the user can fix, and huggingface_hub's errors for what the Hub
+    refuses.
     """
     if "inspect" in fields:
         raise KoSentError("inspect", "prints samples and trains nothing", "leave it out")
