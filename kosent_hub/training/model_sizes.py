@@ -35,7 +35,8 @@ class Matrix:
     `copies` matrices of `inputs` x `outputs` are one tensor (experts), of which a token uses
     `used`. `kind`: linear, embedding, head, norm (a vector of `outputs`), or parameter.
     `bitsandbytes`: whether it would be quantised. `packed`: bytes a weight in a repo that is
-    already quantised, None where it is not.
+    already quantised, None where it is not. `shared`: its weights are those of a matrix before it,
+    as in Zamba's blocks; an adapter of it is its own.
     """
 
     name: str
@@ -46,11 +47,12 @@ class Matrix:
     used: float = 1.0
     bitsandbytes: bool = False
     packed: float | None = None
+    shared: bool = False
 
     @property
     def size(self) -> int:
-        """Its weights."""
-        return self.copies * self.inputs * self.outputs
+        """Its weights, 0 where they are counted already."""
+        return 0 if self.shared else self.copies * self.inputs * self.outputs
 
 
 @dataclass(frozen=True)
@@ -239,6 +241,7 @@ def _matrices(model: Any, quantised: Mapping[str, Any]) -> Iterator[Matrix]:
     several = _listed_experts(model)
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Linear | Conv1D):
+            shared = id(module.weight) in own and module is not head
             own.add(id(module.weight))
             outputs, inputs = module.weight.shape
             if isinstance(module, Conv1D):
@@ -249,7 +252,7 @@ def _matrices(model: Any, quantised: Mapping[str, Any]) -> Iterator[Matrix]:
                 name, "head" if module is head else "linear", inputs, outputs,
                 used=_share(name, several, used),
                 bitsandbytes=exact and not quantised and should_convert_module(name, kept),
-                packed=packed if small else None,
+                packed=packed if small else None, shared=shared,
             )  # fmt: skip
         elif isinstance(module, torch.nn.Embedding):
             own.add(id(module.weight))

@@ -1,7 +1,5 @@
 """Changed at random, no adapter, header or template makes more than one line, or takes long."""
 
-import os
-
 import pytest
 
 from tests.robustness.fuzz_models import fuzz
@@ -10,9 +8,8 @@ COUNT = 60  # of each kind
 
 
 @pytest.mark.slow
-def test_models_changed_at_random_are_loaded_or_refused_in_a_line(tiny_llama, capsys):
-    seed = 0 if os.environ.get("CI") == "true" else int.from_bytes(os.urandom(3), "big")
-    tried = fuzz(tiny_llama, seed, COUNT)
+def test_models_changed_at_random_are_loaded_or_refused_in_a_line(tiny_llama):
+    tried = fuzz(tiny_llama, 0, COUNT)
     assert not tried.bugs, "\n".join(tried.bugs)
     assert sum(tried.ends.values()) == 3 * COUNT
     assert tried.slowest < 60, tried.slowest  # templates have ten seconds of their own
