@@ -25,7 +25,7 @@ def _chat(argv: Sequence[str] | None) -> None:
         flag = "--public" if public else "--replace"
         raise KoSentError(flag, "is about a Space", "name it with --space ORG/NAME")
     from kosent_hub.chatting import chat, push_space
-    from kosent_hub.models import quiet
+    from kosent_hub.models.machine import quiet
 
     quiet.silence()
     if space is not None:

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _evaluate(argv: Sequence[str]) -> None:
     options, inspected, as_json = _options(argv)
     from kosent_hub.evaluation import evaluate
-    from kosent_hub.models import quiet
+    from kosent_hub.models.machine import quiet
 
     quiet.silence()
     if inspected is not None:

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from typing import Any
 
 from kosent_hub.training import recipe
-from kosent_hub.training.memory import DEFAULTS
-from kosent_hub.training.planning import Job, Plan, PlanOptions, load_job, on_each, plan_job
+from kosent_hub.training.planning.memory import DEFAULTS
+from kosent_hub.training.planning.plan import Job, Plan, PlanOptions, load_job, on_each, plan_job
 from model_card.publishing.errors import KoSentError, run_command
 
 _USAGE = "kosent-plan RECIPE|MODEL_ID|FOLDER [--any_field VALUE ...] [--gpu NAME | --vram-gb N]"

@@ -75,7 +75,7 @@ def load_partners(options: Options) -> Partners:
 def _at_endpoint(options: Options, url: str) -> Partners:
     from kosent_hub.chatting.remote import RemotePartner
     from kosent_hub.evaluation.backends.endpoint import locate_served
-    from kosent_hub.models import outside
+    from kosent_hub.models.data import outside
 
     outside.assert_may_talk(url, options.i_may_send_this_text)
     refs = [_ref(options, options.model, options.revision)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kosent_hub.evaluation.backends import BACKENDS
-from kosent_hub.models.chat_dataset import MAX_DROPPED, check_share
+from kosent_hub.models.data.chat_dataset import MAX_DROPPED, check_share
 from model_card.metrics import METRICS
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import decode_text
@@ -155,6 +155,6 @@ class Options:
 
 def record_id(name: str) -> str:
     """The Hub id, or for a folder the name that a record gives it; nothing is asked of the Hub."""
-    from kosent_hub.models.repo import resolve
+    from kosent_hub.models.repos.repo import resolve
 
     return resolve(name).id if Path(name).is_dir() else name

@@ -13,7 +13,7 @@ from kosent_hub.evaluation.samples import Sample
 from kosent_hub.evaluation.sentence_encoder import SentenceEncoder
 from kosent_hub.metrics import Measure
 from kosent_hub.metrics.kosent_score.overlap import OVERLAP
-from kosent_hub.models.parallel import mapped
+from kosent_hub.models.machine.parallel import mapped
 from model_card.metrics import METRICS
 from model_card.records import Group, Value, finite
 

@@ -25,8 +25,8 @@ from kosent_hub.evaluation.options import Options
 from kosent_hub.evaluation.retention import retention_samples
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.evaluation.store import CompletionStore, keys
-from kosent_hub.models import distributed
 from kosent_hub.models.locate import Located, ModelRef
+from kosent_hub.models.machine import distributed
 from kosent_hub.models.tokenizer import tokenizer_facts
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel, Speed

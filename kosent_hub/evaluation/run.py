@@ -18,12 +18,13 @@ from kosent_hub.evaluation.replies import Outcome, collect
 from kosent_hub.evaluation.samples import Sample, load_samples
 from kosent_hub.evaluation.scoring import Columns, score
 from kosent_hub.evaluation.store import CompletionStore
-from kosent_hub.models import distributed, inspection
-from kosent_hub.models.chat_dataset import system_prompt
+from kosent_hub.models import inspection
 from kosent_hub.models.chat_format import ChatFormat, Messages, UnusableDialogue
+from kosent_hub.models.data.chat_dataset import system_prompt
+from kosent_hub.models.data.outside import assert_may_send
 from kosent_hub.models.inspection import Inspected
 from kosent_hub.models.locate import Located, ModelRef, locate, template_in
-from kosent_hub.models.outside import assert_may_send
+from kosent_hub.models.machine import distributed
 from model_card import conversations
 from model_card.publish import publish
 from model_card.publishing import commit, session

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kosent_hub.models.chat_dataset import MAX_DROPPED, read_splits, report_dropped
 from kosent_hub.models.chat_format import ChatFormat, Messages, UnusableDialogue, plain
-from kosent_hub.models.repo import resolve
+from kosent_hub.models.data.chat_dataset import MAX_DROPPED, read_splits, report_dropped
+from kosent_hub.models.repos.repo import resolve
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedDataset
 

@@ -27,8 +27,8 @@ from kosent_hub.evaluation.retention import LANGUAGES, retention_samples
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.evaluation.sentence_encoder import SentenceEncoder
 from kosent_hub.metrics import Difference, Measure
-from kosent_hub.models.parallel import mapped
-from kosent_hub.models.versions import code_version, versions
+from kosent_hub.models.machine.parallel import mapped
+from kosent_hub.models.machine.versions import code_version, versions
 from model_card.metrics import METRICS, PER_TOKEN
 from model_card.records import (
     Baseline,

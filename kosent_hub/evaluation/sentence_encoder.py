@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kosent_hub.models.parallel import mapped
-from kosent_hub.models.repo import resolve
+from kosent_hub.models.machine.parallel import mapped
+from kosent_hub.models.repos.repo import resolve
 from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from safetensors import safe_open
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from kosent_hub.models.adapter_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, cached
 from kosent_hub.models.chat_format import EXAMPLE
 from kosent_hub.models.locate import Located
-from kosent_hub.models.untrusted import explained, read_settings
+from kosent_hub.models.repos.adapter_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, cached
+from kosent_hub.models.repos.untrusted import explained, read_settings
 from model_card.publishing.errors import KoSentError
 
 # What stands before a layer's name in an adapter's file.

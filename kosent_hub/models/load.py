@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from kosent_hub.models import device
 from kosent_hub.models.attach import attach
 from kosent_hub.models.chat_format import EXAMPLE
 from kosent_hub.models.locate import Located
-from kosent_hub.models.untrusted import check_size, explained
+from kosent_hub.models.machine import device
+from kosent_hub.models.repos.untrusted import check_size, explained
 from model_card.publishing.errors import KoSentError
 
 # Largest change of the logits by rounding the merged weights, as a share of the adapter's effect.

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from kosent_hub.models.adapter_files import (
+from kosent_hub.models.chat_format import ChatFormat, chat_format
+from kosent_hub.models.repos.adapter_files import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
     cached,
@@ -21,10 +22,9 @@ from kosent_hub.models.adapter_files import (
     refuse_empty,
     refuse_unusable_weights,
 )
-from kosent_hub.models.chat_format import ChatFormat, chat_format
-from kosent_hub.models.repo import resolve
+from kosent_hub.models.repos.repo import resolve
+from kosent_hub.models.repos.untrusted import explained, read_settings
 from kosent_hub.models.tokenizer import load_tokenizer
-from kosent_hub.models.untrusted import explained, read_settings
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import decode_text
 from model_card.records import RUN_PATH, EvaluatedModel, Repo

@@ -7,8 +7,10 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub.models import distributed, template_limits, untrusted
+from kosent_hub.models import template_limits
 from kosent_hub.models.chat_format import EXAMPLE, ChatFormat, chat_format
+from kosent_hub.models.machine import distributed
+from kosent_hub.models.repos import untrusted
 from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:

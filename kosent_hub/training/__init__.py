@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kosent_hub.training.planning import Plan, PlanOptions, plan
+    from kosent_hub.training.planning.plan import Plan, PlanOptions, plan
     from kosent_hub.training.run import train
 
 __all__ = ["Plan", "PlanOptions", "plan", "train"]
@@ -25,6 +25,6 @@ def __getattr__(name: str) -> Any:
         from kosent_hub.training.run import train
 
         return train
-    from kosent_hub.training import planning
+    from kosent_hub.training.planning import plan as planning
 
     return getattr(planning, name)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from huggingface_hub import HfApi
 from huggingface_hub.constants import is_offline_mode
 
-from kosent_hub.models import distributed
-from kosent_hub.models.adapter_files import refuse_adapter, refuse_empty
-from kosent_hub.models.chat_dataset import check_share, read_splits
-from kosent_hub.models.repo import resolve
-from kosent_hub.training import planning
-from kosent_hub.training.memory import DEFAULTS, GIB, adapter
+from kosent_hub.models.data.chat_dataset import check_share, read_splits
+from kosent_hub.models.machine import distributed
+from kosent_hub.models.repos.adapter_files import refuse_adapter, refuse_empty
+from kosent_hub.models.repos.repo import resolve
+from kosent_hub.training.planning import plan as planning
+from kosent_hub.training.planning.memory import DEFAULTS, GIB, adapter
 from kosent_hub.training.recipe import REFUSED
 from model_card.publishing.commit import writer
 from model_card.publishing.errors import HubUnavailable, KoSentError, explain

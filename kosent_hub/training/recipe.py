@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
-from kosent_hub.models.chat_dataset import MAX_DROPPED
-from kosent_hub.models.device import compute_dtype
+from kosent_hub.models.data.chat_dataset import MAX_DROPPED
+from kosent_hub.models.machine.device import compute_dtype
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import decode_text
 from model_card.publishing.hub_ids import is_hub_id

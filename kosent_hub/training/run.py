@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub.models import chat_dataset, device, distributed, inspection
+from kosent_hub.models import inspection
 from kosent_hub.models.chat_format import ChatFormat, Messages, UnusableDialogue, chat_format
+from kosent_hub.models.data import chat_dataset
 from kosent_hub.models.inspection import Inspected
-from kosent_hub.models.repo import resolve
+from kosent_hub.models.machine import device, distributed
+from kosent_hub.models.repos.repo import resolve
+from kosent_hub.models.repos.untrusted import explained
 from kosent_hub.models.tokenizer import load_tokenizer
-from kosent_hub.models.untrusted import explained
 from kosent_hub.training import preflight, run_folder
 from kosent_hub.training.push import push as push_run
 from kosent_hub.training.push import push_merged

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub.models import device, distributed
-from kosent_hub.models.versions import versions
+from kosent_hub.models.machine import device, distributed
+from kosent_hub.models.machine.versions import versions
 from kosent_hub.training.recipe import ALWAYS_RECORDED, NEVER_RECORDED
 from model_card import records
 

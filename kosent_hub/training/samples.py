@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from kosent_hub.models import device, distributed
-from kosent_hub.models.chat_dataset import report_dropped
 from kosent_hub.models.chat_format import IGNORED, ChatFormat, Messages, Sample, UnusableDialogue
+from kosent_hub.models.data.chat_dataset import report_dropped
+from kosent_hub.models.machine import device, distributed
 
 if TYPE_CHECKING:
     from datasets import Dataset

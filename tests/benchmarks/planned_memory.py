@@ -43,8 +43,8 @@ def row(family: str, *, checkpointing: bool) -> tuple[float, float]:
     from peft import LoraConfig
     from transformers import CONFIG_MAPPING
 
-    from kosent_hub.training import model_sizes
-    from kosent_hub.training.memory import DEFAULTS, GIB, peak
+    from kosent_hub.training.planning import model_sizes
+    from kosent_hub.training.planning.memory import DEFAULTS, GIB, peak
     from tests.kosent_hub.training.peak import training_step_peak
 
     torch.set_num_threads(1)

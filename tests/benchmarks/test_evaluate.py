@@ -213,7 +213,7 @@ def protocol():
 
 PEAK = """
 import sys
-from kosent_hub.models.device import peak_rss
+from kosent_hub.models.machine.device import peak_rss
 from kosent_hub.evaluate import main
 status = main(sys.argv[1:])
 print(peak_rss())

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from kosent_hub.models.device import compute_dtype
+from kosent_hub.models.machine.device import compute_dtype
 from tests.kosent_hub.models.families import TEMPLATES
 from tests.support import ROOT
 

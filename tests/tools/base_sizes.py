@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kosent_hub.training import model_sizes
-from kosent_hub.training.planning import BASES
+from kosent_hub.training.planning import model_sizes
+from kosent_hub.training.planning.plan import BASES
 
 
 def main() -> None:

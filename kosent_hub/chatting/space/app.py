@@ -32,7 +32,7 @@ def _run(options: Options) -> None:
     os.environ.pop("SYSTEM", None)
     from kosent_hub.chatting.page.app import build
     from kosent_hub.chatting.page.server import listen, on_space, serve
-    from kosent_hub.models import quiet
+    from kosent_hub.models.machine import quiet
     from model_card.publishing import session
 
     session.install()

@@ -18,8 +18,8 @@ from huggingface_hub import get_session, get_token
 
 from kosent_hub.evaluation.backends import TEMPLATE_VARIABLES, Reply, TargetScore, reply_seed, whole
 from kosent_hub.evaluation.samples import Sample
-from kosent_hub.models import outside
 from kosent_hub.models.chat_format import ChatFormat, cut_thought
+from kosent_hub.models.data import outside
 from kosent_hub.models.locate import FormatChanged, Located, ModelRef, locate
 from model_card.publishing.errors import HubUnavailable, KoSentError, explain
 from model_card.publishing.session import OTHER_SERVER, direct_client, httpx

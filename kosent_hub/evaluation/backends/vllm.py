@@ -23,10 +23,10 @@ from kosent_hub.evaluation.backends import (
 )
 from kosent_hub.evaluation.backends.local.likelihood import plain_text, spans
 from kosent_hub.evaluation.samples import Sample
-from kosent_hub.models import device, distributed
-from kosent_hub.models.adapter_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, cached
 from kosent_hub.models.chat_format import EXAMPLE, UnusableDialogue
 from kosent_hub.models.locate import Located
+from kosent_hub.models.machine import device, distributed
+from kosent_hub.models.repos.adapter_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, cached
 from model_card.publishing.errors import KoSentError
 from model_card.render.snippets import vllm_rank
 

@@ -17,7 +17,7 @@ from kosent_hub.evaluation.comparing.reading import Evaluated, names
 from kosent_hub.evaluation.comparing.record import ComparedModel, ModelComparison, Pair
 from kosent_hub.metrics import Measure
 from kosent_hub.metrics.ranking import Rank, ranks, wins
-from kosent_hub.models.versions import versions
+from kosent_hub.models.machine.versions import versions
 from model_card.metrics import METRICS, PER_TOKEN, shown
 from model_card.publishing.errors import KoSentError
 from model_card.records import Comparison, Metric, finite

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kosent_hub.demo_models.smollm2 import write_smollm2
-from kosent_hub.models.repo import resolve
+from kosent_hub.models.repos.repo import resolve
 from kosent_hub.models.tokenizer import load_tokenizer
 from model_card.publishing.errors import KoSentError
 from model_card.records import Repo

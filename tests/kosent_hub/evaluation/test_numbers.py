@@ -16,7 +16,7 @@ from kosent_hub.evaluation.prompting import Prompting, choose_examples
 from kosent_hub.evaluation.reference_points import _derangement, usual_reply
 from kosent_hub.evaluation.samples import Sample, load_samples
 from kosent_hub.evaluation.table import table
-from kosent_hub.models.chat_dataset import read_splits
+from kosent_hub.models.data.chat_dataset import read_splits
 from model_card.publishing.errors import KoSentError
 from model_card.records import Results, read
 from tests.kosent_hub.dialogues import SYSTEM, write_dataset

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kosent_hub.evaluation.samples import load_samples
-from kosent_hub.models.chat_dataset import system_prompt
+from kosent_hub.models.data.chat_dataset import system_prompt
 from model_card.publishing.errors import KoSentError
 from tests.kosent_hub.dialogues import SYSTEM, write_dataset
 
@@ -76,7 +76,7 @@ def test_a_split_that_is_not_there_is_missed_before_anything_is_downloaded(
 
 READ = """
 import json, sys
-from kosent_hub.models.chat_dataset import read_splits
+from kosent_hub.models.data.chat_dataset import read_splits
 found = read_splits(sys.argv[1], "test", "--split", optional=["validation", "dev"],
                     **json.loads(sys.argv[2]))
 print(json.dumps({name: len(list(rows)) for name, rows in found.items()}))

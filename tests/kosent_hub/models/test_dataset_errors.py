@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kosent_hub.models.chat_dataset import read_splits
+from kosent_hub.models.data.chat_dataset import read_splits
 from model_card.publishing.errors import KoSentError
 from tests.kosent_hub.conftest import BASE, dialogue
 

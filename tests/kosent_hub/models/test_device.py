@@ -10,7 +10,7 @@ held = b"x" * int(sys.argv[1])
 print(subprocess.check_output([sys.executable, "-c", sys.argv[2]], text=True))
 """
 PEAK = """
-from kosent_hub.models.device import peak_rss
+from kosent_hub.models.machine.device import peak_rss
 held = b"x" * 2**26
 print(peak_rss())
 """

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from kosent_hub.evaluate import main
-from kosent_hub.models.outside import assert_may_send, is_own, without_secrets
+from kosent_hub.models.data.outside import assert_may_send, is_own, without_secrets
 from model_card.publishing.errors import KoSentError
 from tests.kosent_hub.dialogues import write_dataset
 
@@ -102,7 +102,7 @@ def test_the_sample_corpus_is_open_and_no_other_folder(dataset):
 
 ASK = """
 import sys
-from kosent_hub.models.outside import is_open
+from kosent_hub.models.data.outside import is_open
 print(*(is_open(name) for name in sys.argv[1:]))
 """
 

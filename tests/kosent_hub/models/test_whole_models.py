@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from kosent_hub.models.repo import resolve
+from kosent_hub.models.repos.repo import resolve
 from model_card.publishing.errors import KoSentError
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 9\n"

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from kosent_hub import plan
-from kosent_hub.training import model_sizes
-from kosent_hub.training.memory import DEFAULTS, adapter, weights
-from kosent_hub.training.planning import BASES, load_base, packaged_bases
+from kosent_hub.training.planning import model_sizes
+from kosent_hub.training.planning.memory import DEFAULTS, adapter, weights
+from kosent_hub.training.planning.plan import BASES, load_base, packaged_bases
 from model_card.publishing.errors import KoSentError
 
 # Tiny configs of each kind: what is counted does not depend on the size.

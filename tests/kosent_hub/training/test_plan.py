@@ -9,8 +9,10 @@ import yaml
 
 from kosent_hub import plan
 from kosent_hub import training as library
-from kosent_hub.training import gpus, model_sizes, planning, recipe
-from kosent_hub.training.memory import DEFAULTS, GIB, peak
+from kosent_hub.training import recipe
+from kosent_hub.training.planning import gpus, model_sizes
+from kosent_hub.training.planning import plan as planning
+from kosent_hub.training.planning.memory import DEFAULTS, GIB, peak
 from model_card.publishing.errors import KoSentError
 from tests.support import ROOT
 

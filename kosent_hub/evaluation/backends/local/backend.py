@@ -14,10 +14,10 @@ from kosent_hub.evaluation.backends.local.plain import Batches, plain_replies
 from kosent_hub.evaluation.backends.local.probe import fast_length, plain_batches
 from kosent_hub.evaluation.backends.local.sampling import Sampling
 from kosent_hub.evaluation.samples import Sample
-from kosent_hub.models import device, distributed
 from kosent_hub.models.chat_format import EXAMPLE, UnusableDialogue
 from kosent_hub.models.load import load_model
 from kosent_hub.models.locate import Located
+from kosent_hub.models.machine import device, distributed
 from kosent_hub.models.positions import last_position
 from model_card.publishing.errors import KoSentError
 

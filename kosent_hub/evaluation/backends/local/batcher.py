@@ -25,7 +25,7 @@ from kosent_hub.evaluation.backends.local.cache import (
     additive,
 )
 from kosent_hub.evaluation.backends.local.sampling import Sampling
-from kosent_hub.models.device import out_of_memory
+from kosent_hub.models.machine.device import out_of_memory
 
 # A decode step on a CPU reads all weights once, however many rows there are; more than a hundred
 # or two make it no faster and take memory.

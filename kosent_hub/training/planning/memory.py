@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kosent_hub.training.model_sizes import Matrix, ModelSizes
+from kosent_hub.training.planning.model_sizes import Matrix, ModelSizes
 from model_card.publishing.errors import KoSentError
 
 GIB = 2**30

@@ -8,8 +8,8 @@ from typing import Any
 
 from transformers.utils import cached_file
 
-from kosent_hub.models.repo import resolve
-from kosent_hub.models.untrusted import base_of, read_settings
+from kosent_hub.models.repos.repo import resolve
+from kosent_hub.models.repos.untrusted import base_of, read_settings
 from model_card.publishing.errors import HubUnavailable, KoSentError, user_error
 from model_card.publishing.hub_ids import is_hub_id
 from model_card.records import Repo

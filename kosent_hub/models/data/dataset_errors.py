@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kosent_hub.models.untrusted import is_lfs_pointer
+from kosent_hub.models.repos.untrusted import is_lfs_pointer
 from model_card.publishing.errors import KoSentError, user_error
 
 REBUILD = "see kosent-data build"

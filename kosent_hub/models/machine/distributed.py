@@ -6,7 +6,7 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from kosent_hub.models.device import use_all_cores
+from kosent_hub.models.machine.device import use_all_cores
 from model_card.publishing.files import exclusive
 
 

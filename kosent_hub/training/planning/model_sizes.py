@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kosent_hub.models.untrusted import MAX_LAYERS, explained
+from kosent_hub.models.repos.untrusted import MAX_LAYERS, explained
 from model_card.publishing.errors import KoSentError
 
 # Names of the number of experts that a token uses, in the configs of transformers.

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kosent_hub.models import device, untrusted
-from kosent_hub.models.chat_dataset import MAX_DROPPED
-from kosent_hub.training import gpus, model_sizes, recipe
-from kosent_hub.training.gpus import Gpu
-from kosent_hub.training.memory import DEFAULTS, GIB, Adapter, adapter, peak
-from kosent_hub.training.model_sizes import ModelSizes
+from kosent_hub.models.data.chat_dataset import MAX_DROPPED
+from kosent_hub.models.machine import device
+from kosent_hub.models.repos import untrusted
+from kosent_hub.training import recipe
+from kosent_hub.training.planning import gpus, model_sizes
+from kosent_hub.training.planning.gpus import Gpu
+from kosent_hub.training.planning.memory import DEFAULTS, GIB, Adapter, adapter, peak
+from kosent_hub.training.planning.model_sizes import ModelSizes
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.hub_ids import is_hub_id
 
@@ -416,9 +418,9 @@ def count(dataset: str, settings: Mapping[str, Any]) -> Data:
     """The dataset's training split, counted with the base's own tokenizer and template."""
     from trl import ScriptArguments
 
-    from kosent_hub.models import chat_dataset
     from kosent_hub.models.chat_format import chat_format
-    from kosent_hub.models.repo import resolve
+    from kosent_hub.models.data import chat_dataset
+    from kosent_hub.models.repos.repo import resolve
     from kosent_hub.models.tokenizer import load_tokenizer
     from kosent_hub.training.samples import density, encode
     from model_card.publishing import session
@@ -479,7 +481,7 @@ def _downloaded_config(model_id: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    from kosent_hub.models.repo import resolve
+    from kosent_hub.models.repos.repo import resolve
     from model_card.publishing import session
 
     session.install()

@@ -8,8 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosent_hub.models import dataset_errors, distributed, untrusted
 from kosent_hub.models.chat_format import Messages, UnusableDialogue, plain
+from kosent_hub.models.data import dataset_errors
+from kosent_hub.models.machine import distributed
+from kosent_hub.models.repos import untrusted
 from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:

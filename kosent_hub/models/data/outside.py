@@ -12,7 +12,7 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
-from kosent_hub.models.chat_dataset import corpus
+from kosent_hub.models.data.chat_dataset import corpus
 from model_card.publishing.errors import KoSentError, explain
 from model_card.publishing.session import httpx
 

@@ -29,7 +29,7 @@ def code_version() -> dict[str, Any]:
     That is so in a checkout, and for what pip installed from a repository.
     """
     found: dict[str, Any] = {"version": importlib.metadata.version("kosent-hub")}
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     if (root / ".git").exists():
         commit, changed = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain")
         if commit and changed is not None:

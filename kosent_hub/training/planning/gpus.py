@@ -12,7 +12,7 @@ import difflib
 import re
 from dataclasses import dataclass
 
-from kosent_hub.training.memory import GIB
+from kosent_hub.training.planning.memory import GIB
 from model_card.publishing.errors import KoSentError
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
-from kosent_hub.models import device
+from kosent_hub.models.machine import device
 
 Result = TypeVar("Result")
 

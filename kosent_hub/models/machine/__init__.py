@@ -1,0 +1,1 @@
+"""This machine: its device and cores, its processes, its libraries."""
