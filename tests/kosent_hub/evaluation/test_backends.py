@@ -1,5 +1,6 @@
 """The engines' promises: batches change nothing, adapters are active, nothing is run unasked."""
 
+import copy
 import hashlib
 import json
 import shutil
@@ -20,7 +21,8 @@ from tests.kosent_hub.adapters import write_adapter
 def import_engines() -> None:
     """Import torch and what needs it; each worker collects this module, and few run it."""
     global AutoConfig, AutoModelForCausalLM, AutoTokenizer, Batcher, ModelRef, PeftModel, REPLY_STEP
-    global STACK, TransformersBackend, collect, count_parameters, fast_length, locate, plain_replies
+    global STACK, TransformersBackend, collect, count_parameters, fast_reach, locate, plain_replies
+    global Reach, Window
     global Sampling, plan, tokenizer_facts, torch
     import torch
     from peft import PeftModel
@@ -29,8 +31,9 @@ def import_engines() -> None:
     from kosent_hub.evaluation.backends.local.backend import TransformersBackend
     from kosent_hub.evaluation.backends.local.batcher import Batcher, plan
     from kosent_hub.evaluation.backends.local.cache import REPLY_STEP, STACK
+    from kosent_hub.evaluation.backends.local.masks import Window
     from kosent_hub.evaluation.backends.local.plain import plain_replies
-    from kosent_hub.evaluation.backends.local.probe import fast_length
+    from kosent_hub.evaluation.backends.local.probe import Reach, fast_reach
     from kosent_hub.evaluation.backends.local.sampling import Sampling
     from kosent_hub.evaluation.replies import collect
     from kosent_hub.models.load import count_parameters
@@ -53,13 +56,15 @@ TINY = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 512,
 }
+KINDS = ["sliding_attention", "full_attention", "sliding_attention"]
+# Windows are shorter than most prompts.
 MODELS = {
     "llama": TINY,
-    "mistral": TINY | {"sliding_window": None},
+    "mistral": TINY | {"sliding_window": 20},
     "qwen2": TINY,
     "qwen3": TINY | {"head_dim": 8},
     "gemma2": TINY | {"head_dim": 8, "sliding_window": 256},
-    "gemma3_text": TINY | {"head_dim": 8, "sliding_window": 256},
+    "gemma3_text": TINY | {"head_dim": 8, "sliding_window": 20, "layer_types": KINDS},
     "phi3": TINY | {"pad_token_id": 0},
     "gpt2": {"vocab_size": 300, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 512},
     "gpt_neox": TINY,
@@ -121,7 +126,9 @@ def plain(model, prompts, stop=1, new_tokens=NEW_TOKENS, sampling=None):
 
 
 def in_batches(model, prompts, budget, stop=1, new_tokens=NEW_TOKENS, sampling=None):
-    found = dict(Batcher(model, prompts, frozenset([stop]), new_tokens, budget, sampling).run())
+    window = fast_reach(model).window
+    batcher = Batcher(model, prompts, frozenset([stop]), new_tokens, budget, sampling, window)
+    found = dict(batcher.run())
     return [found[i] for i in range(len(prompts))]
 
 
@@ -136,7 +143,7 @@ def test_batches_of_any_size_give_the_tokens_of_one_at_a_time(kind):
     expected = one_at_a_time(model, prompts, stop)
     assert len({len(reply) for reply in expected}) > 1, "no reply ends early; the test shows less"
     assert plain(model, prompts, stop) == expected
-    assert bool(fast_length(model)) == (kind not in PLAIN)
+    assert bool(fast_reach(model).tokens) == (kind not in PLAIN)
     for budget in (1, 300, 1000, 100_000) if kind not in PLAIN else ():
         assert in_batches(model, prompts, budget, stop) == expected, budget
 
@@ -204,18 +211,28 @@ def test_shared_prefix_attention_is_the_models_own_to_rounding():
     for budget in (1000, 100_000):  # a few rows, and several stacks of prefixes
         assert in_batches(exact, prompts, budget, stop, new_tokens) == expected, budget
     assert exact.config._attn_implementation == "sdpa"
-    assert fast_length(tiny("llama", dtype=torch.bfloat16))
+    assert fast_reach(tiny("llama", dtype=torch.bfloat16)).tokens
 
 
-def test_a_window_limits_the_fast_path():
-    assert fast_length(tiny("gemma3_text")) == 256
-    assert fast_length(tiny("mistral", sliding_window=64)) == 64
-    assert fast_length(tiny("qwen2")) == 512
+def test_how_far_the_fast_path_goes():
+    assert fast_reach(tiny("gemma3_text")) == Reach(512, Window(20, tuple(sorted(set(KINDS)))))
+    assert fast_reach(tiny("mistral")) == Reach(512, Window(20))
+    assert fast_reach(tiny("mistral", sliding_window=None)) == Reach(512)
+    assert fast_reach(tiny("qwen2")) == Reach(512)
+    # Its own code keeps a window that our masks do not know of: right up to its size only.
+    model = tiny("mistral", sliding_window=64)
+    assert fast_reach(with_window_elsewhere(model)) == Reach(64)
+
+
+def with_window_elsewhere(model):
+    """The model, whose window is read once and not again when the probe sets it."""
+    model.model.config = copy.deepcopy(model.config)
+    return model
 
 
 def test_a_model_with_a_cache_of_its_own_is_left_alone(capsys):
     mamba = tiny("mamba", num_hidden_layers=2, state_size=4)
-    assert fast_length(mamba) == 0
+    assert fast_reach(mamba).tokens == 0
     assert "generating in plain batches" in capsys.readouterr().err
 
 

@@ -11,7 +11,7 @@ from kosent_hub.evaluation.backends import Reply, TargetScore, decoding, whole
 from kosent_hub.evaluation.backends.local.batcher import MAX_ROWS, Batcher, token_budget
 from kosent_hub.evaluation.backends.local.likelihood import score_targets, score_texts
 from kosent_hub.evaluation.backends.local.plain import Batches, plain_replies
-from kosent_hub.evaluation.backends.local.probe import fast_length, plain_batches
+from kosent_hub.evaluation.backends.local.probe import fast_reach, plain_batches
 from kosent_hub.evaluation.backends.local.sampling import Sampling
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models.chat_format import EXAMPLE, UnusableDialogue
@@ -39,7 +39,8 @@ class TransformersBackend:
             "max_new_tokens": max_new_tokens,
             "stop": model.form.tokenizer.convert_ids_to_tokens(sorted(self.stop)),
         }
-        self.fast_length = fast_length(self.lm)
+        reach = fast_reach(self.lm)
+        self.fast_length, self.window = reach.tokens, reach.window
         pad = model.form.tokenizer.pad_token_id
         # Attention that is plain enough for the batcher takes padding, too.
         self.batches = Batches() if self.fast_length else plain_batches(self.lm, pad)
@@ -93,7 +94,7 @@ class TransformersBackend:
         plain = [n for n, ids in enumerate(encoded) if len(ids) + new > self.fast_length]
         if fast:
             prompts, budget = [encoded[n] for n in fast], self.engine["batch"]["tokens"]
-            batcher = Batcher(self.lm, prompts, self.stop, new, budget, sampling)
+            batcher = Batcher(self.lm, prompts, self.stop, new, budget, sampling, self.window)
             for place, tokens in batcher.run():
                 yield self._reply(wanted[fast[place]], tokens, "fast")
         prompts = [encoded[n] for n in plain]

@@ -22,8 +22,8 @@ from kosent_hub.evaluation.backends.local.cache import (
     Prefix,
     Row,
     Tokens,
-    additive,
 )
+from kosent_hub.evaluation.backends.local.masks import NO_WINDOW, Window, masks
 from kosent_hub.evaluation.backends.local.sampling import Sampling
 from kosent_hub.models.machine.device import out_of_memory
 
@@ -68,7 +68,7 @@ def token_budget(model: PreTrainedModel) -> int:
 
 class Batcher:
     """Replies of one model to many prompts, `budget` cached tokens at a time; greedy ones without
-    `sampling`."""
+    `sampling`. `window` is the model's sliding window."""
 
     def __init__(
         self,
@@ -78,8 +78,9 @@ class Batcher:
         max_new_tokens: int,
         budget: int,
         sampling: Sampling | None = None,
+        window: Window = NO_WINDOW,
     ) -> None:
-        self.model, self.prompts, self.stop = model, prompts, stop
+        self.model, self.prompts, self.stop, self.window = model, prompts, stop, window
         self.max_new_tokens, self.budget, self.sampling = max_new_tokens, budget, sampling
         self.unfinished = set(range(len(prompts)))
         self.waiting = plan(prompts, self.unfinished)[::-1]
@@ -125,11 +126,11 @@ class Batcher:
         # Padding is on the right, where causal attention never reads it.
         ids = torch.tensor([[*tokens, *[0] * (width - len(tokens))] for tokens in sequences])
         positions = torch.arange(cache.start, cache.start + width, device=device)
-        mask = torch.arange(cache.start + width, device=device) <= positions[:, None]
+        gaps = positions[:, None] - torch.arange(cache.start + width, device=device)
         self.model(
             input_ids=ids.to(device),
             position_ids=positions[None].expand(len(sequences), -1),
-            attention_mask=additive(mask[None, None], self.model.dtype),
+            attention_mask=masks(gaps[None, None], self.window, self.model.dtype),
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
@@ -186,12 +187,12 @@ class Batcher:
         """Compute the next token of every row; return the replies that end with it."""
         cache, device = self.cache, self.model.device
         assert cache is not None
-        mask = cache.prepare_step(self.rows)
+        gaps = cache.prepare_step(self.rows)
         positions = [[row.prefix_length + len(row.reply)] for row in self.rows]
         logits = self.model(
             input_ids=torch.tensor([[row.next_token] for row in self.rows], device=device),
             position_ids=torch.tensor(positions, device=device),
-            attention_mask=mask,
+            attention_mask=masks(gaps, self.window, self.model.dtype),
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,

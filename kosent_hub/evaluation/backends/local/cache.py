@@ -123,7 +123,8 @@ class DecodeCache(Cache):
     def prepare_step(self, rows: Sequence[Row]) -> torch.Tensor:
         """Give each row a slot with room for its next token, and forget what no row needs.
 
-        Returns the additive mask, (slots, 1, 1, columns).
+        Returns how far before it each key stands, negative for those that it does not see:
+        (slots, 1, 1, columns).
         """
         slots, _, room, _ = self.replies[0][0].shape
         before = self.slots
@@ -146,11 +147,11 @@ class DecodeCache(Cache):
         self.sequence_of[self.slot_of] = torch.arange(len(rows), device=device)
         self.ends = torch.tensor([len(row.reply) for row in rows], device=device)
         lengths = torch.tensor([row.prefix_length for row in rows], device=device)
-        seen = [
-            torch.arange(prompt, device=device) < lengths[self.sequence_of, None],
-            torch.arange(room, device=device) <= self.ends[self.sequence_of, None],
-        ]
-        return additive(torch.cat(seen, dim=1)[:, None, None], like.dtype)
+        lengths, ends = lengths[self.sequence_of, None], self.ends[self.sequence_of, None]
+        keys = torch.arange(prompt, device=device)
+        in_prompt = torch.where(keys < lengths, lengths + ends - keys, -1)
+        in_reply = ends - torch.arange(room, device=device)
+        return torch.cat([in_prompt, in_reply], dim=1)[:, None, None]
 
     def update(
         self,
@@ -223,11 +224,6 @@ class DecodeCache(Cache):
             return new
 
         self.replies = [(moved(keys), moved(values)) for keys, values in self.replies]
-
-
-def additive(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """0 where `seen` is true, minus infinity elsewhere."""
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, -torch.inf)
 
 
 def _batched(prefixes: Sequence[Prefix], size: int) -> Iterator[Sequence[Prefix]]:

@@ -4,38 +4,58 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
 from kosent_hub.evaluation.backends.local.batcher import Batcher
+from kosent_hub.evaluation.backends.local.masks import NO_WINDOW, Window, window_of
 from kosent_hub.evaluation.backends.local.plain import Batches
 from kosent_hub.models.generation import generate
 from model_card.publishing.errors import KoSentError
 
 STEPS = 4
+# Shorter than every prompt that is tried.
+PROBED_WINDOW = 8
 # How much logits may differ, in standard deviations of them: rounding to 16 bits moves a logit by
 # hundredths, a wrong cache by several; in float32 it moves them by millionths.
 TOLERANCE, TOLERANCE_FLOAT32 = 0.25, 0.001
 
 
-def fast_length(model: PreTrainedModel) -> int:
-    """Tokens of prompt and reply together up to which the batcher is right for this model; 0 if it
-    never is.
+@dataclass(frozen=True)
+class Reach:
+    """Tokens of prompt and reply together up to which the batcher is right for a model, 0 if it
+    never is; and the sliding window that it then keeps."""
+
+    tokens: int
+    window: Window = NO_WINDOW
+
+
+def fast_reach(model: PreTrainedModel) -> Reach:
+    """How far the batcher is right for this model.
 
     Models differ in their attention, state and positions in more ways than a list could name. So
     it is tried, where attention is plain enough for `sdpa`: the tokens that the batcher chooses
-    must be the model's own best.
+    must be the model's own best. A sliding window is tried at a few tokens, whatever its size;
+    where the model does not agree, the batcher is right up to its size only.
     """
-    plain = model.config._attn_implementation == "sdpa" and not _has_state(model)
-    if plain and _agrees(model):
-        return _window(model)
+    config, window = model.config.get_text_config(), window_of(model)
+    limits = [getattr(config, "max_position_embeddings", None)]
+    if "chunked_attention" in (getattr(config, "layer_types", None) or ()):
+        limits.append(getattr(config, "attention_chunk_size", None))
+    if model.config._attn_implementation == "sdpa" and not _has_state(model):
+        if window.tokens and _agrees_beyond(model, window):
+            return Reach(_least(limits), window)
+        if _agrees(model, NO_WINDOW):
+            return Reach(_least([*limits, window.tokens]))
     print(
         f"{type(model).__name__}: has an attention or a cache of its own; generating in plain "
         "batches",
         file=sys.stderr,
     )
-    return 0
+    return Reach(0)
 
 
 def plain_batches(model: PreTrainedModel, pad: int) -> Batches:
@@ -104,23 +124,27 @@ def _alike(found: torch.Tensor, expected: torch.Tensor, tolerance: float) -> boo
     return bool((gap <= tolerance * expected[:steps].std(dim=1)).all())
 
 
-def _window(model: PreTrainedModel) -> int:
-    """Tokens that the model's layer with the shortest reach can attend to."""
-    config = model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ["sliding_attention"])
-    limits = [getattr(config, "max_position_embeddings", None)]
-    if "sliding_attention" in kinds:
-        limits.append(getattr(config, "sliding_window", None))
-    if "chunked_attention" in kinds:
-        limits.append(getattr(config, "attention_chunk_size", None))
+def _least(limits: Sequence[int | None]) -> int:
     return min((limit for limit in limits if limit), default=sys.maxsize)
 
 
-def _agrees(model: PreTrainedModel) -> bool:
+def _agrees_beyond(model: PreTrainedModel, window: Window) -> bool:
+    """Whether the batcher's replies are the model's own best where prompts are longer than the
+    window."""
+    config = model.config.get_text_config()
+    config.sliding_window = min(PROBED_WINDOW, window.tokens or PROBED_WINDOW)
+    try:
+        return _agrees(model, replace(window, tokens=config.sliding_window))
+    finally:
+        config.sliding_window = window.tokens
+
+
+def _agrees(model: PreTrainedModel, window: Window) -> bool:
     """Whether the batcher's replies are the model's own best."""
     prompts = _prompts(model)
     try:
-        replies = dict(Batcher(model, prompts, frozenset(), STEPS, budget=10_000).run())
+        batcher = Batcher(model, prompts, frozenset(), STEPS, budget=10_000, window=window)
+        replies = dict(batcher.run())
     except Exception:  # whatever the model's own code raises when it meets our cache
         return False
     return all(_is_best(model, prompts[i].tolist(), reply) for i, reply in replies.items())
