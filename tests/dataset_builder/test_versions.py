@@ -243,6 +243,7 @@ print(json.dumps(rows))
 """
 
 
+@pytest.mark.slow
 def test_pandas_and_polars_read_it(hub, source: Path, tmp_path: Path) -> None:
     expected = built(source, tmp_path / "dataset")
     push(tmp_path / "dataset", REPO, api=hub.api("alice"))

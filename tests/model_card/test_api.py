@@ -46,6 +46,7 @@ def test_a_card_is_rendered_and_checked(folder, tmp_path):
     assert checked.findings[0].code == "metadata-missing"
 
 
+@pytest.mark.slow
 def test_a_card_is_published_and_made_again_from_the_hub(run, hub, folder):
     repo_id = "alice/SmolLM2-135M-KoSent"
     done = run([sys.executable, "-c", SCRIPT, folder, repo_id], env=hub.env())

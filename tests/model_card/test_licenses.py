@@ -86,6 +86,7 @@ def test_check_asks_for_what_the_terms_want(run, gemma_run: Path):
     assert done.returncode == 2
 
 
+@pytest.mark.slow
 def test_a_push_carries_them_though_the_base_repo_has_none(run, hub, gemma_run: Path):
     command = ["python", "-m", "kosent_hub.push", gemma_run, "--repo-id", REPO]
     done = run(command, env=hub.env())

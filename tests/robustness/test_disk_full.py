@@ -125,10 +125,11 @@ def test_training(
     assert (f"going on from run/{checkpoint}" in again.stderr) == (checkpoint is not None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("moment", "where"),
     [
-        pytest.param(filled("completions", at=9), "out", marks=pytest.mark.slow),
+        (filled("completions", at=9), "out"),
         (filled("results.json"), "out/results.json"),
     ],
 )

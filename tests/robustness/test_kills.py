@@ -187,14 +187,14 @@ def test_pushing_a_dataset(wanted: int, hub: Hub, tmp_path: Path) -> None:
     killed_by_request(hub, command, lambda: None, repo, tmp_path, wanted, seed=5)
 
 
-@moments(1)
+@moments(0)  # commits as test_pushing_a_dataset does
 def test_pushing_a_run(wanted: int, hub: Hub, tmp_path: Path) -> None:
     folder = finished_run(tmp_path / "finished")
     command = [sys.executable, "-m", "kosent_hub.push", str(folder), "--repo-id", MODEL]
     killed_by_request(hub, command, lambda: None, (MODEL, "model"), tmp_path, wanted, seed=6)
 
 
-@moments(1)
+@moments(0)  # commits as test_pushing_a_dataset does
 def test_pushing_scores(wanted: int, hub: Hub, tiny_llama: Path, tmp_path: Path) -> None:
     data = dialogues.write_dataset(tmp_path / "chat", 2)
     flags = f"--dataset {data} --embedder none --max-new-tokens 4 --no-safety --output out --push"

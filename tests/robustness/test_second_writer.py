@@ -56,6 +56,7 @@ def test_two_trainings(tiny_llama: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_two_evaluations(tiny_llama: Path, tmp_path: Path) -> None:
     for_evaluation(tmp_path, tiny_llama)
     moment = disturbing.Moment(3, "stopped", path="completions")

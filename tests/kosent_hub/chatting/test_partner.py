@@ -53,7 +53,13 @@ def replies_of(model, dataset, run, env, folder):
     return evaluated, [messages[0]["content"] if messages else "" for messages in talked]
 
 
-@pytest.mark.parametrize("family", ["qwen3", "gemma3", "cohere"])
+@pytest.mark.parametrize(
+    "family",
+    [
+        "gemma3",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("qwen3", "cohere")),
+    ],
+)
 def test_the_first_reply_is_that_of_the_evaluation(
     family, families, dataset, run, nobody, tmp_path
 ):
@@ -62,6 +68,7 @@ def test_the_first_reply_is_that_of_the_evaluation(
     assert len(set(talked)) > 1 and all(talked)
 
 
+@pytest.mark.slow
 def test_an_adapter_replies_as_it_is_evaluated(tiny_llama, dataset, run, nobody, tmp_path):
     shutil.copytree(tiny_llama, tmp_path / "base")
     write_adapter(tmp_path / "base", tmp_path / "adapter", std=0.5)

@@ -360,6 +360,7 @@ def test_what_cannot_be_meant_is_one_line(three, tmp_path, capsys, monkeypatch):
     assert run("weak", tmp_path / "other", "--primary-metric", "bleu") == 0
 
 
+@pytest.mark.slow
 def test_a_page_is_written_once_and_holds_all_but_the_corpus(three, found, tmp_path, capsys):
     stem = tmp_path / "new" / "v1.2"
     files = [stem.with_name(f"v1.2.{ending}") for ending in ("md", "png", "html")]

@@ -78,6 +78,7 @@ def test_what_cannot_be_evaluated_is_refused_in_one_line(hub, evaluate, tiny_lla
         assert "Traceback" not in end.stderr
 
 
+@pytest.mark.slow
 def test_scores_go_into_the_card_again_and_again(hub, evaluate, tiny_llama, tmp_path):
     card = "---\nlicense: mit\n---\n# Mine\n\nMy own words.\n"
     hub.create("alice/model", files=files(tiny_llama) | {"README.md": card})

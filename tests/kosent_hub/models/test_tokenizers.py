@@ -59,6 +59,7 @@ def refused(ends, said: str, *remedies: str) -> None:
         assert said in last and remedy in last
 
 
+@pytest.mark.slow
 def test_a_padding_token_beyond_the_vocabulary_is_not_used(both, workplace: Path):
     folder = flawed(workplace, "pad-beyond")
     tokenizer = tokenizer_of(folder)

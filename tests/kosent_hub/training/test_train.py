@@ -271,6 +271,7 @@ sys.stdout.write(f"{run.training.steps} steps, whole: {whole}\\n")
 """
 
 
+@pytest.mark.slow
 def test_from_python_each_process_returns_when_the_run_is_whole(
     workplace: Path, nobody: dict[str, str]
 ):
@@ -321,6 +322,7 @@ print(there.peft_config["default"].base_model_name_or_path)
 """
 
 
+@pytest.mark.slow
 def test_qlora_on_a_cpu_is_pushed_at_the_end_and_reloads_the_same(
     run, hub, tiny_llama: Path, tmp_path: Path
 ):
@@ -415,6 +417,7 @@ def test_checkpoints_are_pushed_to_a_branch_while_it_trains(
     assert "hub_strategy" not in run_record.config
 
 
+@pytest.mark.slow
 def test_packed_dialogues_are_learned_as_apart(run, workplace: Path, nobody: dict[str, str]):
     """One row of several dialogues gives the loss that the same dialogues give in rows."""
     flags = (
