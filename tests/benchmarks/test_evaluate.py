@@ -5,8 +5,9 @@ corpus if unset), in one run with what it is compared with: a loop that makes on
 vLLM, and other revisions of this repository.
 
 KOSENT_BENCH_REVISIONS names those revisions, with spaces between. KOSENT_VLLM_PYTHON is the Python
-of an environment with vLLM, made by `make test-vllm`; KOSENT_VLLM_DTYPE=float32 spares vLLM the
-bfloat16 where the CPU lacks it. KOSENT_BENCH_SAMPLES=32 makes a quick try, without a verdict.
+of an environment with vLLM, made by `make test-vllm`. KOSENT_BENCH_SAMPLES=32 makes a quick try,
+without a verdict. All compute in the number format that is fast here (bfloat16 where the CPU
+multiplies it, else float32), which is what kosent-eval takes by itself.
 """
 
 import io
@@ -24,6 +25,7 @@ import numpy as np
 import pytest
 
 from kosent_hub import metrics
+from kosent_hub.models.machine.device import compute_dtype
 from tests.conftest import ROOT
 from tests.kosent_hub.dialogues import write_dataset
 
@@ -38,10 +40,11 @@ import json, sys, time
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from kosent_hub.evaluation.samples import load_samples
-model_id, dataset, count, new_tokens, first, step = *sys.argv[1:3], *map(int, sys.argv[3:])
+model_id, dataset, dtype, *numbers = sys.argv[1:]
+count, new_tokens, first, step = map(int, numbers)
 samples, _, _ = load_samples(dataset, "test", limit=count)
 tokenizer = AutoTokenizer.from_pretrained(model_id)
-model = AutoModelForCausalLM.from_pretrained(model_id, dtype=torch.bfloat16).eval()
+model = AutoModelForCausalLM.from_pretrained(model_id, dtype=getattr(torch, dtype)).eval()
 chosen, started = samples[first::step], time.perf_counter()
 for sample in chosen:
     ids = tokenizer.apply_chat_template(
@@ -64,13 +67,18 @@ def dataset(run, tmp_path_factory):
 Measured = tuple[int, float]  # samples, and the seconds that their replies took
 
 
-def kosent_eval(
-    python: str, tree: Path, model: Path, dataset: Path, *more: str, dtype: str = "bfloat16"
-) -> Measured:
+def kosent_eval(python: str, tree: Path, model: Path, dataset: Path, *more: str) -> Measured:
     """kosent-eval as the source tree `tree` has it, without the time to load the model."""
     command = [
         *(python, "-m", "kosent_hub.evaluate", "--model", str(model), "--dataset", str(dataset)),
-        *("--limit", str(SAMPLES), "--max-new-tokens", str(NEW_TOKENS), "--dtype", dtype),
+        *(
+            "--limit",
+            str(SAMPLES),
+            "--max-new-tokens",
+            str(NEW_TOKENS),
+            "--dtype",
+            compute_dtype(use_cpu=True),
+        ),
         *("--embedder", "none", "--no-safety", "--json", "--fresh", *more),
         *("--output", str(dataset.parent / "results")),
     ]
@@ -85,7 +93,7 @@ def kosent_eval(
 
 def one_at_a_time(model: Path, dataset: Path, first: int) -> Measured:
     """The loop over every LOOP_STEP-th sample from `first` on."""
-    arguments = [model, dataset, SAMPLES, NEW_TOKENS, first, LOOP_STEP]
+    arguments = [model, dataset, compute_dtype(use_cpu=True), SAMPLES, NEW_TOKENS, first, LOOP_STEP]
     command = [sys.executable, "-c", ONE_AT_A_TIME, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     samples, seconds = json.loads(done.stdout)
@@ -117,9 +125,8 @@ def rates(smollm2, dataset, tmp_path_factory):
         tree = source_tree(revision, tmp_path_factory.mktemp("tree"))
         runs[revision] = lambda tree=tree: kosent_eval(sys.executable, tree, smollm2, dataset)
     if python := os.environ.get("KOSENT_VLLM_PYTHON"):
-        dtype = os.environ.get("KOSENT_VLLM_DTYPE", "bfloat16")
         engine = ["--backend", "vllm", "--engine-arg", "gpu_memory_utilization=0.3"]
-        runs["vLLM"] = lambda: kosent_eval(python, ROOT, smollm2, dataset, *engine, dtype=dtype)
+        runs["vLLM"] = lambda: kosent_eval(python, ROOT, smollm2, dataset, *engine)
     rounds = [*runs, *reversed(runs)]
     measured: dict[str, list[Measured]] = {name: [] for name in runs}
     for name in rounds:
@@ -129,6 +136,7 @@ def rates(smollm2, dataset, tmp_path_factory):
         for name, both in measured.items()
     }
     print(f"\n{SAMPLES} samples, at most {NEW_TOKENS} new tokens each, {os.cpu_count()} cores")
+    print(f"Computed in {compute_dtype(use_cpu=True)}")
     print(f"{'samples/s':<28}{'first':>8}{'again':>8}{'both':>8}{'times the loop':>16}")
     for name, both in measured.items():
         each = "".join(f"{samples / seconds:>8.2f}" for samples, seconds in both)
