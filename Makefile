@@ -48,10 +48,11 @@ SLOW ?= tests
 test-slow: setup
 	$(BIN)/python $(PYTEST) --slow $(if $(SEED),--seed $(SEED)) $(if $(RECORD),--record) $(SLOW)
 
-# Mutated corpora, front matter and records against the commands that read them; docs/faults.md says
-# how many, and what they found.
+# Mutated corpora, front matter, records and models against what reads them; docs/faults.md says how
+# many, and what they found.
 fuzz: setup
 	$(BIN)/python -m tests.robustness.fuzz $(COUNT)
+	KOSENT_FUZZ_MODELS=400 $(BIN)/python -m pytest --slow tests/robustness/fuzz/test_models.py
 
 # Lines of the three packages that all tests run, in every process and fork.
 coverage: setup

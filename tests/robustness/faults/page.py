@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from tests.robustness.faults.table import COMMANDS, DONE, LINE, NOT_MET, ROWS, Command, Row
-from tests.robustness.fuzz.found import FOUND, INPUTS
+from tests.robustness.fuzz.found import FOUND, INPUTS, MODELS
 
 HEAD = """\
 # What happens when the Hub is out of order
@@ -40,6 +40,9 @@ tsv, cp949, UTF-16, xlsx, JSON; bare, in a zip, in a zip in a zip, in a tar) wit
 and names mutated, the front matter of READMEs, and the records of a run. Each must end with exit
 status 0 or 2 within ten seconds; no traceback; every row kept, or dropped under a reason; nothing
 written but the output. The first that does not ends it; `make test-slow` tries the first tenth.
+
+Then it tries {3 * MODELS:,} models: adapters' settings, the headers of their weights, and chat
+templates, {MODELS} of each, mutated. Each is loaded or refused in one line, within a minute.
 """
 
 

@@ -1,6 +1,6 @@
 """Adapters, headers of weights and chat templates, each changed at random by a seed.
 
-    python -m tests.robustness.fuzz_models BASE SEED COUNT      tries COUNT of each, on that model
+    python -m tests.robustness.fuzz.models BASE SEED COUNT      tries COUNT of each, on that model
 
 Whatever comes, a model is loaded or refused in one line, within seconds.
 """

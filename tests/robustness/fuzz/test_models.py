@@ -1,10 +1,12 @@
 """Changed at random, no adapter, header or template makes more than one line, or takes long."""
 
+import os
+
 import pytest
 
-from tests.robustness.fuzz_models import fuzz
+from tests.robustness.fuzz.models import fuzz
 
-COUNT = 60  # of each kind
+COUNT = int(os.environ.get("KOSENT_FUZZ_MODELS", "60"))  # of each kind
 
 
 @pytest.mark.slow
