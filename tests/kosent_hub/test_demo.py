@@ -81,7 +81,7 @@ def test_a_killed_demo_goes_on_and_ends_with_conversations(run, demo: Path):
     killed.communicate()
     built = (demo / "dataset" / "report.json").stat().st_mtime_ns
 
-    done = run(["kosent-demo"], cwd=demo.parent)
+    done = run(["kosent-demo"], cwd=demo.parent, timeout=900)
     assert done.returncode == 0, done.stderr
     assert "[1/4] Build the dataset from AI Hub's files (done before)\n" in done.stderr
     assert "going on from Gemma-3-270M-KoSent/checkpoint-" in done.stderr
@@ -95,7 +95,7 @@ def test_a_killed_demo_goes_on_and_ends_with_conversations(run, demo: Path):
     assert done.stdout.count("\n  base: ") == done.stdout.count(f"\n  {RUN}: ") == 3
     assert done.stdout.endswith(f"Talk to the model: kosent-chat kosent-demo/{RUN}\n")
 
-    again = run(["kosent-demo", "--output", "kosent-demo"], cwd=demo.parent)
+    again = run(["kosent-demo", "--output", "kosent-demo"], cwd=demo.parent, timeout=900)
     assert again.returncode == 0, again.stderr
     assert again.stderr.count("(done before)") == 3
     told = "The card's first 3 conversations"

@@ -98,16 +98,14 @@ def _has_state(model: PreTrainedModel) -> bool:
 def _step_logits(model: PreTrainedModel, prompts: list[array], pad: int) -> list[torch.Tensor]:
     """Of each prompt of a batch, longest first: the logits of the next tokens, (steps, words)."""
     settings = GenerationConfig(
-        do_sample=False, max_new_tokens=STEPS, pad_token_id=pad, eos_token_id=None
-    )
-    out = generate(
-        model,
-        prompts,
-        pad,
-        generation_config=settings,
+        do_sample=False,
+        max_new_tokens=STEPS,
+        pad_token_id=pad,
+        eos_token_id=None,
         output_logits=True,
         return_dict_in_generate=True,
     )
+    out = generate(model, prompts, pad, generation_config=settings)
     return list(torch.stack(out.logits, dim=1).float())
 
 
