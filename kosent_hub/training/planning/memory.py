@@ -195,9 +195,14 @@ def peak(
     model, quantization = weights(base, settings)
 
     moments = 2 if "8bit" in settings["optim"] else 8
-    saved = [_saved_by_block(base, block, settings, lora, tokens) for block in trained]
+    folded = [_folded(block, lora) for block in trained]
+    saved = [
+        _saved_by_block(base, block, settings, lora, tokens) + size * sum(tensors)
+        for block, tensors in zip(trained, folded, strict=True)
+    ]
     # Temporary tensors in the backward of the widest layer.
     passing = (10 * base.hidden + 6 * max(map(_inner, trained))) * tokens
+    passing += size * max((max(tensors, default=0) for tensors in folded), default=0)
     if settings["load_in_4bit"] or base.packing:
         packed = (m.size for m in base.matrices if m.bitsandbytes or m.packed)
         passing += size * max(packed, default=0)
@@ -233,6 +238,12 @@ _WRITES = re.compile(
     r".*\.(o_proj|out_proj|down_proj|c_proj|dense|dense_4h_to_h|fc2|fc_out|wo|w2|output_linear"
     r"|linear_fc2)(\.weight)?"
 )
+
+
+def _folded(block: Sequence[Matrix], lora: Adapter) -> list[int]:
+    """Sizes of the experts' tensors that an adapter changes: peft adds it to a copy of each, which
+    is saved for the backward and gets a gradient of its size there."""
+    return [m.size for m in block if m.kind == "parameter" and m.name in lora.ranks]
 
 
 def _inner(block: Sequence[Matrix]) -> float:
