@@ -55,6 +55,7 @@ ON_CPU = Scale(
     flags=(
         *("--use_cpu", "true", "--max_length", "32", "--dtype", "bfloat16", "--bf16", "true"),
         *("--fp16", "false", "--optim", "adamw_torch_fused"),
+        *("--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "1"),
     ),
 )  # fmt: skip
 
@@ -285,8 +286,15 @@ def _peak_of(
     if scale.device != "cuda":
         from tests.kosent_hub.training.peak import Peak
 
+        trainer = _trainer(settings, scale, samples)
+        states = (getattr(weight, "quant_state", None) for weight in trainer.model.parameters())
         with Peak() as watched:
-            _trainer(settings, scale, samples).train()
+            for tensor in (*trainer.model.parameters(), *trainer.model.buffers()):
+                watched.hold(tensor)
+            for state in states:
+                if state is not None:
+                    watched.hold(state.absmax)
+            trainer.train()
         return watched.most / GIB, "tensors alone"
     torch.zeros(1, device="cuda")
     _free(scale)
