@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 VENV_VLLM := .venv-vllm
 BIN_VLLM := $(VENV_VLLM)/bin
 
-.PHONY: setup demo test test-slow test-vllm fuzz coverage lint audit bench screenshots clean
+.PHONY: setup demo test test-slow test-vllm fuzz coverage lint audit bench gpu-kit screenshots clean
 .DEFAULT_GOAL := test
 
 setup: $(VENV)/.ready
@@ -88,6 +88,10 @@ audit: setup
 
 bench: setup
 	$(BIN)/python -m pytest tests/benchmarks --benchmarks -s
+
+# Plans and promises on this machine's GPU, one JSON file a part; docs/gpu.md has what came out.
+gpu-kit: setup
+	$(BIN)/python -m tests.gpu.kit --out $(or $(OUT),build/gpu)
 
 # docs/images/chat.png and card.png, of the run folder RUN.
 screenshots: setup

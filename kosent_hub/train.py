@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import textwrap
 import threading
 import warnings
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ Train a LoRA adapter on the assistant's turns of a chat dataset, or push a finis
 several GPUs: accelerate launch -m kosent_hub.train --config RECIPE ...
 
   --config RECIPE           a recipe file, or a packaged one:
-                            {recipes}
+{recipes}
   --dataset_name DATASET    a dataset folder or Hub id with a `messages` column
   --model_name_or_path ID   another base model than the recipe's
   --output_dir DIR          the run folder; on an unfinished one the same command goes on
@@ -51,7 +52,9 @@ def _main(argv: Sequence[str]) -> None:
     from kosent_hub.training import recipe
 
     if {"-h", "--help"} & set(argv):
-        print(HELP.format(recipes=", ".join(recipe.packaged())))
+        lines = textwrap.wrap(", ".join(recipe.packaged()), 64, break_on_hyphens=False)
+        names = textwrap.indent("\n".join(lines), " " * 28)
+        print(HELP.format(recipes=names))
         return
     from kosent_hub.models.inspection import show
     from kosent_hub.training.run import inspect, run

@@ -1,5 +1,7 @@
 """Licences of well-known base models, and what Llama's and Gemma's require of what is made of them.
 
+Of a few, whose text this project has not read, only name and address are known: UNREAD.
+
 A licence that is not in this table is read from the base model's own card, never guessed.
 """
 
@@ -18,6 +20,10 @@ BASE_LICENSES = {
     "HuggingFaceTB/SmolLM2-": "apache-2.0",
     "HuggingFaceTB/SmolLM3-": "apache-2.0",
     "Qwen/Qwen3-": "apache-2.0",
+    "kakaocorp/kanana-1.5-2.1b-": "apache-2.0",
+    "kakaocorp/kanana-1.5-8b-": "apache-2.0",
+    "LGAI-EXAONE/EXAONE-4.0-": "other",
+    "naver-hyperclovax/HyperCLOVAX-SEED-": "other",
     "google/gemma-2-": "gemma",
     "google/gemma-3-": "gemma",
 }
@@ -43,6 +49,50 @@ class Terms:
     files: tuple[str, ...]
     in_card: str
     prefix: str = ""
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A licence that the Hub has no id for, and whose text this project has not read.
+
+    `name` is what the Hub calls it beside `license: other`; `url` is where its text is.
+    """
+
+    name: str
+    title: str
+    url: str
+
+
+# By the beginning of a Hub id, as their cards state it.
+UNREAD = {
+    "LGAI-EXAONE/EXAONE-4.0-": Unread(
+        "exaone",
+        "EXAONE AI Model License Agreement 1.2 - NC",
+        "https://huggingface.co/LGAI-EXAONE/EXAONE-4.0-1.2B/blob/main/LICENSE",
+    ),
+    "naver-hyperclovax/HyperCLOVAX-SEED-": Unread(
+        "hyperclovax-seed",
+        "HyperCLOVA X SEED Model License Agreement",
+        "https://huggingface.co/naver-hyperclovax/HyperCLOVAX-SEED-Text-Instruct-1.5B/blob/main/"
+        "LICENSE",
+    ),
+}
+
+
+def unread(base_model: str) -> Unread | None:
+    """A well-known base model's licence if this project has not read it."""
+    return next((v for start, v in UNREAD.items() if base_model.startswith(start)), None)
+
+
+def unread_line(base_model: str) -> str | None:
+    """What to say of a base whose licence this project has not read; None for any other."""
+    found = unread(base_model)
+    if found is None:
+        return None
+    return (
+        f"{base_model} is under the {found.title}, whose conditions were not read by this project: "
+        f"read them at {found.url}"
+    )
 
 
 def known_license(base_model: str) -> str | None:
@@ -88,6 +138,9 @@ def terms_files(
     that it has not. Without `read`, what only the base's repo has is left out.
     """
     owed = terms(license_id)
+    if license_id == "other" and read is not None:  # a copy goes along, whatever it asks for
+        text = read(LICENSE_PATH)
+        return {} if text is None else {LICENSE_PATH: text}
     if owed is None:
         return {}
     if owed.family == "Gemma":

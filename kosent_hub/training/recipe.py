@@ -260,8 +260,24 @@ def title(name: str) -> str:
 
 
 def load(name: str) -> dict[str, Any]:
-    """The keys and values of a recipe."""
-    path = find(name)
+    """The keys and values of a recipe, on top of those of the recipe that it `extends`."""
+    path, seen = find(name), []
+    values: dict[str, Any] = {}
+    while True:
+        seen.append(path)
+        own = _read(path)
+        parent = own.pop("extends", None)
+        values = own | values
+        if parent is None:
+            return values
+        beside = path.parent / str(parent)
+        path = beside if beside.is_file() else find(str(parent))
+        if path in seen:
+            raise KoSentError(path, "extends itself", "name another recipe behind `extends`")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The keys and values of a recipe's file."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -200,6 +200,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
     from kosent_hub.models.load import load_causal_model
     from kosent_hub.models.positions import last_position
     from kosent_hub.training.checkpoints import PushCheckpoints
+    from kosent_hub.training.planning.model_sizes import outside_text
     from kosent_hub.training.run_record import record
     from kosent_hub.training.sample_replies import SampleReplies
     from kosent_hub.training.samples import density
@@ -262,6 +263,9 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
         device_map={"": process.device} if quantization else None,
     )
     _check_positions(settings, counts, last_position(model))
+    lora: Any = get_peft_config(settings.model)
+    if lora is not None:
+        lora.exclude_modules = outside_text(model)
     try:
         trainer = AssistantTrainer(
             model=model,
@@ -270,7 +274,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
             train_dataset=encoded["train"].samples,
             eval_dataset=encoded["validation"].samples if has_validation else None,
             processing_class=data.form.tokenizer,
-            peft_config=get_peft_config(settings.model),
+            peft_config=lora,
         )
     except NoMatchingPeftModuleError:
         raise KoSentError(

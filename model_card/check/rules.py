@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from model_card.check.card import ERROR, WARNING, CheckedCard, Finding
-from model_card.licenses import NOTICE_PATH, POLICY_PATH, known_license, terms
+from model_card.licenses import NOTICE_PATH, POLICY_PATH, known_license, terms, unread
 from model_card.records import RUN_PATH
 
 AIHUB = r"(?i)감성\s?대화\s?말뭉치|AI[\s-]?허브|AI[\s-]?Hub|aihub\.or\.kr"
@@ -52,19 +52,25 @@ def check_license(card: CheckedCard) -> Iterator[Finding]:
     """The card's licence against that of the base model."""
     stated = card.values("license")
     for base in map(str, card.values("base_model")):
-        owed = known_license(base) or card.base_license(base)
+        owed, own = known_license(base) or card.base_license(base), unread(base)
         if owed is None:
             message = f"the licence of {base} is not known here, so it was not compared"
             remedy = "read it on the base model's page"
             yield Finding(card.line_of("base_model"), WARNING, "license-base", message, remedy)
-        elif stated and owed not in stated and (owed.startswith("llama") or owed == "gemma"):
+            continue
+        if own is not None:
+            message = f"the conditions of {base}'s licence ({own.title}) are not known here"
+            remedy = f"read them at {own.url}"
+            yield Finding(card.line_of("license"), WARNING, "license-unread", message, remedy)
+        strict = own is not None or owed.startswith("llama") or owed == "gemma"
+        if stated and owed not in stated and strict:
             yield Finding(
                 card.line_of("license"),
                 ERROR,
                 "license-differs",
-                f"license is {stated[0]}, but {base} is under {owed}, which what is made from it "
-                "inherits",
-                f"say license: {owed}",
+                f"license is {stated[0]}, but {base} is under {own.title if own else owed}, which "
+                "what is made from it inherits",
+                f"say license: {owed}" + (f", license_name: {own.name}" if own else ""),
             )
 
 

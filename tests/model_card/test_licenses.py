@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from model_card.licenses import space_refused
+from model_card.api import check_card, render_card
+from model_card.licenses import space_refused, terms_files, unread
 from tests.model_card.cards import RECORDS
 
 REPO = "alice/Gemma-3-270M-KoSent"
@@ -56,6 +57,42 @@ def test_render_puts_the_terms_and_the_notice_beside_the_card(run, gemma_run: Pa
     ):
         assert words in card
     assert codes(run(["kosent-card", "check", gemma_run, "--json"])) == []
+
+
+def licence_findings(folder: Path) -> dict:
+    found = check_card(folder).findings
+    return {finding.code: finding for finding in found if finding.code.startswith("license")}
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "title"),
+    [
+        ("LGAI-EXAONE/EXAONE-4.0-1.2B", "exaone", "EXAONE AI Model License Agreement 1.2 - NC"),
+        (
+            "naver-hyperclovax/HyperCLOVAX-SEED-Text-Instruct-1.5B",
+            "hyperclovax-seed",
+            "HyperCLOVA X SEED Model License Agreement",
+        ),
+    ],
+)
+def test_a_licence_that_nobody_here_read_is_said_to_be_unread(gemma_run, base, name, title):
+    path = gemma_run / "kosent" / "run.json"
+    record = json.loads(path.read_text("utf-8"))
+    record["base_model"]["id"] = base
+    path.write_text(json.dumps(record), encoding="utf-8")
+    render_card(gemma_run, language="en")
+    readme = gemma_run / "README.md"
+    card = readme.read_text("utf-8")
+    url = unread(base).url
+    assert f"license: other\nlicense_name: {name}\nlicense_link: {url}\n" in card
+    assert f"[{title}]({url})" in card and "has not read that licence" in card
+    found = licence_findings(gemma_run)
+    assert set(found) == {"license-unread"} and found["license-unread"].remedy.endswith(url)
+    readme.write_text(card.replace("license: other", "license: mit"), encoding="utf-8")
+    found = licence_findings(gemma_run)
+    assert set(found) == {"license-unread", "license-differs"}
+    assert found["license-differs"].remedy == f"say license: other, license_name: {name}"
+    assert terms_files("other", "", {"LICENSE": b"text"}.get) == {"LICENSE": b"text"}
 
 
 def test_a_notice_that_somebody_wrote_is_kept(run, gemma_run: Path):

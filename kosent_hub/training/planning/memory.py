@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kosent_hub.training.planning.model_sizes import Matrix, ModelSizes
+from kosent_hub.training.planning.model_sizes import Matrix, ModelSizes, in_text
 from model_card.publishing.errors import KoSentError
 
 GIB = 2**30
@@ -44,13 +44,11 @@ _TILE_TOKENS, _TILE_VOCABULARY = 4096, 32768
 class Adapter:
     """A LoRA adapter: its rank on each matrix that it changes, and its parameters.
 
-    `in_text` are the parameters that a step on text uses: those on a vision tower get no gradient.
     `on_tensors`: whether it changes experts that are one tensor.
     """
 
     ranks: dict[str, int]
     parameters: int
-    in_text: int
     lowest_block: int
     on_tensors: bool = False
 
@@ -58,7 +56,8 @@ class Adapter:
 def adapter(base: ModelSizes, settings: Mapping[str, Any]) -> Adapter:
     """The adapter that these settings put on this base, as peft chooses its layers.
 
-    Raises KoSentError where peft would find no layer.
+    A vision tower beside the text model gets none, as in a training (see `outside_text`). Raises
+    KoSentError where peft would find no layer.
     """
     target = settings["lora_target_modules"]
     if isinstance(target, list) and len(target) == 1:
@@ -74,6 +73,8 @@ def adapter(base: ModelSizes, settings: Mapping[str, Any]) -> Adapter:
     rank, chosen = settings["lora_r"], {}
     modules, parameters = _split_fused(base, target, settings.get("lora_target_parameters") or [])
     for matrix in base.matrices:
+        if not in_text(base.blocks, matrix.name):
+            continue
         times = [n for name, n in parameters.items() if _ends(_parameter_name(matrix), name)]
         if times:
             chosen[matrix.name] = rank * max(times)
@@ -92,7 +93,6 @@ def adapter(base: ModelSizes, settings: Mapping[str, Any]) -> Adapter:
     return Adapter(
         ranks=chosen,
         parameters=sum(added.values()) + saved,
-        in_text=sum(n for name, n in added.items() if base.in_text(name)) + saved,
         lowest_block=min((n for n in numbers if n is not None), default=0),
         on_tensors=any(m.kind == "parameter" and m.name in chosen for m in base.matrices),
     )
@@ -195,14 +195,19 @@ def peak(
     model, quantization = weights(base, settings)
 
     moments = 2 if "8bit" in settings["optim"] else 8
-    saved = [_saved_by_block(base, block, settings, lora, tokens) for block in trained]
+    folded = [_folded(block, lora) for block in trained]
+    saved = [
+        _saved_by_block(base, block, settings, lora, tokens) + size * sum(tensors)
+        for block, tensors in zip(trained, folded, strict=True)
+    ]
     # Temporary tensors in the backward of the widest layer.
     passing = (10 * base.hidden + 6 * max(map(_inner, trained))) * tokens
+    passing += size * max((max(tensors, default=0) for tensors in folded), default=0)
     if settings["load_in_4bit"] or base.packing:
         packed = (m.size for m in base.matrices if m.bitsandbytes or m.packed)
         passing += size * max(packed, default=0)
     logits = _logits(base, tokens, learned, size, cpu)
-    gradients = 4.0 * lora.in_text
+    gradients = 4.0 * lora.parameters
     if settings["gradient_checkpointing"]:
         # Gradients appear as the kept inputs go, unless an earlier micro-batch left some.
         kept = size * base.hidden * tokens * len(trained)
@@ -218,7 +223,7 @@ def peak(
         "weights": model,
         "quantization": quantization,
         "adapter": 4.0 * lora.parameters,
-        "optimizer": moments * lora.in_text + gradients,
+        "optimizer": moments * lora.parameters + gradients,
         "activations": activations,
         "logits": logits,
     }
@@ -233,6 +238,12 @@ _WRITES = re.compile(
     r".*\.(o_proj|out_proj|down_proj|c_proj|dense|dense_4h_to_h|fc2|fc_out|wo|w2|output_linear"
     r"|linear_fc2)(\.weight)?"
 )
+
+
+def _folded(block: Sequence[Matrix], lora: Adapter) -> list[int]:
+    """Sizes of the experts' tensors that an adapter changes: peft adds it to a copy of each, which
+    is saved for the backward and gets a gradient of its size there."""
+    return [m.size for m in block if m.kind == "parameter" and m.name in lora.ranks]
 
 
 def _inner(block: Sequence[Matrix]) -> float:

@@ -84,10 +84,6 @@ class ModelSizes:
             return None
         return int(matrix.name[len(self.blocks) + 1 :].split(".", 1)[0])
 
-    def in_text(self, name: str) -> bool:
-        """Whether a step on text uses the matrix: not one of a vision tower beside the decoder."""
-        return name.startswith(self.blocks.rpartition(".")[0]) or name.count(".") < 2
-
     @cached_property
     def by_block(self) -> list[list[Matrix]]:
         """The matrices of each block."""
@@ -114,6 +110,29 @@ class ModelSizes:
         """The layer that peft's all-linear includes and its LoRA refuses, if the class has one."""
         named = any(m.kind == "linear" and m.name.endswith(".out_proj") for m in self.matrices)
         return "out_proj" if self.model_type in _NO_OUT_PROJ and named else None
+
+
+def in_text(blocks: str, name: str) -> bool:
+    """Whether a step on text uses the layer: not one of a vision tower beside the decoder.
+
+    `blocks` is the path of the decoder's list of blocks.
+    """
+    text = blocks.rpartition(".")[0]
+    return not text or name.startswith(f"{text}.") or name.count(".") < 2
+
+
+def outside_text(model: Any) -> str | None:
+    """A pattern of the layers that a step on text does not use; None where it uses all."""
+    import torch
+
+    blocks, _ = _blocks(model)
+    found = set()
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear) and not in_text(blocks, name):
+            parts = name.split(".")
+            paths = (".".join(parts[:n]) for n in range(1, len(parts) + 1))
+            found.add(next(path for path in paths if not f"{blocks}.".startswith(f"{path}.")))
+    return rf"({'|'.join(map(re.escape, sorted(found)))})\..*" if found else None
 
 
 def count(config: Any, model_id: str, *, trust_remote_code: bool = False) -> ModelSizes:

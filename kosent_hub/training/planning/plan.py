@@ -16,7 +16,8 @@ from kosent_hub.training import recipe
 from kosent_hub.training.planning import gpus, model_sizes
 from kosent_hub.training.planning.gpus import Gpu
 from kosent_hub.training.planning.memory import DEFAULTS, GIB, Adapter, adapter, peak
-from kosent_hub.training.planning.model_sizes import ModelSizes
+from kosent_hub.training.planning.model_sizes import ModelSizes, in_text
+from model_card.licenses import unread_line
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.hub_ids import is_hub_id
 
@@ -174,7 +175,8 @@ def _values_for(gpu: Gpu | None) -> str:
 
 def _allowed_targets(base: ModelSizes) -> list[str]:
     """Names of the linear layers without the one that peft refuses."""
-    names = {m.name.split(".")[-1] for m in base.matrices if m.kind == "linear"}
+    linear = (m.name for m in base.matrices if m.kind == "linear")
+    names = {name.split(".")[-1] for name in linear if in_text(base.blocks, name)}
     return sorted(name for name in names if name != base.refused_target)
 
 
@@ -219,8 +221,10 @@ def on_each(job: Job) -> list[tuple[Gpu, bool, tuple[float, float]]]:
 
 
 def _notes(job: Job, lora: Adapter) -> list[str]:
-    """Lines on what decides the plan and nobody would expect."""
-    base, settings, notes = job.base, job.settings, []
+    """Lines on what decides the plan and nobody would expect, and on a licence nobody here read."""
+    base, settings = job.base, job.settings
+    licence = unread_line(str(settings.get("model_name_or_path")))
+    notes = [licence] if licence else []
     if settings["load_in_4bit"] or settings["load_in_8bit"]:
         experts = base.unquantised_experts
         if experts:
@@ -233,12 +237,6 @@ def _notes(job: Job, lora: Adapter) -> list[str]:
         notes.append(f"the base is quantised already ({base.packing}), and stays as it is")
     if base.packing and all(m.packed is None for m in base.matrices):
         notes.append(f"bits a weight in {base.packing} are not known here: planned as 16")
-    apart = lora.parameters - lora.in_text
-    if apart:
-        notes.append(
-            f"{apart:,} of the trained parameters are outside of the text model and never learn: "
-            "name its layers with --lora_target_modules"
-        )
     return notes
 
 
@@ -380,7 +378,7 @@ def sharing(
     link = (job.link_gbit / 8 if job.link_gbit else gpu.link) * 1e9 * 3600
     batches = steps * job.settings["gradient_accumulation_steps"] / number
     part = (number - 1) / number
-    gradients = 2 * part * 4 * lora.in_text * steps
+    gradients = 2 * part * 4 * lora.parameters * steps
     moved = {
         "DDP": gradients,
         "FSDP2": gradients / 2 + 2 * part * in_blocks * GIB * batches,

@@ -2,13 +2,15 @@
 
 import dataclasses
 import os
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from kosent_hub.train import main
-from kosent_hub.training import recipe
+from kosent_hub.training import PlanOptions, plan, recipe
+from model_card.licenses import LICENSE_NAMES, known_license, unread
 from model_card.publishing.errors import KoSentError
 
 
@@ -23,6 +25,36 @@ def test_packaged_recipes_parse_strictly_and_give_a_reason_per_value(name: str):
     lines = recipe.find(name).read_text().splitlines()
     unexplained = [line for line in lines if line and "#" not in line]
     assert unexplained == []
+
+
+def test_packaged_recipes_say_their_planned_peak_and_their_licence():
+    for name in recipe.packaged():
+        text = recipe.find(name).read_text()
+        planned = plan(PlanOptions(name))
+        base = recipe.load(name)["model_name_or_path"]
+        assert f"# Planned peak: {planned.peak_gib:.2f} GiB.\n" in text, name
+        own = unread(base)
+        title = own.title if own else LICENSE_NAMES[known_license(base)][0]
+        assert f"# Licence: {title}" in text, name
+        assert ("has not read" in text and own.url in text) if own else "not read" not in text
+        assert any(own.url in note for note in planned.notes) if own else planned.notes == []
+        size = re.search(r"-(\d+)gb$", name)
+        gib = {"8": 7.6, "16": 15.5, "24": 22.0, "80": 79.1}[size[1]] if size else None
+        assert gib is None or planned.peak_gib < gib, name
+
+
+def test_a_recipe_that_extends_another_has_its_values_but_for_its_own(tmp_path):
+    (tmp_path / "mine.yaml").write_text("extends: llama-3.1-8b/qlora-8gb\nlora_r: 4\n")
+    (tmp_path / "less.yaml").write_text("extends: mine.yaml\nmax_length: 256\n")
+    packaged = recipe.load("llama-3.1-8b/qlora-8gb")
+    found = recipe.load(str(tmp_path / "less.yaml"))
+    assert found == packaged | {"lora_r": 4, "max_length": 256} and "extends" not in packaged
+    (tmp_path / "mine.yaml").write_text("extends: less.yaml\n")
+    with pytest.raises(KoSentError, match=r"less\.yaml: extends itself"):
+        recipe.load(str(tmp_path / "less.yaml"))
+    (tmp_path / "mine.yaml").write_text("extends: llama-3.1-8b/qlora-9gb\n")
+    with pytest.raises(KoSentError, match=r"did you mean llama-3\.1-8b/qlora-8gb"):
+        recipe.load(str(tmp_path / "mine.yaml"))
 
 
 def test_accelerate_configs_are_read_by_accelerate():
@@ -104,6 +136,6 @@ def test_a_mistake_is_one_line(tmp_path, capsys, lines, flags, said):
 def test_no_recipe_at_all_names_those_there_are(capsys):
     assert main(["--learning_rate", "1"]) == 2
     assert (
-        "give one --config RECIPE; packaged ones: gemma-3-270m/cpu, llama-3.1-8b/lora-a100-"
+        "give one --config RECIPE; packaged ones: exaone-4.0-1.2b/lora-8gb, gemma-3-1b/lora-8gb, "
         in capsys.readouterr().err
     )
