@@ -19,6 +19,7 @@ from dataset_builder.bench.items import (
     ScriptTurn,
     load,
 )
+from dataset_builder.bench.turns import Turn, turns
 
 __all__ = [
     "FOLDER",
@@ -30,5 +31,7 @@ __all__ = [
     "Exchange",
     "Script",
     "ScriptTurn",
+    "Turn",
     "load",
+    "turns",
 ]
