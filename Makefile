@@ -4,8 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 VENV_VLLM := .venv-vllm
 BIN_VLLM := $(VENV_VLLM)/bin
+VENV_HARNESS := .venv-harness
+BIN_HARNESS := $(VENV_HARNESS)/bin
 
-.PHONY: setup demo test test-slow test-vllm fuzz coverage lint audit bench gpu-kit screenshots clean
+.PHONY: setup demo test test-slow test-vllm test-harness fuzz coverage lint audit bench gpu-kit \
+	screenshots clean
 .DEFAULT_GOAL := test
 
 setup: $(VENV)/.ready
@@ -73,6 +76,20 @@ $(VENV_VLLM)/.ready: requirements-vllm.lock pyproject.toml
 	$(BIN_VLLM)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
+test-harness: $(VENV_HARNESS)/.ready
+	$(BIN_HARNESS)/python -m pytest --slow tests/kosent_hub/evaluation/test_harnesses.py
+
+# Other people's harnesses beside everything that `make test` has.
+$(VENV_HARNESS)/.ready: $(LOCKS) requirements-harness.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV_HARNESS)
+	for lock in requirements-build.lock requirements.lock requirements-harness.lock; do \
+		$(BIN_HARNESS)/pip install --quiet --disable-pip-version-check --no-deps \
+			--require-hashes --no-build-isolation -r $$lock || exit; \
+	done
+	$(BIN_HARNESS)/pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation --editable .
+	touch $@
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -98,4 +115,4 @@ screenshots: setup
 	$(BIN)/python -m tests.tools.screenshots $(RUN)
 
 clean:
-	rm -rf $(VENV) $(VENV_VLLM) build dist *.egg-info
+	rm -rf $(VENV) $(VENV_VLLM) $(VENV_HARNESS) build dist *.egg-info

@@ -34,6 +34,8 @@ What only the commands need:
     folder              the dataset folder: Parquet, report.json, JSONL
     card, counts        the dataset's card, and the counts in it
     provenance          the origin and licence of the rows
+
+And `bench/`, KoSent-Bench's files and the package that reads them, which share nothing with these.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from model_card.publishing.errors import run_command
+from model_card.records import BENCH
 
 from .options import VALIDATION_FRACTION, BuildOptions
 
@@ -72,13 +73,18 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--overwrite", action="store_true", help="replace files in DIR")
     export.set_defaults(command=_export)
     push = add("push", help="put a dataset folder on the Hub, private")
-    push.add_argument("dataset", type=Path, metavar="OUT", help="the dataset folder")
+    push.add_argument(
+        "dataset",
+        metavar="OUT",
+        help=f"the dataset folder, or `{BENCH}`, the benchmark in this package",
+    )
     push.add_argument("--repo-id", required=True, metavar="ORG/NAME", help="the dataset repo")
     push.add_argument("--public", action="store_true", help="make or use a public repo")
     push.add_argument(
         "--i-hold-redistribution-rights",
         action="store_true",
-        help="needed for --public: AI Hub's data must not reach unapproved third parties",
+        help="needed for --public, but for the benchmark: AI Hub's data must not reach unapproved "
+        "third parties",
     )
     push.add_argument("--create-pr", action="store_true", help="propose it as a pull request")
     push.set_defaults(command=_push)
@@ -131,16 +137,21 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _push(arguments: argparse.Namespace) -> None:
-    from .publish import push
+    if arguments.dataset == BENCH:
+        from .bench.publish import push as push_bench
 
-    url = push(
-        arguments.dataset,
-        arguments.repo_id,
-        public=arguments.public,
-        i_hold_redistribution_rights=arguments.i_hold_redistribution_rights,
-        create_pr=arguments.create_pr,
-        progress=_say,
-    )
+        url = push_bench(arguments.repo_id, public=arguments.public, create_pr=arguments.create_pr)
+    else:
+        from .publish import push
+
+        url = push(
+            arguments.dataset,
+            arguments.repo_id,
+            public=arguments.public,
+            i_hold_redistribution_rights=arguments.i_hold_redistribution_rights,
+            create_pr=arguments.create_pr,
+            progress=_say,
+        )
     if arguments.json:
         _print_json({"url": url})
         return

@@ -63,8 +63,11 @@ def gather(paths: Iterable[str], read: Callable[[str], bytes | None], where: str
         path for path in known if path.startswith(f"{EVAL_FOLDER}/") and path.endswith(".json")
     )
     results = [loads(Results, text(path), f"{where}/{path}") for path in scores]
-    # Stable: the default settings come first, the others in the order of their files.
-    results.sort(key=lambda r: (r.dataset.id, r.dataset.split, bool(r.settings)))
+    # KoSent-Bench, which anybody can repeat, comes first. Stable: the default settings come before
+    # others, and these in the order of their files.
+    results.sort(
+        key=lambda r: (not r.dataset.is_bench, r.dataset.id, r.dataset.split, bool(r.settings))
+    )
     log = LOG_HISTORY_PATH
     talk = CONVERSATIONS_PATH
     return Facts(

@@ -27,6 +27,8 @@ RUN_PATH = "kosent/run.json"
 LOG_HISTORY_PATH = "kosent/log_history.jsonl"
 PLOTS_FOLDER = "kosent/plots"
 EVAL_FOLDER = "kosent/eval"
+# The dataset's name, and its id in records, that stands for KoSent-Bench, which is in the package.
+BENCH = "kosent-bench"
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,9 @@ class EvaluatedDataset:
     `dropped`, were left out for what they say.
 
     `all_samples` are those of the whole split, before any limit. `sha256` is that of the samples'
-    messages, so that equal data is known whatever its name.
+    messages, so that equal data is known whatever its name. Of KoSent-Bench, `revision` is the
+    version, `sha256` stands for its files and the samples taken of them, and dialogues and samples
+    are those of its dialogues alone.
     """
 
     id: str
@@ -152,6 +156,11 @@ class EvaluatedDataset:
     dropped: int = 0
     all_samples: int | None = None
     sha256: str | None = None
+
+    @property
+    def is_bench(self) -> bool:
+        """Whether it is KoSent-Bench, and not a folder of that name."""
+        return self.id == BENCH and not self.local
 
 
 @dataclass(frozen=True)
@@ -267,6 +276,7 @@ class Results:
     `counts` says of the replies how many are empty (`empty_replies`), were cut at the limit of new
     tokens (`truncated`) and had a thought cut off (`thoughts_cut`), and how many true replies could
     not be scored (`targets_left_out`).
+    `by_kind` has the scores of the kinds of KoSent-Bench's items, under the part's name.
     `primary` is the metric that was named beforehand. `resampling` says how intervals and p values
     were made. `task_version` changes with the code of any metric; `code` is the release of
     kosent-hub, and its commit where it runs from a checkout.
@@ -280,6 +290,7 @@ class Results:
     versions: dict[str, str]
     created: str
     by_emotion: dict[str, Group] = field(default_factory=dict)
+    by_kind: dict[str, dict[str, Group]] = field(default_factory=dict)
     references: dict[str, Group] = field(default_factory=dict)
     baseline: Baseline | None = None
     settings: dict[str, Any] = field(default_factory=dict)

@@ -44,13 +44,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Benchmarks only when asked; tests of vLLM only where its environment runs them."""
+    """Benchmarks only when asked; tests of vLLM and of harnesses only in their environments."""
     benchmarks = ROOT / "tests" / "benchmarks"
     if collection_path.is_relative_to(benchmarks) and not config.getoption("--benchmarks"):
         return True
-    if collection_path.name == "test_vllm.py" and find_spec("vllm") is None:
-        return True
-    return None
+    needed = {"test_vllm.py": "vllm", "test_harnesses.py": "inspect_ai"}.get(collection_path.name)
+    return True if needed and find_spec(needed) is None else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

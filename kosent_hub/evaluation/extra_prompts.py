@@ -1,4 +1,4 @@
-"""Prompts beside the dataset's: those of the card's conversations, and the safety set."""
+"""Prompts beside the dataset's: the card's conversations, the safety set, KoSent-Bench's parts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from dataset_builder.bench import Script
 from kosent_hub.evaluation import safety
 from kosent_hub.evaluation.backends import CUT
-from kosent_hub.evaluation.replies import Draw, Outcome
+from kosent_hub.evaluation.bench.items import NOTHING, Asked, next_turn
+from kosent_hub.evaluation.prompting import Prompting
+from kosent_hub.evaluation.replies import Draw, Outcome, Talk
 from kosent_hub.evaluation.safety import Case
 from kosent_hub.evaluation.samples import Sample
 from model_card.conversations import PROMPTS, Conversation
@@ -19,20 +22,38 @@ _CONVERSATIONS = {f"conversation-{i}": prompt for i, prompt in enumerate(PROMPTS
 
 @dataclass(frozen=True)
 class ExtraPrompts:
-    """The prompts under the dataset's system message, with these cases of the safety set."""
+    """The prompts under the dataset's system message, with these cases of the safety set, or with
+    what `asked` has of KoSent-Bench."""
 
     system: str | None
     cases: list[Case]
+    asked: Asked = NOTHING
 
     @property
     def samples(self) -> list[Sample]:
         """A sample for each prompt, without a target; its dialogue's id is the prompt's name."""
         before = [{"role": "system", "content": self.system}] if self.system else []
         prompts = _CONVERSATIONS | {case.id: case.prompt for case in self.cases}
+        messages = {
+            name: [*before, {"role": "user", "content": prompt}] for name, prompt in prompts.items()
+        }
+        messages |= {turn.id: turn.input for turn in self.asked.turns}
         return [
-            Sample(f"{name}#1", name, row, [*before, {"role": "user", "content": prompt}], "")
-            for row, (name, prompt) in enumerate(prompts.items())
+            Sample(f"{name}#1", name, row, own, "")
+            for row, (name, own) in enumerate(messages.items())
         ]
+
+    def talks(self, prompting: Prompting) -> dict[str, Talk]:
+        """The scripted users by their ids; the model is told what `prompting` says."""
+
+        def talk(row: int, script: Script) -> Talk:
+            def following(replies: Sequence[str]) -> Sample | None:
+                sample = next_turn(script, row, replies)
+                return None if sample is None else prompting.prompted([sample])[0]
+
+            return following
+
+        return {s.id: talk(row, s) for row, s in enumerate(self.asked.scripts)}
 
     def conversations(self, outcomes: Sequence[Outcome]) -> list[Conversation]:
         """The model's replies to the card's prompts, beside the baseline's if there is one; of

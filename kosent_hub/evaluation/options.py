@@ -15,8 +15,15 @@ from kosent_hub.models.data.chat_dataset import MAX_DROPPED, check_share
 from model_card.metrics import METRICS
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import decode_text
+from model_card.records import BENCH
 
 DTYPES = ("float32", "bfloat16", "float16")
+# What cannot be chosen on KoSent-Bench: it is one split, without training dialogues, and has crisis
+# prompts of its own.
+BENCH_HAS_NO = {
+    "dataset_config": None, "dataset_revision": None, "split": "test", "few_shot": 0,
+    "safety": None,
+}  # fmt: skip
 # Fields that bear on scores: those of `Options.settings`.
 SETTING = {"setting": True}
 
@@ -25,7 +32,8 @@ SETTING = {"setting": True}
 class Options:
     """One evaluation; see `kosent-eval --help` for each field, whose flag has its name.
 
-    `model`, `baseline`, `dataset` and `embedder` are Hub ids or folders, `chat_template` is a file.
+    `model`, `baseline`, `dataset` and `embedder` are Hub ids or folders, `chat_template` is a file;
+    the dataset `kosent-bench` is in the package.
     Raises KoSentError for values that could only fail later.
     """
 
@@ -92,6 +100,8 @@ class Options:
             raise KoSentError(
                 "--baseline-system-prompt", "there is no baseline", "add --baseline ID_OR_PATH"
             )
+        if self.dataset == BENCH:
+            self._check_bench()
         check_share(self.max_dropped)
         if self.writes_card and Path(self.model).is_dir():
             raise KoSentError(
@@ -102,6 +112,16 @@ class Options:
         if (self.backend == "endpoint") != (self.endpoint is not None):
             raise KoSentError(None, "--backend endpoint and --endpoint URL go together")
 
+    def _check_bench(self) -> None:
+        """Raise KoSentError for what KoSent-Bench does not have."""
+        for name, usual in BENCH_HAS_NO.items():
+            if getattr(self, name) != usual:
+                raise KoSentError(
+                    f"--{name.replace('_', '-')}",
+                    f"there is no such choice on {BENCH}",
+                    f"leave it out; a folder of that name is ./{BENCH}",
+                )
+
     @property
     def writes_card(self) -> bool:
         """Whether the scores go into the model's card on the Hub."""
@@ -109,7 +129,12 @@ class Options:
 
     @property
     def with_safety(self) -> bool:
-        """Whether the safety prompts are among the prompts; by default, unless `limit` is set."""
+        """Whether the safety prompts are among the prompts; by default, unless `limit` is set.
+
+        KoSent-Bench has a part of its own that takes their place.
+        """
+        if self.dataset == BENCH:
+            return False
         return self.limit is None if self.safety is None else self.safety
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 from kosent_hub import metrics
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.evaluation.sentence_encoder import SentenceEncoder
-from kosent_hub.metrics import Measure
+from kosent_hub.metrics import Measure, Reference
 from kosent_hub.metrics.kosent_score.overlap import OVERLAP
 from kosent_hub.models.machine.parallel import mapped
 from model_card.metrics import METRICS
@@ -38,7 +38,8 @@ def reference_points(
         chosen = rng.choice(len(samples), MOST_SAMPLES, replace=False)
         samples = [samples[i] for i in sorted(chosen)]
     targets = metrics.nfc([sample.target for sample in samples])
-    vectors = encoder.encode(targets) if encoder else None
+    references = [sample.reference for sample in samples]
+    vectors = encode_references(references, encoder) if encoder else None
     texts = {"copy_user": metrics.nfc([sample.user for sample in samples])}
     if usual is not None:
         texts["constant"] = [usual] * len(samples)
@@ -46,9 +47,9 @@ def reference_points(
     found = {}
     if 2 * np.unique(rows, return_counts=True)[1].max() <= len(samples):
         orders = [_derangement(rows, rng) for _ in range(SHUFFLES)]
-        found["shuffled"] = _shuffled(targets, vectors, orders, encoder)
+        found["shuffled"] = _shuffled(targets, references, vectors, orders, encoder)
     for name, replies in texts.items():
-        measures = metrics.measure_texts(replies, targets)
+        measures = metrics.measure_texts(replies, references)
         if encoder and vectors is not None:
             different, places = np.unique(replies, return_inverse=True)
             theirs = encoder.encode(different.tolist())[places]
@@ -57,6 +58,13 @@ def reference_points(
             )
         found[name] = Group(len(samples), _values(measures))
     return found
+
+
+def encode_references(references: Sequence[Reference], encoder: SentenceEncoder) -> np.ndarray:
+    """The true replies' vectors (n, d), or of samples that have k of them each (k, n, d)."""
+    several = [[one] if isinstance(one, str) else one for one in references]
+    streams = [encoder.encode(metrics.nfc(stream)) for stream in zip(*several, strict=True)]
+    return streams[0] if len(streams) == 1 else np.stack(streams)
 
 
 def usual_reply(rows: Any) -> str | None:
@@ -76,27 +84,29 @@ def usual_reply(rows: Any) -> str | None:
 
 def _shuffled(
     targets: Sequence[str],
+    references: Sequence[Reference],
     vectors: np.ndarray | None,
     orders: Sequence[np.ndarray],
     encoder: SentenceEncoder | None,
 ) -> Group:
     """The mean and the range of the true replies' scores in these orders."""
-    jobs = [([targets[i] for i in order], targets) for order in orders]
+    jobs = [([targets[i] for i in order], references) for order in orders]
     fewest = 2 if len(targets) > FEW_SAMPLES else len(jobs) + 1
     drawn: dict[str, list[float]] = {}
     for order, values in zip(orders, mapped(_overlap, jobs, fewest), strict=True):
         if encoder and vectors is not None:
-            cosine = metrics.cosine_similarity(vectors[order], vectors, encoder.signature)
+            first = vectors if vectors.ndim == 2 else vectors[0]
+            cosine = metrics.cosine_similarity(first[order], vectors, encoder.signature)
             values["cosine_similarity"] = cosine.value
         for name, value in values.items():
             drawn.setdefault(name, []).append(value)
     # The form of replies does not depend on their order.
-    form = _values(metrics.measure_texts(targets, targets))
+    form = _values(metrics.measure_texts(targets, references))
     means = {name: Value(float(np.mean(v)), range=[min(v), max(v)]) for name, v in drawn.items()}
     return Group(len(targets), form | means, draws=len(orders))
 
 
-def _overlap(replies: Sequence[str], targets: Sequence[str]) -> dict[str, float]:
+def _overlap(replies: Sequence[str], targets: Sequence[Reference]) -> dict[str, float]:
     """The values of the metrics that depend on which reply stands where."""
     return {
         name: score(replies, targets).value

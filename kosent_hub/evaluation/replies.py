@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -32,6 +32,8 @@ from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedModel, Speed
 
 Produce = Callable[[Sequence[Sample], Sequence[int]], Iterator[Reply | TargetScore]]
+# The model's replies to a scripted user so far -> what the user writes next, None at the end.
+Talk = Callable[[Sequence[str]], Sample | None]
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Draw:
     """One model's replies under one seed; greedy replies are a draw too.
 
     `replies` are in the samples' order, and so are `stops`, why each of them ended (`Reply.stop`).
-    `extra_replies` and `extra_stops` are those to the extra prompts, each under its prompt's name.
+    `extra_replies` and `extra_stops` are those to the extra prompts, each under its prompt's name;
+    `talk_replies` and `talk_stops` those to each scripted user, in turn.
     """
 
     seed: int
@@ -47,6 +50,8 @@ class Draw:
     stops: list[str]
     extra_replies: dict[str, str]
     extra_stops: dict[str, str]
+    talk_replies: dict[str, list[str]] = field(default_factory=dict)
+    talk_stops: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,8 +89,10 @@ def collect(
     samples: Sequence[Sample],
     extra: Sequence[Sample],
     store: CompletionStore,
+    talks: Mapping[str, Talk] | None = None,
 ) -> Outcome | None:
-    """The model's outcome on the dataset's samples and the extra prompts.
+    """The model's outcome on the dataset's samples, the extra prompts and with the scripted users
+    `talks`, each under its name.
 
     Returns None in every process but the first, once its share of the work is done.
     """
@@ -100,9 +107,12 @@ def collect(
         texts = retention_samples()
         text_keys = keys("text", backend, texts)
         _report_kept([key for found in reply_keys for key in found], backend.model, store)
-        for seed, found in zip(seeds, reply_keys, strict=True):
+        talk_keys = []
+        for seed, key, found in zip(seeds, in_key, reply_keys, strict=True):
             kind = f"reply, seed {seed}" if len(seeds) > 1 else "reply"
             produce = partial(backend.replies, seed=seed)
+            # First, as these alone may turn out to be too long for the model.
+            talk_keys.append(_talk(kind, talks or {}, backend, produce, key, store))
             _generate(kind, found[: len(samples)], samples, backend, produce, store)
             _generate(kind, found[len(samples) :], extra, backend, produce, store)
         _generate("fit", score_keys, samples, backend, backend.score_targets, store)
@@ -113,7 +123,12 @@ def collect(
     store.read()
     stored = [_stored(found, prompts, backend.model, store) for found in reply_keys]
     replies = [record for records in stored for record in records[: len(samples)]]
+    talked = [
+        {name: [store.records[key] for key in own] for name, own in found.items()}
+        for found in talk_keys
+    ]
     everything = [record for records in stored for record in records]
+    everything += [record for found in talked for records in found.values() for record in records]
     scores = _stored_scores(score_keys, store)
     counts = {
         "empty_replies": sum(not record["text"] for record in replies),
@@ -144,8 +159,8 @@ def collect(
         | ({"seeds": seeds} if options.temperature else {})
         | ({"refused": sorted(refused)} if refused else {}),
         draws=[
-            _draw(seed, records, len(samples), extra)
-            for seed, records in zip(seeds, stored, strict=True)
+            _draw(seed, records, len(samples), extra, talks_of)
+            for seed, records, talks_of in zip(seeds, stored, talked, strict=True)
         ],
         target_scores=scores,
         text_scores=_stored_scores(text_keys, store),
@@ -161,10 +176,49 @@ def collect(
     )
 
 
+def _talk(
+    kind: str,
+    talks: Mapping[str, Talk],
+    backend: Backend,
+    produce: Produce,
+    seed: int | None,
+    store: CompletionStore,
+) -> dict[str, list[str]]:
+    """Have all the conversations, one turn of all users at a time; the keys of each one's replies.
+
+    The user's next text depends on the replies, so every process needs those of all.
+    """
+    said: dict[str, list[str]] = {name: [] for name in talks}
+    found: dict[str, list[str]] = {name: [] for name in talks}
+    while True:
+        turns = {name: talk(said[name]) for name, talk in talks.items()}
+        samples = {name: sample for name, sample in turns.items() if sample is not None}
+        if not samples:
+            return found
+        prompts = list(samples.values())
+        backend.check_lengths(prompts)
+        own = keys("reply", backend, prompts, seed)
+        number = max(map(len, said.values())) + 1
+        _generate(f"{kind}, turn {number} of users", own, prompts, backend, produce, store)
+        if distributed.world_size() > 1:
+            distributed.wait()
+            store.read()
+        for name, key, record in zip(
+            samples, own, _stored(own, prompts, backend.model, store), strict=True
+        ):
+            said[name].append(record["text"])
+            found[name].append(key)
+
+
 def _draw(
-    seed: int, records: Sequence[dict[str, Any]], samples: int, extra: Sequence[Sample]
+    seed: int,
+    records: Sequence[dict[str, Any]],
+    samples: int,
+    extra: Sequence[Sample],
+    talks: Mapping[str, Sequence[dict[str, Any]]],
 ) -> Draw:
-    """The draw of the records of that many samples and, after them, of the extra prompts."""
+    """The draw of the records of that many samples and, after them, of the extra prompts; and of
+    the scripted users."""
     named = dict(zip((sample.dialogue_id for sample in extra), records[samples:], strict=True))
     return Draw(
         seed,
@@ -172,6 +226,8 @@ def _draw(
         stops=[record["stop"] for record in records[:samples]],
         extra_replies={name: record["text"] for name, record in named.items()},
         extra_stops={name: record["stop"] for name, record in named.items()},
+        talk_replies={name: [r["text"] for r in own] for name, own in talks.items()},
+        talk_stops={name: [r["stop"] for r in own] for name, own in talks.items()},
     )
 
 

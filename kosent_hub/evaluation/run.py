@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from kosent_hub.evaluation import safety
+from kosent_hub.evaluation.bench.items import NOTHING, Asked, load_bench
+from kosent_hub.evaluation.bench.lines import bench_lines
 from kosent_hub.evaluation.extra_prompts import ExtraPrompts
 from kosent_hub.evaluation.options import Options, record_id
 from kosent_hub.evaluation.prompting import Prompting, choose_examples
@@ -31,6 +33,7 @@ from model_card.publishing import commit, session
 from model_card.publishing.errors import AGAIN, KoSentError, next_step
 from model_card.publishing.files import atomic_file, atomic_write
 from model_card.records import (
+    BENCH,
     RUN_PATH,
     EvaluatedDataset,
     Protocol,
@@ -65,10 +68,11 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
         commit.writer(options.model)  # a token is better missed now than hours later
     models = _models(options)
     located = [_located(options, model) for model in models]
-    samples, dataset, train = _samples(options, located)
+    samples, dataset, train, asked = _samples(options, located)
     extra = ExtraPrompts(
         system_prompt([sample.messages for sample in samples]),
         safety.load() if options.with_safety else [],
+        asked,
     )
     place = _place(options.model, dataset)
     folder = Path(options.output or place.with_name(place.name + suffix(settings)))
@@ -89,6 +93,7 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
                 prompting.prompted(samples),
                 prompting.prompted(extra.samples),
                 store,
+                extra.talks(prompting),
             )
             for model, place, prompting in zip(models, located, promptings, strict=True)
         ]
@@ -105,6 +110,8 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
         _write_samples(folder / "samples.parquet", samples, columns)
         if extra.cases:
             atomic_write(folder / "safety.jsonl", extra.safety_lines(outcomes).encode())
+        if dataset.is_bench:
+            atomic_write(folder / "bench.jsonl", bench_lines(asked, outcomes).encode())
         if show is not None:
             show(results)
         print(f"results: {folder / 'results.json'}", file=sys.stderr)
@@ -122,7 +129,7 @@ def inspect(options: Options, limit: int) -> tuple[ChatFormat, list[Inspected]]:
         raise KoSentError(f"--inspect {limit}", "must be 1 or more")
     session.install()
     located = locate(_models(options)[0])
-    samples, _, _ = _samples(replace(options, limit=limit), [located])
+    samples, *_ = _samples(replace(options, limit=limit), [located])
     found = []
     for sample in samples:
         try:
@@ -161,16 +168,23 @@ def _located(options: Options, model: ModelRef) -> Located | None:
 
 def _samples(
     options: Options, located: Sequence[Located | None]
-) -> tuple[list[Sample], EvaluatedDataset, Any]:
-    return load_samples(
+) -> tuple[list[Sample], EvaluatedDataset, Any, Asked]:
+    """The samples, what they are, the training split's rows if there are any, and what else is
+    asked of KoSent-Bench."""
+    forms = [found.form for found in located if found is not None]
+    if options.dataset == BENCH:
+        samples, record, asked = load_bench(options.limit, forms, options.max_dropped)
+        return samples, record, None, asked
+    samples, record, train = load_samples(
         options.dataset,
         options.split,
         config=options.dataset_config,
         revision=options.dataset_revision,
         limit=options.limit,
-        forms=[found.form for found in located if found is not None],
+        forms=forms,
         max_dropped=options.max_dropped,
     )
+    return samples, record, train, NOTHING
 
 
 def _promptings(options: Options, train: Any) -> list[Prompting]:
@@ -248,7 +262,7 @@ def _write_samples(path: Path, samples: Sequence[Sample], columns: Columns) -> N
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    known = {
+    known: Columns = {
         "sample_id": [sample.id for sample in samples],
         "dialogue_id": [sample.dialogue_id for sample in samples],
         "row": [sample.row for sample in samples],
@@ -257,6 +271,8 @@ def _write_samples(path: Path, samples: Sequence[Sample], columns: Columns) -> N
         "user": [sample.user for sample in samples],
         "target": [sample.target for sample in samples],
     }
+    if any(sample.others for sample in samples):
+        known["targets"] = [[sample.target, *sample.others] for sample in samples]
     with atomic_file(path) as file:
         pq.write_table(pa.table(known | columns), file)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kosent_hub.models.chat_format import ChatFormat, Messages, UnusableDialogue, plain
 from kosent_hub.models.data.chat_dataset import MAX_DROPPED, read_splits, report_dropped
@@ -14,12 +14,16 @@ from kosent_hub.models.repos.repo import resolve
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedDataset
 
+if TYPE_CHECKING:
+    from kosent_hub.metrics import Reference
+
 
 @dataclass(frozen=True)
 class Sample:
     """A prompt that ends with a user's turn, and the reply that followed it in the dataset.
 
     `row` is the dialogue's place in the split. It tells dialogues apart: their ids may repeat.
+    `others` are further true replies, as good as `target`.
     """
 
     id: str
@@ -28,6 +32,12 @@ class Sample:
     messages: Messages
     target: str
     emotion: str | None = None
+    others: tuple[str, ...] = ()
+
+    @property
+    def reference(self) -> Reference:
+        """What the reply is compared with: the true reply, or with `others` all of them."""
+        return (self.target, *self.others) if self.others else self.target
 
     @property
     def dialogue(self) -> list[dict[str, Any]]:
@@ -63,6 +73,32 @@ def load_samples(
         dataset, split, "--split", optional=["train"], config=config, revision=repo.revision
     )
     rows = splits.pop(split)
+    samples, dialogues, dropped = of_rows(rows, split, limit, forms, max_dropped)
+    if not samples:
+        raise KoSentError(dataset, f"split {split!r} has no assistant turn", "nothing to evaluate")
+    record = EvaluatedDataset(
+        repo.id,
+        split,
+        dialogues,
+        len(samples),
+        revision=repo.revision,
+        local=repo.local,
+        dropped=dropped,
+        all_samples=_count(rows),
+        sha256=_sha256(samples),
+    )
+    return samples, record, splits.get("train")
+
+
+def of_rows(
+    rows: Iterable[dict[str, Any]],
+    split: str,
+    limit: int | None,
+    forms: Sequence[ChatFormat],
+    max_dropped: float,
+) -> tuple[list[Sample], int, int]:
+    """The dialogues' first `limit` samples, of how many dialogues they are, and how many were left
+    out."""
     samples: list[Sample] = []
     dropped: list[tuple[int, str]] = []
     dialogues = 0
@@ -75,21 +111,7 @@ def load_samples(
         except UnusableDialogue as error:
             dropped.append((number, error.what))
     report_dropped(split, dropped, dialogues, max_dropped)
-    if not samples:
-        raise KoSentError(dataset, f"split {split!r} has no assistant turn", "nothing to evaluate")
-    samples = samples[:limit]
-    record = EvaluatedDataset(
-        repo.id,
-        split,
-        dialogues - len(dropped),
-        len(samples),
-        revision=repo.revision,
-        local=repo.local,
-        dropped=len(dropped),
-        all_samples=_count(rows),
-        sha256=_sha256(samples),
-    )
-    return samples, record, splits.get("train")
+    return samples[:limit], dialogues - len(dropped), len(dropped)
 
 
 def _count(rows: Any) -> int:

@@ -19,14 +19,15 @@ import kosent_hub
 from kosent_hub import metrics
 from kosent_hub.evaluation import safety, sentence_encoder
 from kosent_hub.evaluation.backends import CUT, TargetScore
+from kosent_hub.evaluation.bench.measuring import kind_measures, part_measures
 from kosent_hub.evaluation.extra_prompts import ExtraPrompts
 from kosent_hub.evaluation.options import Options
-from kosent_hub.evaluation.reference_points import reference_points
+from kosent_hub.evaluation.reference_points import encode_references, reference_points
 from kosent_hub.evaluation.replies import Outcome
 from kosent_hub.evaluation.retention import LANGUAGES, retention_samples
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.evaluation.sentence_encoder import SentenceEncoder
-from kosent_hub.metrics import Difference, Measure
+from kosent_hub.metrics import Difference, Measure, Reference
 from kosent_hub.models.machine.parallel import mapped
 from kosent_hub.models.machine.versions import code_version, versions
 from model_card.metrics import METRICS, PER_TOKEN
@@ -49,7 +50,7 @@ Result = TypeVar("Result")
 # The version of the task that `kosent-eval` measures; `_task_version` adds what the code is.
 TASK_VERSION = "2"
 # What decides a metric's value: code and texts of our own, in the package `kosent_hub`.
-MEASURING = ("metrics", "evaluation/safety", "evaluation/retention")
+MEASURING = ("metrics", "evaluation/bench", "evaluation/safety", "evaluation/retention")
 # Texts that a process measures at a time; for fewer parts than FEW_JOBS, one process is enough.
 TEXTS, FEW_JOBS = 100, 10
 # Samples whose vectors are in memory at a time.
@@ -103,7 +104,7 @@ def score(
     """
     print("scoring", file=sys.stderr)
     seed, first = options.seed, outcomes[0]
-    targets = [sample.target for sample in samples]
+    targets = [sample.reference for sample in samples]
     names = [
         [f"{name}, seed {draw.seed}" for draw in outcome.draws]
         for name, outcome in zip(("model", "baseline"), outcomes, strict=False)
@@ -142,6 +143,7 @@ def score(
         versions=versions(*SCORING),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         by_emotion=by_emotion(parts[0][:2], samples, seed),
+        by_kind=_by_kind(extra, first, seed),
         references=reference_points(samples, usual, encoder, seed),
         baseline=baseline,
         settings=_settings(options, outcomes),
@@ -204,6 +206,8 @@ def _parts(
         for name, measure in on_safety[0].items():
             alone = list(range(len(measure.rows)))
             found.append(Part([{name: draw[name]} for draw in on_safety], alone))
+    for draws in part_measures(extra.asked, outcome.draws):
+        found.append(_alone(draws))
     texts = retention_samples()
     for language in LANGUAGES:
         chosen = [i for i, text in enumerate(texts) if text.dialogue_id == language]
@@ -215,6 +219,21 @@ def _parts(
             signature = f"{len(set(rows))} paragraphs of this project, {language}|sum/sum"
             measures[f"retention_{language}"] = replace(bits, signature=signature)
         found.append(Part([measures], rows))
+    return found
+
+
+def _alone(draws: list[Measures]) -> Part:
+    """The measures of cases of which each is a group of its own."""
+    return Part(draws, list(range(max((len(m.rows) for m in draws[0].values()), default=0))))
+
+
+def _by_kind(extra: ExtraPrompts, outcome: Outcome, seed: int) -> dict[str, dict[str, Group]]:
+    """The scores of the kinds of KoSent-Bench's items, by part."""
+    found: dict[str, dict[str, Group]] = {}
+    for part, kind, draws in kind_measures(extra.asked, outcome.draws):
+        own = _alone(draws)
+        values = {n: Value(m.value, m.ci95, m.range) for n, m in scored(own, seed).items()}
+        found.setdefault(part, {})[kind] = Group(len(own.samples), values)
     return found
 
 
@@ -274,7 +293,7 @@ def _compared(
 
 def measure_columns(
     columns: Mapping[str, Sequence[str]],
-    references: Sequence[str],
+    references: Sequence[Reference],
     encoder: SentenceEncoder | None,
     cut: Mapping[str, Sequence[bool]],
 ) -> dict[str, Measures]:
@@ -303,14 +322,14 @@ def measure_columns(
 
 
 def _cosines(
-    columns: Mapping[str, Sequence[str]], references: Sequence[str], encoder: SentenceEncoder
+    columns: Mapping[str, Sequence[str]], references: Sequence[Reference], encoder: SentenceEncoder
 ) -> Measures:
     """Each column's cosine; a chunk at a time, so that not all vectors are in memory."""
     parts: dict[str, list[Measure]] = {name: [] for name in columns}
     starts = range(0, len(references), CHUNK)
     for start in _with_bar("encoder", iter(starts), len(starts)):
         part = slice(start, start + CHUNK)
-        true_vectors = encoder.encode(metrics.nfc(references[part]))
+        true_vectors = encode_references(references[part], encoder)
         for name, texts in columns.items():
             vectors = encoder.encode(metrics.nfc(texts[part]))
             parts[name].append(metrics.cosine_similarity(vectors, true_vectors, encoder.signature))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from model_card.metrics import EN, metric_label, shown
+from model_card.metrics import EN, is_of_parts, metric_label, shown
 from model_card.records import Baseline, Comparison, Results, Speed, Value
-from model_card.render.labels import reference_label
+from model_card.render.labels import kind_label, reference_label
 from model_card.render.numbers import decimals, duration, fixed, p_text
 from model_card.render.score_tables import shown_p_value
 
@@ -17,15 +17,20 @@ def table(results: Results) -> str:
     head = ["", *(["baseline"] if results.baseline else []), "model", "95 % interval"]
     head += ["seeds"] if len(results.seeds) > 1 else []
     head += ["difference", "95 % interval", "change", "p"] if results.baseline else []
-    rows = [head, *(_metric_row(results, name) for name in results.metrics if shown(name))]
+    # KoSent-Bench's own metrics come first: they are what it was made to measure.
+    order = sorted(results.metrics, key=lambda n: not (data.is_bench and is_of_parts(n)))
+    rows = [head, *(_metric_row(results, name) for name in order if shown(name))]
     rows += _speed_rows(results)
     of = f" of {data.all_samples:,}" if data.all_samples not in (None, data.samples) else ""
+    version = f" {data.revision}" if data.is_bench else ""
     titles = [
-        f"{data.id}, {data.split}: {data.samples:,}{of} samples of {data.dialogues:,} dialogues",
+        f"{data.id}{version}, {data.split}: {data.samples:,}{of} samples of {data.dialogues:,} "
+        "dialogues",
         f"model: {results.model.id}",
         *([f"baseline: {_told(results, results.baseline)}"] if results.baseline else []),
     ]
-    return "\n".join([*titles, "", *aligned(rows), *_notes(results), *_references(results)])
+    tables = [*aligned(rows), *_kinds(results), *_notes(results), *_references(results)]
+    return "\n".join([*titles, "", *tables])
 
 
 def _told(results: Results, baseline: Baseline) -> str:
@@ -110,6 +115,19 @@ def _notes(results: Results) -> list[str]:
         many = max(found.get("targets_not_finite", 0) for found in counts.values())
         notes.append(f"{many:,} true replies have no finite likelihood, so there is no perplexity")
     return ["", *notes] if notes else []
+
+
+def _kinds(results: Results) -> list[str]:
+    """A table of KoSent-Bench's kinds of items, a line per kind."""
+    rows = [["kind of item", "metric", "n", "model", "95 % interval"]]
+    for part, groups in results.by_kind.items():
+        for kind, group in groups.items():
+            for name, found in group.metrics.items():
+                places = decimals(found.value)
+                value = [fixed(found.value, places), _span(found.ci95, places)]
+                label = kind_label(part, kind, EN)
+                rows.append([label, metric_label(name, EN).text, str(group.samples), *value])
+    return ["", *aligned(rows)] if len(rows) > 1 else []
 
 
 def _references(results: Results) -> list[str]:

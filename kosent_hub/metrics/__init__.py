@@ -15,7 +15,14 @@ from kosent_hub.metrics.kosent_score.form import (
     repetition_rate,
     truncated_rate,
 )
-from kosent_hub.metrics.kosent_score.measure import Measure, mean_of, nfc, quotient, ratio
+from kosent_hub.metrics.kosent_score.measure import (
+    Measure,
+    Reference,
+    mean_of,
+    nfc,
+    quotient,
+    ratio,
+)
 from kosent_hub.metrics.kosent_score.overlap import (
     bleu,
     chrf,
@@ -40,6 +47,7 @@ __all__ = [
     "METHOD",
     "Difference",
     "Measure",
+    "Reference",
     "bleu",
     "chrf",
     "clear_cache",

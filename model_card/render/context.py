@@ -62,6 +62,7 @@ def context(facts: Facts, repo_id: str | None, lang: str, *, both: bool) -> dict
         "pairs": score_tables.pairs,
         "references": score_tables.reference_table,
         "emotions": score_tables.emotion_table,
+        "kinds": score_tables.kind_table,
         "headline": score_tables.headline_table,
         "baselines": score_tables.baseline_table,
         "scores": score_tables.score_table,
@@ -120,6 +121,8 @@ def _repo_at(
 
     `kind` is "datasets/" for a dataset.
     """
+    if isinstance(repo, EvaluatedDataset) and repo.is_bench:
+        return Markdown(f"KoSent-Bench {code(repo.revision or '')}")
     if repo.local and kind:
         link = code(repo.id)  # a local base keeps the Hub id it was downloaded under
     else:
@@ -143,12 +146,14 @@ def name_of(facts: Facts, repo_id: str | None) -> str:
 
 
 def _best(evaluations: list[Evaluation]) -> Evaluation | None:
-    """The evaluation for the head: with a baseline, at the default settings, the largest."""
+    """The evaluation for the head: with a baseline, at the default settings, KoSent-Bench, the
+    largest."""
     return max(
         evaluations,
         key=lambda e: (
             e.record.baseline is not None,
             not e.record.settings,
+            e.record.dataset.is_bench,
             e.record.dataset.samples,
         ),
         default=None,

@@ -8,18 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from model_card.metrics import HEADLINE, MAIN, Label, metric_label, shown
+from model_card.metrics import (
+    HEADLINE,
+    MAIN,
+    SAFETY,
+    Label,
+    is_of_parts,
+    metric_label,
+    shown,
+)
 from model_card.publishing.markdown import Markdown, code, escape
 from model_card.records import PLOTS_FOLDER, Comparison, Metric, Results, Value, eval_path
-from model_card.render.labels import emotion_label, reference_label
+from model_card.render.labels import emotion_label, kind_label, reference_label
 from model_card.render.numbers import count, decimals, fixed, format_settings, p_text, percent
 from model_card.render.plots import emotion_metrics
 
 SIGNIFICANT = 0.05
 # What stands for a number that was not measured.
 MISSING = "–"
-# Metrics whose names begin so are shown with the model's limits, not among its scores.
-SAFETY = "safety_"
 
 Words = Mapping[str, str]
 
@@ -68,6 +74,7 @@ class Evaluation:
     safety: list[Score]
     references: Table | None
     emotions: Table | None
+    kinds: Table | None
     picture: str | None
     baseline_is_base: bool
     primary: str | None
@@ -94,12 +101,18 @@ class Evaluation:
 
 def evaluation(results: Results, base_model: str | None, language: str) -> Evaluation:
     """The evaluation's rows and tables in that language; `base_model` is the id of the base."""
+    # Shown with the model's limits, not among its scores.
     safety = [name for name in results.metrics if name.startswith(SAFETY)]
     main = [name for name in MAIN if name in results.metrics]
+    if results.dataset.is_bench:
+        # What it was made to measure, and the overlap with its references below.
+        main = [*(name for name in results.metrics if is_of_parts(name)), *main]
     other = [name for name in results.metrics if name not in {*MAIN, *safety} and shown(name)]
     if not main:
         main, other = other, []
     headline = [name for name in HEADLINE if name in results.metrics] or main[:3]
+    if results.dataset.is_bench:
+        headline += [name for name in (*safety, "conduct_resisted") if name in results.metrics]
     settings = format_settings(results.settings)
     title = [results.dataset.id, results.dataset.split, *([settings] if settings else [])]
     return Evaluation(
@@ -112,6 +125,7 @@ def evaluation(results: Results, base_model: str | None, language: str) -> Evalu
         safety=[score(results, name, language) for name in safety],
         references=_references(results, main, language),
         emotions=_emotions(results, language),
+        kinds=_kinds(results, language),
         picture=emotion_picture(results) if emotion_metrics(results) else None,
         baseline_is_base=results.baseline is not None and results.baseline.model.id == base_model,
         primary=metric_label(results.primary, language).text if results.primary else None,
@@ -253,6 +267,12 @@ def emotion_table(emotions: Table, words: Words) -> Markdown:
     )
 
 
+def kind_table(kinds: Table, words: Words) -> Markdown:
+    """Scores per kind of KoSent-Bench's items."""
+    header = [words["kind"], words["metric"], words["this"]]
+    return table(header, [[label.text, *cells] for label, cells in kinds.rows], "llr")
+
+
 def _scores(evaluation: Evaluation, rows: list[Score], words: Words, *, verdicts: bool) -> Markdown:
     compared = evaluation.record.baseline is not None
     verdicts = verdicts and any(row.verdict for row in rows)
@@ -360,6 +380,21 @@ def _emotions(results: Results, language: str) -> Table | None:
         cells = [_with_span(value, value.ci95 if value else None, at) for value, at in values]
         rows.append((Label(emotion_label(emotion, language) + size), cells))
     return Table([metric_label(name, language) for name in names], rows)
+
+
+def _kinds(results: Results, language: str) -> Table | None:
+    """A row per kind of KoSent-Bench's items: its metric and the score."""
+    rows = []
+    for part, groups in results.by_kind.items():
+        for kind, group in groups.items():
+            size = "" if group.samples is None else f" (n = {count(group.samples)})"
+            for name, value in group.metrics.items():
+                cells = [
+                    metric_label(name, language).text,
+                    _with_span(value, value.ci95, decimals(value.value)),
+                ]
+                rows.append((Label(kind_label(part, kind, language) + size), cells))
+    return Table([], rows) if rows else None
 
 
 def _with_span(value: Value | None, bounds: Sequence[float] | None, places: int) -> Markdown:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from kosent_hub import metrics
 from kosent_hub.evaluation.backends import CUT
-from kosent_hub.evaluation.comparing.reading import Evaluated, names
+from kosent_hub.evaluation.comparing.reading import SEVERAL, Evaluated, names
 from kosent_hub.evaluation.comparing.record import ComparedModel, ModelComparison, Pair
 from kosent_hub.metrics import Measure
 from kosent_hub.metrics.ranking import Rank, ranks, wins
@@ -119,11 +119,12 @@ def _measure(evaluated: Evaluated) -> Measures:
     """What can be resampled: the metrics on strings measured again, others by their columns."""
     samples = evaluated.samples
     replies, targets = samples["prediction"], samples["target"]
+    references = samples.get(SEVERAL, targets)
     cut = [stop == CUT for stop in samples["stop"]]
     parts = []
     for start in range(0, len(targets), CHUNK):
         part = slice(start, start + CHUNK)
-        parts.append(metrics.measure_texts(replies[part], targets[part], cut[part]))
+        parts.append(metrics.measure_texts(replies[part], references[part], cut[part]))
         metrics.clear_cache()
     found = {
         name: replace(m, rows=np.concatenate([part[name].rows for part in parts]))

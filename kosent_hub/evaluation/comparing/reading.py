@@ -28,6 +28,8 @@ DISTINCT = "distinct_"
 COLUMNS = ("sample_id", "row", "target", "prediction", "stop")
 # Columns of scores that are not measured again.
 SCORES = ("cosine_similarity", "bits_per_byte")
+# All true replies of samples that have several.
+SEVERAL = "targets"
 AGAIN = "run its evaluation again (replies are kept)"
 
 
@@ -100,7 +102,7 @@ def _read(folder: Path) -> Evaluated:
         missing = [name for name in COLUMNS if name not in there]
         if missing:
             raise KoSentError(table, f"no column {missing[0]!r}", AGAIN)
-        columns = [*COLUMNS, *(name for name in SCORES if name in there)]
+        columns = [*COLUMNS, *(name for name in (*SCORES, SEVERAL) if name in there)]
         samples = pq.read_table(table, columns=columns).to_pydict()
     except pa.ArrowInvalid:
         raise KoSentError(table, "not a whole Parquet file", AGAIN) from None

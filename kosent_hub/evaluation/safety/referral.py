@@ -105,11 +105,11 @@ class _Sentence:
     def before(self, place: int) -> str:
         first = self.first_at(place)
         near = self.tokens[max(first - NEAR, 0) : first]
-        return " " + _tagged(t for t in near if t.start + t.len <= place)
+        return " " + tag_text(t for t in near if t.start + t.len <= place)
 
     def after(self, place: int) -> str:
         first = self.first_at(place)
-        return _tagged(self.tokens[first : first + NEAR])
+        return tag_text(self.tokens[first : first + NEAR])
 
     def first_at(self, place: int) -> int:
         """Which token is the first that starts at `place` or later."""
@@ -140,7 +140,8 @@ def _sentences(text: str) -> Iterator[_Sentence]:
         yield _Sentence(part, part[0].start, part[-1].start + part[-1].len)
 
 
-def _tagged(tokens: Any) -> str:
+def tag_text(tokens: Any) -> str:
+    """The tokens in the form that the rules read: "가/VV 보/VX 세요/EF "."""
     return "".join(
         f"{t.form.translate(JAMO).replace(' ', '')}/{t.tag.split('-')[0]} " for t in tokens
     )
@@ -153,7 +154,7 @@ def _refers_by_number(text: str, sentences: Sequence[_Sentence], i: int) -> bool
     if not numbers:
         return False
     near = sentences[max(i - 1, 0) : i + 2]
-    calling = CALLING.search(" " + "".join(_tagged(s.tokens) for s in near)) or HELPER.search(
+    calling = CALLING.search(" " + "".join(tag_text(s.tokens) for s in near)) or HELPER.search(
         text, sentence.start, sentence.end
     )
     for match in numbers:
@@ -221,7 +222,7 @@ def _refers_by_name(text: str, sentences: Sequence[_Sentence], i: int) -> bool:
 
 def _carried(text: str, following: _Sentence, verdict: bool | None) -> bool:
     """Whether the next sentence, which names no helper itself, advises the one named before."""
-    tagged = _tagged(following.tokens)
+    tagged = tag_text(following.tokens)
     meant = HERE.match(tagged) or (verdict is None and CARRYING.search(" " + tagged))
     if not meant or HELPER.search(text, following.start, following.end):
         return False
@@ -230,9 +231,9 @@ def _carried(text: str, following: _Sentence, verdict: bool | None) -> bool:
 
 def _listed(previous: _Sentence, sentence: _Sentence) -> bool:
     """Whether a sentence without a verb names whom the one before advises to turn to."""
-    if _tagged(sentence.tokens).count("/E") > 1:  # 예를 들면
+    if tag_text(sentence.tokens).count("/E") > 1:  # 예를 들면
         return False
-    tagged = " " + _tagged(previous.tokens)
+    tagged = " " + tag_text(previous.tokens)
     return TURNING.search(tagged) is not None and _verdict(tagged, ADVISED) is True
 
 

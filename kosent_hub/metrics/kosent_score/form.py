@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .measure import Measure, mean_of, nfc, quotient, ratio
+from .measure import Measure, Reference, alternatives, mean_of, nfc, of_several, quotient, ratio
 from .overlap import OVERLAP, morphemes
 from .repetition import SIGNATURE, repeats
 
@@ -52,7 +52,7 @@ class Distinct:
 
 def measure_texts(
     predictions: Sequence[str],
-    references: Sequence[str],
+    references: Sequence[Reference],
     truncated: Sequence[bool] | None = None,
 ) -> dict[str, Measure]:
     """Every metric that needs no more than the replies, the true ones and which were cut.
@@ -94,10 +94,13 @@ def distinct_at(sets: Sequence[Sequence[str]], order: int) -> Distinct:
     )
 
 
-def length_ratio(predictions: Sequence[str], references: Sequence[str]) -> Measure:
-    """Characters of the replies divided by those of the true replies, spaces left out."""
-    rows = np.column_stack([_lengths(nfc(predictions)), _lengths(nfc(references))])
-    return Measure(rows, quotient, "characters without spaces|sum/sum")
+def length_ratio(predictions: Sequence[str], references: Sequence[Reference]) -> Measure:
+    """Characters of the replies divided by those of the true replies, spaces left out; of several
+    true replies their mean counts."""
+    theirs = [float(np.mean(_lengths(several))) for several in alternatives(references)]
+    rows = np.column_stack([_lengths(nfc(predictions)), theirs])
+    said = f"characters without spaces|sum/sum{of_several(references, 'mean')}"
+    return Measure(rows, quotient, said)
 
 
 def empty_rate(predictions: Sequence[str]) -> Measure:

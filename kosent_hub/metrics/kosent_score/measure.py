@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 Fold = Callable[[np.ndarray], np.ndarray]
+# A sample's true reply, or several that are as good.
+Reference = str | Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Measure:
 
 
 # A metric as a function of the replies and the true replies.
-Score = Callable[[Sequence[str], Sequence[str]], Measure]
+Score = Callable[[Sequence[str], Sequence[Reference]], Measure]
 
 
 def ratio(totals: np.ndarray) -> np.ndarray:
@@ -73,6 +75,17 @@ def mean_of(values: Sequence[float], signature: str, independent: bool = False) 
     """The measure that is the mean of one number per sample."""
     rows = np.column_stack([np.asarray(values, dtype=np.float64), np.ones(len(values))])
     return Measure(rows, ratio, signature, independent)
+
+
+def alternatives(references: Sequence[Reference]) -> list[list[str]]:
+    """Each sample's true replies, composed (NFC)."""
+    return [nfc([found] if isinstance(found, str) else found) for found in references]
+
+
+def of_several(references: Sequence[Reference], how: str = "best") -> str:
+    """What a signature says of samples with several true replies, "" where each has one."""
+    most = max((1 if isinstance(found, str) else len(found) for found in references), default=1)
+    return f"|refs:{how} of {most}" if most > 1 else ""
 
 
 def nfc(texts: Sequence[str]) -> list[str]:

@@ -1,16 +1,24 @@
-"""Overlap of replies with the true ones: BLEU, chrF++, sentence BLEU, ROUGE-L."""
+"""Overlap of replies with the true ones: BLEU, chrF++, sentence BLEU, ROUGE-L.
+
+A reference is one true reply or several. Of several, an n-gram counts as often as in the one that
+has it most, for BLEU (sacreBLEU) and sentence BLEU (NLTK), and the length is that of the one whose
+length is nearest; chrF++ (sacreBLEU) and ROUGE-L take the one that scores best.
+"""
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
+import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
-from .measure import Measure, Score, divided, mean_of, nfc
+from .measure import Measure, Reference, Score, alternatives, divided, mean_of, nfc, of_several
 
 # What stands for no match in sentence BLEU: NLTK's values of the methods 1 and 4.
 EPSILON, METHOD4 = 0.1, 5
@@ -18,20 +26,20 @@ EPSILON, METHOD4 = 0.1, 5
 Smoothing = Callable[[Sequence[int], int], list[float]]
 
 
-def bleu(predictions: Sequence[str], references: Sequence[str]) -> Measure:
+def bleu(predictions: Sequence[str], references: Sequence[Reference]) -> Measure:
     """Corpus BLEU, 0-100, as sacreBLEU computes it on mecab-ko morphemes."""
     metric = _bleu()
     # sacreBLEU's own per-segment counts (lengths, matches and totals by order): summing them
     # is what its corpus score does, and its bootstrap too.
-    counts = metric._extract_corpus_statistics(nfc(predictions), [nfc(references)])
+    counts = metric._extract_corpus_statistics(nfc(predictions), _streams(references))
     return Measure(np.asarray(counts), bleu_of, str(metric.get_signature()))
 
 
-def chrf(predictions: Sequence[str], references: Sequence[str]) -> Measure:
+def chrf(predictions: Sequence[str], references: Sequence[Reference]) -> Measure:
     """Corpus chrF++ (word order 2), 0-100, as sacreBLEU computes it."""
     metric = CHRF(word_order=2)
-    counts = metric._extract_corpus_statistics(nfc(predictions), [nfc(references)])
-    return Measure(np.asarray(counts), chrf_of, _chrf_signature(metric))
+    counts = metric._extract_corpus_statistics(nfc(predictions), _streams(references))
+    return Measure(np.asarray(counts), chrf_of, str(metric.get_signature()))
 
 
 def bleu_of(counts: np.ndarray) -> np.ndarray:
@@ -69,7 +77,7 @@ def chrf_of(counts: np.ndarray) -> np.ndarray:
     return 100 * divided(5 * precision * recall, 4 * precision + recall, 0.0)
 
 
-def sentence_bleu(predictions: Sequence[str], references: Sequence[str]) -> Measure:
+def sentence_bleu(predictions: Sequence[str], references: Sequence[Reference]) -> Measure:
     """Mean sentence BLEU-4 on whitespace words, 0-1.
 
     Orders without a match count `EPSILON` (method 1 of Chen and Cherry 2014, as in NLTK). The
@@ -79,7 +87,9 @@ def sentence_bleu(predictions: Sequence[str], references: Sequence[str]) -> Meas
     return _sentence_bleus(predictions, references, _floor, f"floor[{EPSILON}]")
 
 
-def sentence_bleu_unsmoothed(predictions: Sequence[str], references: Sequence[str]) -> Measure:
+def sentence_bleu_unsmoothed(
+    predictions: Sequence[str], references: Sequence[Reference]
+) -> Measure:
     """`sentence_bleu` without smoothing: 0 for a reply that lacks a match of any order.
 
     Old releases of NLTK left such orders out instead.
@@ -87,7 +97,7 @@ def sentence_bleu_unsmoothed(predictions: Sequence[str], references: Sequence[st
     return _sentence_bleus(predictions, references, _unsmoothed, "none")
 
 
-def sentence_bleu_method4(predictions: Sequence[str], references: Sequence[str]) -> Measure:
+def sentence_bleu_method4(predictions: Sequence[str], references: Sequence[Reference]) -> Measure:
     """`sentence_bleu` with NLTK's method 4: ever less for each order without a match.
 
     The k-th such order counts ln(words of the reply) / (5 * 2^k); of a reply of one word they are
@@ -96,15 +106,15 @@ def sentence_bleu_method4(predictions: Sequence[str], references: Sequence[str])
     return _sentence_bleus(predictions, references, _method4, f"method4[{METHOD4}]")
 
 
-def rouge_l(predictions: Sequence[str], references: Sequence[str]) -> Measure:
+def rouge_l(predictions: Sequence[str], references: Sequence[Reference]) -> Measure:
     """Mean ROUGE-L F1 on mecab-ko morphemes, 0-1 (Lin 2004).
 
     The usual packages keep only ASCII words, which scores identical Korean as 0.
     """
-    pairs = zip(nfc(predictions), nfc(references), strict=True)
+    pairs = zip(nfc(predictions), alternatives(references), strict=True)
     return mean_of(
-        [_rouge_l(morphemes(p), morphemes(r)) for p, r in pairs],
-        signature=f"f1|tok:{_bleu().tokenizer.signature()}|average:mean",
+        [max(_rouge_l(morphemes(p), morphemes(r)) for r in several) for p, several in pairs],
+        signature=f"f1|tok:{_bleu().tokenizer.signature()}|average:mean{of_several(references)}",
     )
 
 
@@ -123,34 +133,37 @@ def _bleu() -> BLEU:
     return BLEU(tokenize="ko-mecab")
 
 
-def _chrf_signature(metric: CHRF) -> str:
-    # sacreBLEU learns the number of references only when it scores.
-    metric.num_refs = 1
-    return str(metric.get_signature())
+def _streams(references: Sequence[Reference]) -> list[list[Any]]:
+    """The first true reply of each sample, the second of each, and so on, as sacreBLEU wants them;
+    None stands for one that a sample does not have."""
+    return [list(stream) for stream in itertools.zip_longest(*alternatives(references))] or [[]]
 
 
 def _sentence_bleus(
-    predictions: Sequence[str], references: Sequence[str], smooth: Smoothing, name: str
+    predictions: Sequence[str], references: Sequence[Reference], smooth: Smoothing, name: str
 ) -> Measure:
-    pairs = zip(nfc(predictions), nfc(references), strict=True)
+    pairs = zip(nfc(predictions), alternatives(references), strict=True)
     return mean_of(
-        [_sentence_bleu(p.split(), r.split(), smooth) for p, r in pairs],
-        signature=f"sentence|order:4|tok:whitespace|smooth:{name}|average:mean",
+        [_sentence_bleu(p.split(), [r.split() for r in several], smooth) for p, several in pairs],
+        signature=f"sentence|order:4|tok:whitespace|smooth:{name}|average:mean"
+        + of_several(references),
     )
 
 
-def _sentence_bleu(hypothesis: list[str], reference: list[str], smooth: Smoothing) -> float:
-    if not set(hypothesis) & set(reference):
+def _sentence_bleu(hypothesis: list[str], references: list[list[str]], smooth: Smoothing) -> float:
+    if not any(set(hypothesis) & set(reference) for reference in references):
         return 0.0
     matches, totals = [], []
     for order in range(1, 5):
-        ours, theirs = _ngrams(hypothesis, order), _ngrams(reference, order)
+        ours = _ngrams(hypothesis, order)
+        theirs = functools.reduce(operator.or_, (_ngrams(r, order) for r in references))
         matches.append(sum(min(count, theirs[gram]) for gram, count in ours.items()))
         totals.append(max(1, ours.total()))
     smoothed = smooth(matches, len(hypothesis))
     product = math.prod(m / total for m, total in zip(smoothed, totals, strict=True))
-    shorter = len(hypothesis) < len(reference)
-    penalty = math.exp(1 - len(reference) / len(hypothesis)) if shorter else 1.0
+    words = len(hypothesis)
+    nearest = min((len(r) for r in references), key=lambda length: (abs(length - words), length))
+    penalty = math.exp(1 - nearest / words) if words < nearest else 1.0
     return penalty * product ** (1 / 4)
 
 

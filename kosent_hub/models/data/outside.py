@@ -15,6 +15,7 @@ from typing import Any
 from kosent_hub.models.data.chat_dataset import corpus
 from model_card.publishing.errors import KoSentError, explain
 from model_card.publishing.session import httpx
+from model_card.records import BENCH
 
 FLAG = "--i-may-send-this-text"
 # This machine; private networks (RFC 1918, RFC 4193); link-local addresses (RFC 3927, RFC 4291).
@@ -84,8 +85,10 @@ def is_own(url: str) -> bool:
 
 
 def is_open(dataset: str, revision: str | None = None) -> bool:
-    """Whether anybody may have the dataset: the sample corpus, or public on the Hub, not gated,
-    under one of OPEN_LICENSES, and not made from AI Hub's corpus."""
+    """Whether anybody may have the dataset: KoSent-Bench, the sample corpus, or public on the Hub,
+    not gated, under one of OPEN_LICENSES, and not made from AI Hub's corpus."""
+    if dataset == BENCH:
+        return True
     from huggingface_hub import HfApi
 
     try:

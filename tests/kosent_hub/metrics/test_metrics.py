@@ -146,6 +146,43 @@ def test_rouge_l_is_rouge_scores_on_morphemes_and_sees_korean():
     assert metrics.rouge_l(["가 나 다 가"], ["나 가 다 가"]).value == pytest.approx(0.75)
 
 
+def test_several_references_count_as_in_sacrebleu_and_nltk():
+    replies = ["오늘 많이 힘드셨겠어요.", "정말 축하드려요 정말"]
+    several = [
+        ("많이 힘드셨겠어요.", "오늘 하루가 많이 길었겠어요."),
+        ("축하드려요", "정말 기쁜 소식이네요 축하드려요 정말"),
+    ]
+    streams = [list(stream) for stream in zip(*several, strict=True)]
+    for score, official in (
+        (metrics.bleu, sacrebleu.BLEU(tokenize="ko-mecab")),
+        (metrics.chrf, sacrebleu.CHRF(word_order=2)),
+    ):
+        assert score(replies, several).value == pytest.approx(
+            official.corpus_score(replies, streams).score
+        )
+        assert "nrefs:2" in score(replies, several).signature
+    alone = [metrics.rouge_l(replies, stream).per_sample for stream in streams]
+    found = metrics.rouge_l(replies, several)
+    assert found.per_sample == [max(scores) for scores in zip(*alone, strict=True)]
+    assert found.signature.endswith("|refs:best of 2")
+    # Each word is in one of the two; the pair is in neither, and counts 0.1 as do longer ones.
+    words = metrics.sentence_bleu(["축하 드려요"], [("축하 해요", "정말 기쁘게 드려요")])
+    assert words.value == pytest.approx((1 * 0.1**3) ** 0.25)
+    assert words.signature.endswith("|refs:best of 2")
+    lengths = metrics.length_ratio(["네네네"], [("네", "네네네")])
+    assert (lengths.value, lengths.signature) == (
+        1.5,
+        "characters without spaces|sum/sum|refs:mean of 2",
+    )
+
+
+def test_the_nearest_of_several_true_replies_gives_the_cosine():
+    ours, near = np.array([[1.0, 0.0]]), np.array([[[0.0, 1.0]], [[1.0, 1.0]]])
+    found = metrics.cosine_similarity(ours, near, "encoder")
+    assert found.value == pytest.approx(0.5**0.5)
+    assert found.signature == "encoder|refs:best of 2"
+
+
 @pytest.mark.parametrize("name", overlap.OVERLAP)
 def test_decomposed_hangul_is_the_same_text(name):
     text = "오늘 정말 많이 힘드셨겠어요. 푹 쉬세요."

@@ -1,0 +1,129 @@
+"""KoSent-Bench in other people's harnesses, run by `make test-harness` in its own environment."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+pytest.importorskip("inspect_ai")
+from dataset_builder.bench import load, turns
+from dataset_builder.bench.publish import push
+from tests.support import ROOT
+
+pytestmark = pytest.mark.long
+
+TASK = ROOT / "kosent_hub" / "evaluation" / "inspect_task.py"
+INSPECT = [sys.executable, "-m", "inspect_ai", "eval"]
+REPO = "alice/KoSent-Bench"
+# A mock model whose replies are known; without a usage inspect would download a tokenizer.
+MOCK = """
+import json, sys
+from inspect_ai import eval
+from inspect_ai.model import ModelOutput, ModelUsage, get_model
+from dataset_builder.bench import load, turns
+
+SAID = {turn.input[-1]["content"]: turn.targets[-1] for turn in turns(load())}
+
+def reply(input, tools, tool_choice, config):
+    text = SAID.get(input[-1].text, "많이 힘드셨겠어요. 109로 전화해 주세요.")
+    output = ModelOutput.from_content("mockllm", text)
+    output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+    return output
+
+def run(task):
+    model = get_model("mockllm/model", custom_outputs=reply)
+    (log,) = eval(task, model=model, display="none", log_dir=sys.argv[1], log_format="json")
+    assert log.status == "success", str(log.error)[:500]
+    return log
+"""
+KNOWN = """
+from kosent_hub.evaluation import inspect_task as tasks
+
+made = {"dialogues": tasks.dialogues(), "crisis": tasks.crisis(), "conduct": tasks.conduct(),
+        "multiturn": tasks.multiturn()}
+found = {part: run(task).results.scores[0].metrics for part, task in made.items()}
+print(json.dumps({part: {n: m.value for n, m in own.items()} for part, own in found.items()}))
+"""
+
+
+def mocked(script: str, folder: Path, env=None) -> str:
+    """What the script prints that runs tasks with the mock model; logs are in the folder."""
+    done = subprocess.run(
+        [sys.executable, "-c", MOCK + script, str(folder)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | dict(env or {}),
+        cwd=folder.parent,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def log_in(folder: Path) -> dict:
+    (path,) = folder.glob("*.json")
+    return json.loads(path.read_text("utf-8"))
+
+
+def test_known_replies_get_our_scores_to_the_last_digit(tmp_path):
+    from kosent_hub import metrics
+    from kosent_hub.evaluation.bench.items import load_bench
+    from kosent_hub.evaluation.bench.measuring import part_measures
+    from kosent_hub.evaluation.replies import Draw
+
+    found = json.loads(mocked(KNOWN, tmp_path / "logs").splitlines()[-1])
+    bench = load()
+    said = {turn.input[-1]["content"]: turn.targets[-1] for turn in turns(bench)}
+    samples, _, asked = load_bench(None, (), 0.05)
+    ours = metrics.measure_texts([said[s.user] for s in samples], [s.reference for s in samples])
+    assert found["dialogues"] == {name: measure.value for name, measure in ours.items()}
+    assert 20 < found["dialogues"]["chrf"] <= 100
+    help_ = "많이 힘드셨겠어요. 109로 전화해 주세요."
+    draw = Draw(
+        0,
+        [],
+        [],
+        extra_replies={turn.id: said[turn.input[-1]["content"]] for turn in asked.turns},
+        extra_stops={},
+        talk_replies={s.id: [help_] * len(s.turns) for s in asked.scripts},
+        talk_stops={s.id: ["stop"] * len(s.turns) for s in asked.scripts},
+    )
+    parts = {n: m.value for (own,) in part_measures(asked, [draw]) for n, m in own.items()}
+    assert found["crisis"] | found["conduct"] | found["multiturn"] == parts
+    assert found["crisis"]["safety_crisis_referral"] > 0.9
+    assert found["multiturn"]["multiturn_repetition"] == 1
+
+
+def test_a_small_model_says_in_inspect_what_it_says_here(tiny_llama, tmp_path):
+    model = ["--model", "hf/tiny", "-M", f"model_path={tiny_llama}", "-M", "do_sample=false"]
+    command = [*INSPECT, f"{TASK}@dialogues", *model, "--limit", "12", "--max-tokens", "8"]
+    command += ["--display", "none", "--log-format", "json", "--log-dir", str(tmp_path / "logs")]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    log = log_in(tmp_path / "logs")
+    assert log["status"] == "success"
+    command = [sys.executable, "-m", "kosent_hub.evaluate", "--model", str(tiny_llama)]
+    command += ["--dataset", "kosent-bench", "--limit", "12", "--max-new-tokens", "8"]
+    command += ["--embedder", "none", "--dtype", "float32", "--output", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    ours = pq.read_table(tmp_path / "out" / "samples.parquet").to_pydict()
+    theirs = {s["id"]: s["output"]["choices"][0]["message"]["content"] for s in log["samples"]}
+    assert [theirs[name] for name in ours["sample_id"]] == ours["prediction"]
+
+
+def test_inspects_own_task_reads_the_repo(hub, tmp_path):
+    push(REPO, public=True, api=hub.api("alice"))
+    mocked(f'run("hf/{REPO}")', tmp_path / "logs", hub.env(None))
+    log = log_in(tmp_path / "logs")
+    assert len(log["samples"]) == len(turns(load())) == 998
+    first = log["samples"][0]
+    assert [message["role"] for message in first["messages"]] == ["system", "user", "assistant"]
+    assert len(first["target"]) == 2
+    (score,) = log["results"]["scores"]
+    # The replies are good ones, so every one is its own reference.
+    assert (score["name"], score["metrics"]["mean"]["value"]) == ("f1", 1)
