@@ -20,10 +20,11 @@ def alpha(verdicts: Sequence[Mapping[str, int]], seed: int) -> Agreement:
     `verdicts` has, for each pair, the verdict of each rater who saw it; a pair that one rater alone
     saw counts for nothing. `same` is the share of equal verdicts among all two raters of a pair.
     """
+    values = sorted({verdict for by in verdicts for verdict in by.values()})
     counts = np.asarray(
-        [[list(by.values()).count(v) for v in VERDICTS] for by in verdicts if len(by) > 1],
+        [[list(by.values()).count(value) for value in values] for by in verdicts if len(by) > 1],
         dtype=np.float64,
-    ).reshape(-1, len(VERDICTS))
+    ).reshape(-1, len(values))
     everything = np.ones((1, len(counts)))
     raters = counts.sum(axis=1)
     two = (raters * (raters - 1)).sum()

@@ -98,7 +98,7 @@ def warned(facts, text):
 def test_who_judged_and_how_far_they_agree_stands_before_any_win_rate():
     _, found = sections(judgements(judge("good judge", 0.95), **PEOPLE))
     for language, (who, people, rate) in {
-        "ko": ("얼마나 일치하는가", "2명, 70표", "앞의 승률"),
+        "ko": ("얼마나 일치하는가", "2명, 70표", "첫째의 승률"),
         "en": ("how far they agree", "2 raters, 70 votes", "Win rate of the first"),
     }.items():
         text = found[f"{language}-judgements"]
@@ -122,6 +122,7 @@ def test_a_judge_of_one_family_and_several_models_strengths_are_said():
     power = Preferences([RATE], {"org/tuned": Value(0.4, [0.1, 0.7]), "org/base": Value(-0.4)})
     found = judgements(judge("good judge", 0.9, same_family=["org/base"], preferences=power))
     _, made = sections(found)
+    assert "`org/tuned`, `org/base`" in made["ko-judgements"]
     assert "is of one family with `org/base`" in made["en-judgements"]
     assert "+0.40<br><sub>0.10–0.70</sub>" in made["en-judgements"]
     assert "org/base`와 같은 계열" in made["ko-judgements"]
