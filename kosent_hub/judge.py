@@ -22,8 +22,10 @@ PEOPLES, SHARED = ("port", "export", "votes"), ("limit", "output", "run", "overw
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status of `kosent-judge` and of `kosent-judge report`."""
+    """Exit status of `kosent-judge`, `kosent-judge report` and `kosent-judge export`."""
     given = sys.argv[1:] if argv is None else list(argv)
+    if given[:1] == ["export"]:
+        return run_command("kosent-judge export", lambda: _export(given[1:]))
     if given[:1] == ["report"]:
         return run_command("kosent-judge report", lambda: _report(given[1:]))
     return run_command("kosent-judge", lambda: _judge(given))
@@ -80,12 +82,35 @@ def _report(argv: Sequence[str]) -> None:
     report(given.pop("folders"), show=_show(given.pop("json")), **given)
 
 
+def _export(argv: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="kosent-judge export",
+        description="Verdicts on replies to the train or validation split as pairs to train on: "
+        "the people's majority, else that of the models that may be believed.",
+    )
+    _add_folders(parser)
+    parser.add_argument(
+        "--preferences",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="a JSONL file in TRL's preference format: prompt, chosen, rejected",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace that file")
+    given = parser.parse_args(argv)
+    from kosent_hub.judging.preferences import export_preferences
+
+    count = export_preferences(given.folders, given.preferences, overwrite=given.overwrite)
+    print(f"{given.preferences}: {count:,} pairs")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kosent-judge",
         description="Judge the replies that kosent-eval has stored, pair by pair and blind, by a "
         "model or by people. One folder: its model against its baseline; several: their models.",
-        epilog="`kosent-judge report DIR...` prints what all judges have said so far.",
+        epilog="`kosent-judge report DIR...` prints what all judges have said so far; "
+        "`kosent-judge export DIR... --preferences OUT` writes pairs to train on.",
     )
     _add_folders(parser)
     who = parser.add_argument_group("who judges")

@@ -349,6 +349,11 @@ class Preferences:
     strengths: dict[str, Value] = field(default_factory=dict)
 
 
+def is_believable(check: Share) -> bool:
+    """Whether a judge did well enough on the check set."""
+    return check.value is not None and check.value >= BELIEVABLE
+
+
 @dataclass(frozen=True)
 class ModelJudge:
     """A model that judged: how far it is to be believed, and what it prefers.
@@ -375,7 +380,7 @@ class ModelJudge:
     @property
     def believable(self) -> bool:
         """Whether the judge did well enough on the check set for its win rates to be shown."""
-        return self.check.value is not None and self.check.value >= BELIEVABLE
+        return is_believable(self.check)
 
 
 @dataclass(frozen=True)

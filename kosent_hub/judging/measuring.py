@@ -27,6 +27,7 @@ from model_card.records import (
     Share,
     WinRate,
     finite,
+    is_believable,
 )
 
 # Of a model's id or its base's, the words that name its family.
@@ -56,7 +57,7 @@ def measure(
             self_agreement=_independent(again),
             preferences=_preferences(stored, majority_of_people, seed),
         )
-    believed = [by_model[judge.name] for judge in judges if judge.believable]
+    trusted = [by_model[judge.name] for judge in judges if judge.believable]
     return Judgements(
         dataset=stored.dataset,
         models=dict(zip(stored.names, stored.models, strict=True)),
@@ -64,7 +65,7 @@ def measure(
         replies_sha256=stored.sha256,
         judges=judges,
         people=people,
-        majority=_preferences(stored, majority(believed), seed) if len(believed) > 1 else None,
+        majority=_preferences(stored, majority(trusted), seed) if len(trusted) > 1 else None,
         agreement=_agreement(by_person, majority_of_people, by_model, seed),
         resampling={
             "intervals": "studentized bootstrap of dialogues; Wilson for shares, Clopper-Pearson "
@@ -78,6 +79,16 @@ def measure(
         versions=versions("numpy", "scikit-learn"),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
+
+
+def believed(stored: Stored, judged: Sequence[Judged], votes: Sequence[Votes]) -> dict[Pair, int]:
+    """The verdict on each pair: the people's majority, else that of the believable models."""
+    models = [
+        _verdicts(each)
+        for each in judged
+        if is_believable(_independent(list(_right(each).values())))
+    ]
+    return majority(models) | majority(_people(stored, votes)[0])
 
 
 def majority(judges: Iterable[Verdicts]) -> dict[Pair, int]:
@@ -110,20 +121,18 @@ def _verdicts(judged: Judged) -> dict[Pair, int]:
 
 
 def _judge(stored: Stored, name: str, judged: Judged, seed: int) -> ModelJudge:
-    checks = {check.id: check for check in rubric.check_set()}
-    right: dict[str, list[bool]] = {}
-    columns = (judged.check[column] for column in ("id", "ahead", "behind"))
-    for check_id, ahead, behind in zip(*columns, strict=True):
-        check = checks[check_id]
-        wanted = TIE if check.better == check.worse else FIRST
-        right.setdefault(check.kind, []).append(ahead == behind == wanted)
+    right = _right(judged)
+    kinds = {check.id: check.kind for check in rubric.check_set()}
+    by_kind: dict[str, list[bool]] = {}
+    for check_id, found in right.items():
+        by_kind.setdefault(kinds[check_id], []).append(found)
     return ModelJudge(
         name=name,
         model=judged.model,
         settings=judged.settings,
         counts=judged.counts,
-        check=_independent([each for found in right.values() for each in found]),
-        by_kind={kind: _independent(found) for kind, found in right.items()},
+        check=_independent(list(right.values())),
+        by_kind={kind: _independent(found) for kind, found in by_kind.items()},
         biases=_biases(stored, judged, seed),
         same_family=[
             other
@@ -133,6 +142,16 @@ def _judge(stored: Stored, name: str, judged: Judged, seed: int) -> ModelJudge:
         preferences=_preferences(stored, _verdicts(judged), seed),
         ratings=_ratings(stored, judged, seed),
     )
+
+
+def _right(judged: Judged) -> dict[str, bool]:
+    """Whether the judge was right on each pair of the check set, in both orders."""
+    ties = {check.id for check in rubric.check_set() if check.better == check.worse}
+    columns = (judged.check[column] for column in ("id", "ahead", "behind"))
+    return {
+        check_id: ahead == behind == (TIE if check_id in ties else FIRST)
+        for check_id, ahead, behind in zip(*columns, strict=True)
+    }
 
 
 def _biases(stored: Stored, judged: Judged, seed: int) -> dict[str, Share]:

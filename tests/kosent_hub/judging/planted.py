@@ -118,7 +118,7 @@ def reply(points, number, words=3):
     return " ".join([f"{points}점 답변 {number}번"] + ["마음이 쓰이네요."] * words)
 
 
-def evaluation(folder, better=0.7, samples=40, longer=0.5, source=None, **models):
+def evaluation(folder, better=0.7, samples=40, longer=0.5, source=None, split="test", **models):
     """A folder of kosent-eval whose tuned model has the better reply in that share of the samples;
     of the better replies that share is the longer one. One pair in ten is of equal replies."""
     tuned, base = [], []
@@ -134,7 +134,7 @@ def evaluation(folder, better=0.7, samples=40, longer=0.5, source=None, **models
     record = replace(
         record,
         baseline=Baseline(EvaluatedModel(name), record.metrics, {}),
-        dataset=replace(record.dataset, local=True, source=source),
+        dataset=replace(record.dataset, local=True, source=source, split=split),
     )
     messages = [
         [

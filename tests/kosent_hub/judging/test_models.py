@@ -14,7 +14,7 @@ import pytest
 from kosent_hub.judge import main
 from kosent_hub.judging import rubric
 from tests.kosent_hub.evaluation.evaluations import results, write
-from tests.kosent_hub.judging.planted import Planted, evaluation, reply, serving
+from tests.kosent_hub.judging.planted import Planted, evaluation, quality, reply, serving
 from tests.support import fork_server
 
 AWAY = "http://203.0.113.9:8000/v1"  # of a range that is kept for documentation
@@ -352,6 +352,32 @@ def test_a_local_model_judges(tmp_path, tiny_llama, run_here=run):
     assert one["name"] == "model" and one["settings"]["backend"] == "transformers"
     assert one["counts"]["failures"] == 2 - one["counts"]["same_replies"]
     assert one["check"]["value"] == 0
+
+
+def test_preferences_are_those_of_believed_judges_and_never_of_the_test_split(tmp_path):
+    folder = evaluation(tmp_path / "eval", samples=20, split="validation")
+    out = tmp_path / "pairs.jsonl"
+    record(folder, Planted("first"), "--limit", "6")
+    status, _, said = run("export", folder, "--preferences", out)
+    assert status == 2 and "of a model that may be believed, prefers a reply" in said
+    record(folder, Planted(), "--limit", "6")
+    status, printed, said = run("export", folder, "--preferences", out)
+    assert status == 0, said
+    lines = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    assert printed == f"{out}: {len(lines)} pairs\n" and len(lines) >= 5
+    for line in lines:
+        assert [message["role"] for message in line["prompt"]] == ["system", "user"]
+        (chosen,), (rejected,) = line["chosen"], line["rejected"]
+        assert chosen["role"] == rejected["role"] == "assistant"
+        assert quality(chosen["content"]) > quality(rejected["content"])
+    status, _, said = run("export", folder, "--preferences", out)
+    assert status == 2 and "is there already; replace it with --overwrite" in said
+    tested = evaluation(tmp_path / "test", samples=4)
+    status, _, said = run("export", tested, "--preferences", out, "--overwrite")
+    assert status == 2 and said.splitlines()[-1].endswith(
+        "chat, test: what a model is tested on is not to be trained on; judge replies to another "
+        "split: kosent-eval --split validation"
+    )
 
 
 def test_help_is_quick_and_imports_nothing_heavy():
