@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from kosent_hub.judging.verdicts import FIRST, SECOND, TIE
 from kosent_hub.metrics.resampling import FEWEST, TAIL
 from model_card.records import Agreement, finite
 
 DRAWS = 1_000
-VERDICTS = (FIRST, TIE, SECOND)
 
 
 def alpha(verdicts: Sequence[Mapping[str, int]], seed: int) -> Agreement:
@@ -48,26 +46,27 @@ def _alphas(counts: np.ndarray, draws: np.ndarray) -> np.ndarray:
 
 
 def kappa(people: Sequence[int], model: Sequence[int], judge: str, seed: int) -> Agreement:
-    """Cohen's kappa of the people's verdicts and a model's on the same pairs."""
-    from sklearn.metrics import cohen_kappa_score
-
-    ours, theirs = np.asarray(people), np.asarray(model)
-
-    def kappas(draws: np.ndarray) -> np.ndarray:
-        return np.asarray(
-            [
-                cohen_kappa_score(ours, theirs, labels=VERDICTS, sample_weight=weights)
-                for weights in draws
-            ]
-        )
-
-    if not len(ours):
+    """Cohen's kappa (Cohen 1960) of the people's verdicts and a model's on the same pairs."""
+    if not people:
         return Agreement("kappa", None, 0, None, None, judge)
-    with np.errstate(invalid="ignore"):
-        found = float(kappas(np.ones((1, len(ours))))[0])
-        bounds = _bounds(kappas, len(ours), seed)
-    same = float((ours == theirs).mean())
-    return Agreement("kappa", finite(found), len(ours), same, bounds, judge)
+    values = sorted({*people, *model})
+    ours, theirs = (
+        np.asarray([[each == value for value in values] for each in found], dtype=np.float64)
+        for found in (people, model)
+    )
+    found = float(_kappas(ours, theirs, np.ones((1, len(people))))[0])
+    bounds = _bounds(lambda draws: _kappas(ours, theirs, draws), len(people), seed)
+    same = float((ours * theirs).sum() / len(people))
+    return Agreement("kappa", finite(found), len(people), same, bounds, judge)
+
+
+def _kappas(ours: np.ndarray, theirs: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Kappa of each draw, (draws, pairs) -> (draws,), from who chose what, (pairs, values)."""
+    pairs = draws.sum(axis=1)
+    observed = draws @ (ours * theirs).sum(axis=1) / pairs
+    expected = ((draws @ ours) * (draws @ theirs)).sum(axis=1) / pairs**2
+    left = 1 - expected
+    return np.divide(observed - expected, left, out=np.full(len(draws), np.nan), where=left > 1e-12)
 
 
 def _bounds(

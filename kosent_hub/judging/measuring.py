@@ -76,7 +76,7 @@ def measure(
             "strengths": f"Bradley-Terry, ties half a win, a prior of {2 * PRIOR:g} tie a pair",
             "seed": seed,
         },
-        versions=versions("numpy", "scikit-learn"),
+        versions=versions("numpy"),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 

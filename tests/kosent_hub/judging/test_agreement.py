@@ -1,6 +1,5 @@
 """Agreement, strengths and votes against what can be worked out by hand."""
 
-import html
 import io
 import json
 import re
@@ -45,12 +44,12 @@ def test_kappa_is_cohens():
 def test_strengths_are_the_logits_of_the_win_rates():
     # The first model wins 3 of 4 of each other one, which are equal: the odds are 3 to 1.
     first, second, scores = [], [], []
-    for one, other, won in ((0, 1, 300), (0, 2, 300), (1, 2, 200)):
-        first += [one] * 400
-        second += [other] * 400
-        scores += [1.0] * won + [0.0] * (400 - won)
-    found = strengths(np.asarray(scores), np.asarray(first), np.asarray(second), range(1200), 3, 0)
-    assert found[0].value - found[1].value == pytest.approx(np.log(3), abs=0.02)
+    for one, other, won in ((0, 1, 30), (0, 2, 30), (1, 2, 20)):
+        first += [one] * 40
+        second += [other] * 40
+        scores += [1.0] * won + [0.0] * (40 - won)
+    found = strengths(np.asarray(scores), np.asarray(first), np.asarray(second), range(120), 3, 0)
+    assert found[0].value - found[1].value == pytest.approx(np.log(3), abs=0.05)
     assert found[1].value == pytest.approx(found[2].value)
     for each in found:
         assert each.ci95[0] < each.value < each.ci95[1]
@@ -92,9 +91,9 @@ def votes_for(data, wrong):
     return [other[key] if shown[i] in turned else key for i, key in enumerate(better)]
 
 
-def votes_file(path, data, rater, votes, **changes):
+def votes_file(path, data, rater, keys, /, **changes):
     """The file that the page saves."""
-    content = {**data["about"], "queue": data["queue"], "rater": rater, "votes": votes}
+    content = {**data["about"], "queue": data["queue"], "rater": rater, "votes": keys}
     path.write_text(json.dumps(content | changes), "utf-8")
     return path
 
@@ -132,9 +131,9 @@ def test_sides_are_balanced_and_one_in_ten_comes_again_the_other_way_round(folde
     assert sum(left) == 18 and len({*left[::2]}) == 2
     other = exported(folder, tmp_path / "other")[1]
     assert pairs(other)[:10] == shown[:10] and other["items"] != data["items"]
-    for hidden in ("org/tuned", "org/base", "비밀 지시", "tuned", "baseline"):
+    for hidden in ("org/tuned", "org/base", "비밀 지시", "tuned"):
         assert hidden not in page
-    assert "비밀 이야기" in page and html.escape("default-src 'none'") in page
+    assert "비밀 이야기" in page and "default-src &#39;none&#39;" in page
     assert not re.search(r"""(src|href)=["'](?!data:,)""", page)
 
 
