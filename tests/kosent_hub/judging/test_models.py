@@ -3,7 +3,6 @@
 import io
 import json
 import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
@@ -153,6 +152,7 @@ def test_what_is_wrong_with_a_judge_is_in_the_first_line_and_in_its_figures(tmp_
     assert status == 0 and first.startswith("do not use planted judge as a judge: 0.")
 
 
+@pytest.mark.slow
 def test_a_run_of_another_length_only_asks_for_what_is_missing(tmp_path):
     folder, planted = evaluation(tmp_path / "eval", samples=20), Planted()
     with serving(planted) as url:
@@ -171,6 +171,7 @@ def test_a_run_of_another_length_only_asks_for_what_is_missing(tmp_path):
         assert len(planted.asked) - before > before - len(more) > 0
 
 
+@pytest.mark.slow
 def test_json_is_read_strictly_tried_once_more_and_then_counted(tmp_path):
     """Talk around the JSON, at first or always; a wrong key, a number for a word, no JSON."""
 
@@ -198,12 +199,11 @@ def test_json_is_read_strictly_tried_once_more_and_then_counted(tmp_path):
     assert one["check"]["value"] == 0
     (rate,) = one["preferences"]["win_rates"]
     assert rate["wins"] == rate["losses"] == 0 and rate["ties"] == counts["same_replies"]
-    (body,) = [b for b in planted.asked if len(b["messages"]) > 1 and "비밀 이야기 3\n" in str(b)][
-        :1
-    ]
+    body = next(body for body in planted.asked if len(body["messages"]) > 1)
     assert [m["role"] for m in body["messages"]] == ["user", "assistant", "user"]
 
 
+@pytest.mark.slow
 def test_a_server_without_constrained_output_is_asked_without(tmp_path):
     folder = evaluation(tmp_path / "eval", samples=20)
     with serving(Planted(refuses=("response_format",))) as url:
@@ -265,6 +265,7 @@ def test_the_sample_corpus_may_go_anywhere(tmp_path, monkeypatch):
         assert "not reachable" in said.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_judgement_of_replies_of_another_run_is_one_line(tmp_path):
     folder = evaluation(tmp_path / "eval", samples=20)
     record(folder, Planted(), "--limit", "2")
@@ -278,6 +279,7 @@ def test_a_judgement_of_replies_of_another_run_is_one_line(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_judge_of_the_judged_models_family_is_named(tmp_path):
     folder = evaluation(tmp_path / "eval", samples=20, tuned="org/Planted judge", base="org/Qwen2")
     with serving(Planted()) as url:
@@ -354,6 +356,7 @@ def test_a_local_model_judges(tmp_path, tiny_llama, run_here=run):
     assert one["check"]["value"] == 0
 
 
+@pytest.mark.slow
 def test_preferences_are_those_of_believed_judges_and_never_of_the_test_split(tmp_path):
     folder = evaluation(tmp_path / "eval", samples=20, split="validation")
     out = tmp_path / "pairs.jsonl"
@@ -378,15 +381,3 @@ def test_preferences_are_those_of_believed_judges_and_never_of_the_test_split(tm
         "chat, test: what a model is tested on is not to be trained on; judge replies to another "
         "split: kosent-eval --split validation"
     )
-
-
-def test_help_is_quick_and_imports_nothing_heavy():
-    code = (
-        "import sys, kosent_hub.judge as judge\n"
-        "try: judge.main(['--help'])\n"
-        "except SystemExit as done: pass\n"
-        "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'huggingface_hub')))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "--judge-model" in done.stdout
