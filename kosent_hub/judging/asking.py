@@ -64,10 +64,12 @@ def ask(options: Options, stored: Stored) -> Judged:
 
 
 def _refuse_finished(path: Path, options: Options, stored: Stored) -> None:
-    """Raise KoSentError if all that is asked for has been judged, unless it may be replaced."""
+    """Raise KoSentError if all that is asked for has been judged, or replies of another run have
+    been, unless it may be replaced."""
     if options.overwrite or not path.is_file():
         return
     before = read(Judged, path)
+    verdicts.assert_same(path, before.about, verdicts.about(stored))
     asked = len(list(stored.limited(options.limit)))
     if asked <= len(list(stored.limited(before.limit))):
         raise KoSentError(
@@ -78,10 +80,10 @@ def _refuse_finished(path: Path, options: Options, stored: Stored) -> None:
 
 
 def _identity(options: Options, stored: Stored, backend: Backend) -> dict[str, Any]:
-    """What a judgement depends on, but for how many samples there are."""
+    """Who judges what: the same for replies of another run, whose judgement takes its place."""
     model = {n: v for n, v in asdict(backend.model).items() if not n.endswith("revision")}
     return {
-        "about": asdict(verdicts.about(stored)),
+        "names": stored.names,
         "judge": [model, backend.identity, backend.chat_format, backend.generation],
         "language": options.language,
     }
@@ -176,7 +178,7 @@ def _judge(judge: _Judge, options: Options, stored: Stored) -> Judged:
     backend = judge.backend
     return Judged(
         about=verdicts.about(stored),
-        judge=options.name if options.endpoint else backend.model.id,
+        judge=backend.model.id,
         model=backend.model,
         settings={
             "language": language,

@@ -118,7 +118,7 @@ def write(path: Path, found: Judged | Votes) -> None:
 def read_votes(path: Path, stored: Stored) -> Votes:
     """The votes in a file; raises KoSentError for those of other replies or by another rubric."""
     found = read(Votes, path)
-    _assert_same(path, found.about, about(stored))
+    assert_same(path, found.about, about(stored))
     return found
 
 
@@ -134,12 +134,12 @@ def read_all(stored: Stored) -> tuple[list[Judged], list[Votes]]:
         for path in sorted((folder / FOLDER).glob(f"*/{JUDGEMENT}")):
             found = read(Judged, path)
             if _is_meant(found.about, now):
-                _assert_same(path, found.about, now)
+                assert_same(path, found.about, now)
                 judged.append(found)
         for path in sorted((folder / FOLDER / PEOPLE).glob("*.json")):
             one = read(Votes, path)
             if _is_meant(one.about, now):
-                _assert_same(path, one.about, now)
+                assert_same(path, one.about, now)
                 votes.append(one)
     return judged, votes
 
@@ -148,11 +148,13 @@ def _is_meant(one: About, now: About) -> bool:
     return (one.names, one.folders) == (now.names, now.folders)
 
 
-def _assert_same(path: Path, one: About, now: About) -> None:
+def assert_same(path: Path, one: About, now: About) -> None:
+    """Raise KoSentError if what lies at `path` is of other replies, or by another rubric."""
     if one.replies_sha256 != now.replies_sha256:
         what = "of the replies of another run"
     elif one.rubric != now.rubric:
         what = f"by another rubric (version {one.rubric.version}, {one.rubric.sha256[:8]})"
     else:
         return
-    raise KoSentError(path, what, "judge these replies again, or move that file away")
+    remedy = "move that file away" if path.parent.name == PEOPLE else "judge with --overwrite"
+    raise KoSentError(path, what, remedy)

@@ -41,6 +41,7 @@ def serve_page(
     """
     stored = read_stored(folders)
     limit = _assert_limit(limit)
+    verdicts.read_all(stored)  # votes on replies of another run are better met now than later
     with exclusive(stored.folders[0] / FOLDER / PEOPLE, COMMAND):
         serve(stored, limit, port, announce)
     print(f"next: {_report(stored)}", file=sys.stderr)

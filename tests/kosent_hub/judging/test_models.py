@@ -268,15 +268,18 @@ def test_the_sample_corpus_may_go_anywhere(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_judgement_of_replies_of_another_run_is_one_line(tmp_path):
     folder = evaluation(tmp_path / "eval", samples=20)
-    record(folder, Planted(), "--limit", "2")
     other = evaluation(tmp_path / "other" / "eval", samples=20, better=0.2)
-    (other / "samples.parquet").replace(folder / "samples.parquet")
-    status, _, said = run("report", folder)
-    assert status == 2
-    assert said.splitlines()[-1].endswith(
-        "judgement.json: of the replies of another run; judge these replies again, or move that "
-        "file away"
-    )
+    with serving(Planted()) as url:
+        assert asked(folder, url, "--limit", "2")[0] == 0
+        (other / "samples.parquet").replace(folder / "samples.parquet")
+        for status, _, said in (run("report", folder), asked(folder, url, "--limit", "4")):
+            assert status == 2
+            assert said.splitlines()[-1].endswith(
+                "judgement.json: of the replies of another run; judge with --overwrite"
+            )
+        assert run(folder, "--people")[0] == 2
+        assert asked(folder, url, "--limit", "2", "--overwrite")[0] == 0
+    assert run("report", folder)[0] == 0
 
 
 @pytest.mark.slow
