@@ -13,7 +13,16 @@ from model_card.conversations import loads as conversations_from
 from model_card.licenses import known_license
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import decode_text
-from model_card.records import EVAL_FOLDER, LOG_HISTORY_PATH, RUN_PATH, Results, Run, loads
+from model_card.records import (
+    EVAL_FOLDER,
+    JUDGEMENTS_FOLDER,
+    LOG_HISTORY_PATH,
+    RUN_PATH,
+    Judgements,
+    Results,
+    Run,
+    loads,
+)
 from model_card.records import read as read_record
 
 ADAPTER, QUANTIZED, FINETUNE = "adapter", "quantized", "finetune"
@@ -32,6 +41,7 @@ class Facts:
     results: list[Results] = field(default_factory=list)
     log_history: list[dict[str, Any]] = field(default_factory=list)
     conversations: list[Conversation] = field(default_factory=list)
+    judgements: list[Judgements] = field(default_factory=list)
     relation: str = ADAPTER
     paths: frozenset[str] = frozenset()
     license: str | None = None
@@ -59,10 +69,12 @@ def gather(paths: Iterable[str], read: Callable[[str], bytes | None], where: str
         return decode_text(read(path) or b"", f"{where}/{path}", "")
 
     run = loads(Run, text(RUN_PATH), f"{where}/{RUN_PATH}") if RUN_PATH in known else None
-    scores = sorted(
-        path for path in known if path.startswith(f"{EVAL_FOLDER}/") and path.endswith(".json")
-    )
-    results = [loads(Results, text(path), f"{where}/{path}") for path in scores]
+
+    def records(folder: str) -> list[str]:
+        return sorted(p for p in known if p.startswith(f"{folder}/") and p.endswith(".json"))
+
+    results = [loads(Results, text(p), f"{where}/{p}") for p in records(EVAL_FOLDER)]
+    judged = [loads(Judgements, text(p), f"{where}/{p}") for p in records(JUDGEMENTS_FOLDER)]
     # KoSent-Bench, which anybody can repeat, comes first. Stable: the default settings come before
     # others, and these in the order of their files.
     results.sort(
@@ -75,6 +87,7 @@ def gather(paths: Iterable[str], read: Callable[[str], bytes | None], where: str
         results=results,
         log_history=_log_history(text(log), f"{where}/{log}") if log in known else [],
         conversations=conversations_from(text(talk), f"{where}/{talk}") if talk in known else [],
+        judgements=judged,
         relation=relation(known, text("config.json") if "config.json" in known else "", run),
         paths=known,
         license=known_license(run.base_model.id) if run else None,

@@ -19,8 +19,9 @@ from model_card.publishing.sections import edits, merge
 from model_card.records import PLOTS_FOLDER, Repo
 from model_card.render.boilerplate import is_generated
 from model_card.render.card import card_sections, languages_of, render_facts
+from model_card.render.judgement_tables import judgement_picture, preferences
 from model_card.render.model_index import EVAL_RESULTS_PATH, eval_results
-from model_card.render.plots import emotion_plot, training_plots
+from model_card.render.plots import emotion_plot, training_plots, win_rate_plot
 from model_card.render.score_tables import emotion_picture
 
 README = "README.md"
@@ -107,6 +108,10 @@ def plots(facts: Facts) -> dict[str, bytes]:
         picture = emotion_plot(results)
         if picture is not None:
             files[emotion_picture(results)] = picture
+    for found in facts.judgements:
+        picture = win_rate_plot(preferences(found))
+        if picture is not None:
+            files[judgement_picture(found)] = picture
     return files
 
 

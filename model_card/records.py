@@ -29,6 +29,9 @@ PLOTS_FOLDER = "kosent/plots"
 EVAL_FOLDER = "kosent/eval"
 # The dataset's name, and its id in records, that stands for KoSent-Bench, which is in the package.
 BENCH = "kosent-bench"
+JUDGEMENTS_FOLDER = "kosent/judgements"
+# The share of the check set that a judge must get right for its win rates to be shown.
+BELIEVABLE = 0.8
 
 
 @dataclass(frozen=True)
@@ -142,9 +145,10 @@ class EvaluatedDataset:
     `dropped`, were left out for what they say.
 
     `all_samples` are those of the whole split, before any limit. `sha256` is that of the samples'
-    messages, so that equal data is known whatever its name. Of KoSent-Bench, `revision` is the
-    version, `sha256` stands for its files and the samples taken of them, and dialogues and samples
-    are those of its dialogues alone.
+    messages, so that equal data is known whatever its name. `source` is the corpus behind a local
+    folder, as `Dataset` has it; None where it is unknown, and for a repo of the Hub. Of
+    KoSent-Bench, `revision` is the version, `sha256` stands for its files and the samples taken of
+    them, and dialogues and samples are those of its dialogues alone.
     """
 
     id: str
@@ -156,6 +160,7 @@ class EvaluatedDataset:
     dropped: int = 0
     all_samples: int | None = None
     sha256: str | None = None
+    source: str | None = None
 
     @property
     def is_bench(self) -> bool:
@@ -313,10 +318,134 @@ class Results:
         return self.dataset.samples * max(1, len(self.seeds))
 
 
-Record = TypeVar("Record", Run, Results)
+@dataclass(frozen=True)
+class Rubric:
+    """The rubric and prompts of a judgement: version and SHA-256."""
+
+    version: str
+    sha256: str
 
 
-def dumps(record: Run | Results) -> str:
+@dataclass(frozen=True)
+class Share:
+    """A share, or a mean, of `n` cases; `value` is None of no case, `ci95` where none holds."""
+
+    value: float | None
+    n: int
+    ci95: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class WinRate:
+    """How often the first model is preferred to the second one, of both by name: wins and half of
+    the ties, over all. `ci95` is from draws of dialogues."""
+
+    first: str
+    second: str
+    value: float | None
+    wins: int
+    ties: int
+    losses: int
+    ci95: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """What one judge, or several together, prefer.
+
+    `strengths` are Bradley and Terry's, in logits around 0, by model; {} for two models.
+    """
+
+    win_rates: list[WinRate]
+    strengths: dict[str, Value] = field(default_factory=dict)
+
+
+def is_believable(check: Share) -> bool:
+    """Whether a judge did well enough on the check set."""
+    return check.value is not None and check.value >= BELIEVABLE
+
+
+@dataclass(frozen=True)
+class ModelJudge:
+    """A model that judged: how far it is to be believed, and what it prefers.
+
+    `settings` are language, limit, backend, generation and the like. `counts`: pairs, same_replies
+    (not asked), answers, retried, failures (pairs without both answers), ratings, rating_failures.
+    `check` is the share of the check set's pairs that were judged right in both orders, `by_kind`
+    the same by kind. `biases`: order_consistency, first_chosen, longer_chosen. `same_family` are
+    the judged models of the judge's own family. `ratings` are means of the rubric's points and
+    shares of what goes wrong, by model.
+    """
+
+    name: str
+    model: EvaluatedModel
+    settings: dict[str, Any]
+    counts: dict[str, int]
+    check: Share
+    by_kind: dict[str, Share]
+    biases: dict[str, Share]
+    same_family: list[str]
+    preferences: Preferences
+    ratings: dict[str, dict[str, Share]] = field(default_factory=dict)
+
+    @property
+    def believable(self) -> bool:
+        """Whether the judge did well enough on the check set for its win rates to be shown."""
+        return is_believable(self.check)
+
+
+@dataclass(frozen=True)
+class People:
+    """People who judged: `raters` has how many votes each gave, by the hash of a nickname.
+
+    `self_agreement` is that on pairs that came twice, `preferences` are of each pair's majority.
+    """
+
+    raters: dict[str, int]
+    self_agreement: Share
+    preferences: Preferences
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far judges agree. `measure` is "alpha" (Krippendorff's, nominal) among people, "kappa"
+    (Cohen's) of the people's majority and a model, `judge`; `same` is the share of equal verdicts.
+    """
+
+    measure: str
+    value: float | None
+    n: int
+    same: float | None
+    ci95: list[float] | None = None
+    judge: str | None = None
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """`kosent/judgements/*.json`: who prefers which of several models' replies to one split.
+
+    `replies_sha256` is that of all replies. `majority` is that of the believable judges, where
+    there are several. It holds no text of the dataset.
+    """
+
+    dataset: EvaluatedDataset
+    models: dict[str, EvaluatedModel]
+    rubric: Rubric
+    replies_sha256: str
+    judges: list[ModelJudge]
+    people: People | None
+    majority: Preferences | None
+    agreement: list[Agreement]
+    resampling: dict[str, Any]
+    versions: dict[str, str]
+    created: str
+    schema_version: int = SCHEMA_VERSION
+
+
+Record = TypeVar("Record")
+
+
+def dumps(record: Any) -> str:
     """The record as JSON text: two-space indent, Hangul unescaped, newline at the end.
 
     A number that is not finite becomes null: JSON has no other word for it.
@@ -382,6 +511,15 @@ def eval_path(results: Results) -> str:
     """
     slug = results.dataset.id.replace("/", "--")
     return f"{EVAL_FOLDER}/{slug}--{results.dataset.split}{suffix(results.settings)}.json"
+
+
+def judgements_path(found: Judgements) -> str:
+    """The path of judgements in a model repo: `kosent/judgements/<dataset>--<split>--<hash>.json`.
+
+    The hash is that of the models compared.
+    """
+    slug = f"{found.dataset.id.replace('/', '--')}--{found.dataset.split}"
+    return f"{JUDGEMENTS_FOLDER}/{slug}{suffix({'models': sorted(found.models)})}.json"
 
 
 def suffix(settings: Mapping[str, Any]) -> str:

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kosent_hub.models.chat_format import ChatFormat, Messages, UnusableDialogue, plain
-from kosent_hub.models.data.chat_dataset import MAX_DROPPED, read_splits, report_dropped
+from kosent_hub.models.data.chat_dataset import (
+    MAX_DROPPED,
+    corpus,
+    read_splits,
+    report_dropped,
+)
 from kosent_hub.models.repos.repo import resolve
 from model_card.publishing.errors import KoSentError
 from model_card.records import EvaluatedDataset
@@ -86,6 +91,7 @@ def load_samples(
         dropped=dropped,
         all_samples=_count(rows),
         sha256=_sha256(samples),
+        source=corpus(dataset, None) if repo.local else None,
     )
     return samples, record, splits.get("train")
 

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from model_card.check.card import ERROR, WARNING, CheckedCard, Finding
 from model_card.licenses import NOTICE_PATH, POLICY_PATH, known_license, terms, unread
 from model_card.records import RUN_PATH
+from model_card.render.judgement_tables import preferences
 
 AIHUB = r"(?i)감성\s?대화\s?말뭉치|AI[\s-]?허브|AI[\s-]?Hub|aihub\.or\.kr"
 SCORE = re.compile(
     r"(?i)\b(sacre)?bleu\b|\bchrf|\brouge|\bmeteor\b|\bbertscore\b|perplexity|\bppl\b|\bmmlu\b"
     r"|kobest|\bf1\b|accuracy|정확도|win[\s-]?rate|cosine|코사인"
 )
+WIN_RATE = re.compile(r"(?i)win[\s-]?rate|승률")
+AGREEMENT = r"(?i)krippendorff|cohen|kappa|κ|inter-?(rater|annotator)|agree[sd]? with|일치"
 NUMBER = re.compile(r"\d\.\d")
 PROTOCOL = (
     r"(?i)\btok:|signature|sacrebleu|split\b|\b\d-shot|few-shot|zero-shot|greedy|do_sample"
@@ -138,6 +141,22 @@ def check_scores(card: CheckedCard) -> Iterator[Finding]:
     if bleu and card.first(r"(?i)\btok:|sacrebleu|mecab|tokeni[sz]e|토크나이|형태소") is None:
         message = "BLEU without its tokenizer compares with nothing, in Korean least of all"
         yield Finding(bleu[0], WARNING, "score-bleu", message, "print sacreBLEU's signature")
+
+
+def check_judges(card: CheckedCard) -> Iterator[Finding]:
+    """Win rates of which the card does not say how far their judges are to be believed."""
+    told = [
+        number
+        for block in _blocks(card)
+        if any(NUMBER.search(line) for _, line in block)
+        for number, line in block
+        if WIN_RATE.search(line)
+    ]
+    unknown = any(preferences(found) and not found.agreement for found in card.facts.judgements)
+    if told and (unknown or card.first(AGREEMENT) is None):
+        message = "win rates without a word on how far their judges agree, with people above all"
+        remedy = "say who judged, how many, and their agreement (alpha, kappa)"
+        yield Finding(told[0], WARNING, "win-rate-agreement", message, remedy)
 
 
 def _blocks(card: CheckedCard) -> Iterator[list[tuple[int, str]]]:

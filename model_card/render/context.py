@@ -24,8 +24,9 @@ from model_card.records import (
     Repo,
     Run,
 )
-from model_card.render import score_tables
+from model_card.render import judgement_tables, score_tables
 from model_card.render.curves import read_curve, read_validation
+from model_card.render.judgement_tables import judgement
 from model_card.render.numbers import count, duration, fixed, percent, short
 from model_card.render.plots import TRAINING, series
 from model_card.render.score_tables import Evaluation, evaluation
@@ -48,6 +49,7 @@ def context(facts: Facts, repo_id: str | None, lang: str, *, both: bool) -> dict
         "best": _best(evaluations),
         "safeties": [e for e in evaluations if e.safety],
         "conversations": facts.conversations,
+        "judgements": [judgement(found) for found in facts.judgements],
         "code": code,
         "count": count,
         "fixed": fixed,
@@ -68,6 +70,10 @@ def context(facts: Facts, repo_id: str | None, lang: str, *, both: bool) -> dict
         "scores": score_tables.score_table,
         "overview": score_tables.overview_table,
         "meanings": score_tables.meaning_list,
+        "judges": judgement_tables.judges_table,
+        "wins": judgement_tables.win_table,
+        "strengths": judgement_tables.strength_table,
+        "ratings": judgement_tables.rating_table,
         "model_at": _repo_at,
         "dataset_at": partial(_repo_at, kind="datasets/"),
         "versions": lambda r: ", ".join(f"{name} {v}" for name, v in sorted(r.versions.items())),

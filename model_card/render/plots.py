@@ -6,11 +6,11 @@ Labels are English and ASCII, since no Korean font can be relied on where a card
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from model_card.metrics import EN, HEADLINE, metric_label
-from model_card.records import Results
+from model_card.records import Preferences, Results
 from model_card.render.labels import EMOTIONS_EN
 
 if TYPE_CHECKING:
@@ -75,6 +75,33 @@ def emotion_plot(results: Results) -> bytes | None:
             axis.set_yticklabels([])
 
     return png(draw, panels=len(names))
+
+
+def win_rate_plot(shown: Mapping[str, Preferences]) -> bytes | None:
+    """PNG of win rates with their intervals, a line per judge and two models; None without any."""
+    rows = [
+        (f"{name}: {rate.first} / {rate.second}", rate.value, rate.ci95)
+        for name, preferences in shown.items()
+        for rate in preferences.win_rates
+        if rate.value is not None
+    ]
+    if not rows:
+        return None
+
+    def draw(axes: Sequence[Axes]) -> None:
+        (axis,) = axes
+        for place, (_, value, bounds) in enumerate(rows):
+            axis.plot(value, place, "o", color=TRAIN, markersize=4)
+            if bounds is not None:
+                axis.plot(bounds, [place, place], color=TRAIN, linewidth=1.4)
+        axis.axvline(0.5, color=VALIDATION, linewidth=1.2, linestyle="--")
+        axis.set_yticks(range(len(rows)), [ascii_label(label) for label, _, _ in rows], color=INK)
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        axis.set_xlim(0, 1)
+        axis.grid(axis="x", color=SOFT, linewidth=0.6)
+        axis.set_title("Win rate of the first model", fontsize=9)
+
+    return png(draw, size=(6.4, 1.2 + 0.3 * len(rows)))
 
 
 def emotion_metrics(results: Results) -> list[str]:

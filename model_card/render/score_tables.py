@@ -286,23 +286,24 @@ def _scores(evaluation: Evaluation, rows: list[Score], words: Words, *, verdicts
         cases = f"<br><sub>n = {row.cases}</sub>" if row.cases else ""
         cells: list[object] = [Markdown(f"{name} {row.arrow}".strip() + cases)]
         if compared:
-            cells.append(_two_lines(row.base_value or "–", row.base_interval))
-        cells.append(_two_lines(row.value, row.interval, strong=True))
+            cells.append(two_lines(row.base_value or "–", row.base_interval))
+        cells.append(two_lines(row.value, row.interval, strong=True))
         if compared:
             small = [text for text in (row.relative, row.difference_interval) if text]
-            change = _two_lines(row.difference or "–", " ".join(small) or None)
+            change = two_lines(row.difference or "–", " ".join(small) or None)
             if not verdicts and row.verdict in ("worse", "unclear"):
                 # A head without a verdict column still says what is no gain.
                 change = Markdown(f"{change}<br><sub>{escape(words[row.verdict])}</sub>")
             cells.append(change)
         if verdicts:
             text = words[row.verdict] if row.verdict else "–"
-            cells.append(_two_lines(text, row.p_value))
+            cells.append(two_lines(text, row.p_value))
         lines.append(cells)
     return table(header, lines, "lrrr" if compared else "lr")
 
 
-def _two_lines(text: str, below: str | None, *, strong: bool = False) -> Markdown:
+def two_lines(text: str, below: str | None, *, strong: bool = False) -> Markdown:
+    """The cell of a table with small print below, if there is any."""
     first = escape(text)
     if strong:
         first = f"**{first}**"
@@ -310,10 +311,11 @@ def _two_lines(text: str, below: str | None, *, strong: bool = False) -> Markdow
 
 
 def _interval(metric: Metric, places: int) -> str | None:
-    return _span(metric.ci95, places)
+    return span(metric.ci95, places)
 
 
-def _span(bounds: Sequence[float] | None, places: int) -> str | None:
+def span(bounds: Sequence[float] | None, places: int) -> str | None:
+    """An interval as small print; None for none."""
     if bounds is None or len(bounds) != 2:
         return None
     low, high = bounds
@@ -399,4 +401,4 @@ def _kinds(results: Results, language: str) -> Table | None:
 
 def _with_span(value: Value | None, bounds: Sequence[float] | None, places: int) -> Markdown:
     """A value with its interval or range below."""
-    return _two_lines(fixed(value.value if value else None, places), _span(bounds, places))
+    return two_lines(fixed(value.value if value else None, places), span(bounds, places))

@@ -47,6 +47,7 @@ SCRIPTS = {
     "kosent-data": "dataset_builder.cli",
     "kosent-demo": "kosent_hub.demo",
     "kosent-eval": "kosent_hub.evaluate",
+    "kosent-judge": "kosent_hub.judge",
     "kosent-plan": "kosent_hub.plan",
     "kosent-train": "kosent_hub.train",
 }

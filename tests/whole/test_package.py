@@ -21,6 +21,7 @@ COMMANDS = [
     "kosent-plan",
     "kosent-train",
     "kosent-eval",
+    "kosent-judge",
     "kosent-chat",
     "kosent-card",
     "kosent-demo",

@@ -170,6 +170,10 @@ class EndpointBackend:
             "server": self.engine["server"],
         }
 
+    def ask_for(self, response_format: dict[str, Any]) -> None:
+        """Send this `response_format` with every request from now on, unless it is refused."""
+        self.optional |= {"response_format": response_format}
+
     def check_lengths(self, samples: Sequence[Sample]) -> None:
         """Nothing: the engine refuses what is too long by itself."""
 

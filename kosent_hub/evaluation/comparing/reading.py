@@ -42,8 +42,8 @@ class Evaluated:
     samples: dict[str, list[Any]]
 
 
-def read(folders: Sequence[str | Path]) -> list[Evaluated]:
-    """The evaluations in these output folders of kosent-eval.
+def read(folders: Sequence[str | Path], also: Sequence[str] = ()) -> list[Evaluated]:
+    """The evaluations in these output folders of kosent-eval, with the columns in `also` as well.
 
     Raises KoSentError for fewer than two folders, for a folder that is none or has too old a
     record, and where samples or settings differ.
@@ -56,7 +56,7 @@ def read(folders: Sequence[str | Path]) -> list[Evaluated]:
         if (resolved := path.resolve()) in seen:
             raise KoSentError(path, f"given twice (it is {seen[resolved]})", "name it once")
         seen[resolved] = path
-    found = [_read(path) for path in paths]
+    found = [read_one(path, also) for path in paths]
     for other in found[1:]:
         _assert_same(found[0], other)
     return found
@@ -83,7 +83,12 @@ def names(found: Sequence[Evaluated]) -> list[str]:
     return chosen
 
 
-def _read(folder: Path) -> Evaluated:
+def read_one(folder: Path, also: Sequence[str] = ()) -> Evaluated:
+    """The evaluation in an output folder of kosent-eval, with the columns that a comparison needs
+    and those named in `also`, as far as they are there.
+
+    Raises KoSentError for a folder that is none or has too old a record.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -102,7 +107,7 @@ def _read(folder: Path) -> Evaluated:
         missing = [name for name in COLUMNS if name not in there]
         if missing:
             raise KoSentError(table, f"no column {missing[0]!r}", AGAIN)
-        columns = [*COLUMNS, *(name for name in (*SCORES, SEVERAL) if name in there)]
+        columns = [*COLUMNS, *(name for name in (*SCORES, SEVERAL, *also) if name in there)]
         samples = pq.read_table(table, columns=columns).to_pydict()
     except pa.ArrowInvalid:
         raise KoSentError(table, "not a whole Parquet file", AGAIN) from None

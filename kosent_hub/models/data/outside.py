@@ -15,7 +15,7 @@ from typing import Any
 from kosent_hub.models.data.chat_dataset import corpus
 from model_card.publishing.errors import KoSentError, explain
 from model_card.publishing.session import httpx
-from model_card.records import BENCH
+from model_card.records import BENCH, EvaluatedDataset
 
 FLAG = "--i-may-send-this-text"
 # This machine; private networks (RFC 1918, RFC 4193); link-local addresses (RFC 3927, RFC 4291).
@@ -43,10 +43,27 @@ def assert_may_send(
     It may go to this machine and its private network, to the server that `allowed` names (by the
     same scheme, host and port), and anywhere if the dataset is open (`is_open`).
     """
-    if _is_named(url, allowed) or is_open(dataset, revision):
+    if not _is_named(url, allowed) and not is_open(dataset, revision):
+        raise _refusal(url, dataset)
+
+
+def assert_may_send_evaluated(
+    url: str, dataset: EvaluatedDataset, allowed: str | None = None
+) -> None:
+    """The same for the text of an evaluation that was made earlier.
+
+    Of a local dataset the record has the name and the corpus: what lies at that name now may be
+    another one.
+    """
+    if _is_named(url, allowed):
         return
+    if not (dataset.source == SAMPLE if dataset.local else is_open(dataset.id, dataset.revision)):
+        raise _refusal(url, dataset.id)
+
+
+def _refusal(url: str, dataset: str) -> KoSentError:
     where = without_secrets(url)
-    raise KoSentError(
+    return KoSentError(
         where,
         f"not on this machine or a private network, so the text of {dataset} would go to a third "
         "party, which AI Hub's terms forbid",

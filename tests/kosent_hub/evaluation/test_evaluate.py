@@ -116,6 +116,7 @@ def test_results_and_samples_are_written_and_a_table_printed(tiny_llama, dataset
         "dropped": 0,
         "all_samples": 15,
         "sha256": found["dataset"]["sha256"],
+        "source": None,
     }
     cut = [line["id"] for line in completions(out) if line.get("stop") == "length"]
     cut = len({sample for sample in cut if sample.startswith("d")})

@@ -1,0 +1,1 @@
+"""People as judges: the pairs they meet, the page, their votes."""
