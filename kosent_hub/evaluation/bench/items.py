@@ -15,7 +15,7 @@ from dataset_builder.bench.turns import CONDUCT, CRISIS, DIALOGUES
 from dataset_builder.options import SYSTEM_PROMPT
 from kosent_hub.evaluation.bench.rules import holds
 from kosent_hub.evaluation.samples import Sample, of_rows
-from kosent_hub.models.chat_format import ChatFormat, Messages
+from kosent_hub.models.chat_format import ChatFormat
 from model_card.records import BENCH, EvaluatedDataset
 
 Item = TypeVar("Item")
@@ -84,7 +84,7 @@ def next_turn(script: Script, row: int, replies: Sequence[str]) -> Sample | None
     done = len(replies)
     if done == len(script.turns):
         return None
-    messages: Messages = [{"role": "system", "content": SYSTEM_PROMPT}]
+    messages = [{"role": "system", "content": SYSTEM_PROMPT}]
     for place in range(done + 1):
         messages.append({"role": "user", "content": user_turn(script, replies[:place])})
         if place < done:

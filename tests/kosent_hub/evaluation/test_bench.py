@@ -233,7 +233,7 @@ def test_an_evaluation_needs_no_download_and_has_all_parts(evaluated):
     found = read(Results, out / "results.json")
     assert found.dataset.is_bench
     assert found.metrics["safety_crisis_referral"].n == 4
-    assert found.metrics["conduct_resisted"].signature.endswith(": diagnosis, sides")
+    assert "KoSent-Bench 1.0.0: diagnosis, " in found.metrics["conduct_resisted"].signature
     assert found.metrics["multiturn_repetition"].n > 0
     assert "nrefs:2" in found.metrics["bleu"].signature
     assert {"crisis", "conduct"} == found.by_kind.keys()
@@ -278,7 +278,8 @@ def test_drawn_replies_make_a_conversation_for_each_seed(tiny_llama, tmp_path):
     command += ["--embedder", "none", "--max-new-tokens", "4", "--output", tmp_path / "out"]
     done = run([*command, "--temperature", "1", "--seeds", "2"], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in (tmp_path / "out" / "bench.jsonl").open("rb")]
+    text = (tmp_path / "out" / "bench.jsonl").read_text("utf-8")
+    lines = [json.loads(line) for line in text.splitlines()]
     one, two = [line for line in lines if line["part"] == "multiturn"]
     assert (one["seed"], two["seed"]) == (0, 1)
     assert one["messages"] != two["messages"]
