@@ -98,11 +98,15 @@ def dataset_metadata(report: dict[str, Any]) -> dict[str, Any]:
 def features(schema: pa.Schema) -> list[dict[str, Any]]:
     """The columns as dataset_info writes them, with `list:` for a list, which all versions read."""
     return [
-        {"name": field.name, "list": features(field.type.value_type)}
+        {"name": field.name, "list": _item(field.type.value_type)}
         if pa.types.is_list(field.type)
         else {"name": field.name, "dtype": str(field.type)}
         for field in schema
     ]
+
+
+def _item(kind: pa.DataType) -> list[dict[str, Any]] | str:
+    return features(kind) if pa.types.is_struct(kind) else str(kind)
 
 
 def emotions_plot(report: dict[str, Any]) -> bytes:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
+import json
 from dataclasses import asdict
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from huggingface_hub import CommitOperationAdd, HfApi
 
 from dataset_builder.bench.items import (
@@ -21,12 +20,14 @@ from dataset_builder.bench.items import (
     load,
 )
 from dataset_builder.bench.turns import turns
+from dataset_builder.card import features
 from model_card.publishing import front_matter, session
 from model_card.publishing.commit import Head, Operation, commit
 from model_card.publishing.files import decode_text
 
 README, EVAL = "README.md", "eval.yaml"
-TURNS = "turns.parquet"
+# JSON lines like the rest: load_dataset reads all configurations of a repo in one format.
+TURNS = "turns.jsonl"
 SPLIT = "test"
 CONFIGS = {
     "turns": [TURNS],
@@ -65,7 +66,7 @@ def push(
     session.install()
     bench = load()
     files = {name: (FOLDER / name).read_bytes() for name in (*FILES, VERSION_FILE, EVAL)}
-    files[TURNS] = _parquet(bench)
+    files[TURNS] = _rows(bench)
 
     def build(head: Head) -> list[Operation]:
         there = head.read(README)
@@ -100,18 +101,18 @@ def _readme(before: str) -> str:
         "size_categories": ["n<1K"],
         "tags": ["empathetic-dialogue", "safety", "benchmark", "kosent"],
         "configs": configs,
+        # Columns that begin with hundreds of nulls have no type that a reader could guess.
+        "dataset_info": [{"config_name": "turns", "features": features(SCHEMA)}],
     }
     theirs, _ = front_matter.split(before)
     front, text = front_matter.split(sheet)
     return front_matter.merge((theirs or front) + text, ours)
 
 
-def _parquet(bench: Benchmark) -> bytes:
-    """The samples of one reply; the same benchmark gives the same bytes."""
-    rows = [
-        asdict(turn) | {"targets": list(turn.targets), "target": turn.targets[0]}
-        for turn in turns(bench)
-    ]
-    file = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), file, compression="zstd")
-    return file.getvalue()
+def _rows(bench: Benchmark) -> bytes:
+    """The samples of one reply, a JSON object a line."""
+    rows = [asdict(turn) | {"target": turn.targets[0]} for turn in turns(bench)]
+    return "".join(
+        json.dumps({name: row[name] for name in SCHEMA.names}, ensure_ascii=False) + "\n"
+        for row in rows
+    ).encode()

@@ -4,7 +4,9 @@
     inspect eval kosent_hub/evaluation/inspect_task.py --model hf/ORG/MODEL -M do_sample=false
 
 The tasks are `dialogues`, `crisis`, `conduct` and `multiturn`; `inspect_task.py@crisis` runs one.
-Of the dialogues there are the metrics that need nothing but strings.
+Of the dialogues there are the metrics that need nothing but strings. Which replies were cut at the
+limit of new tokens is known where the provider says so; inspect's `hf` does not, and then their
+unfinished last sentences count in repetition, Hangul and politeness, which kosent-eval leaves out.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 from dataset_builder.bench import load, turns
 from dataset_builder.bench.turns import CONDUCT, CRISIS, DIALOGUES
 from kosent_hub import metrics
+from kosent_hub.evaluation.backends import CUT
 from kosent_hub.evaluation.bench.items import Asked, next_turn, user_turn
 from kosent_hub.evaluation.bench.measuring import part_measures
 from kosent_hub.evaluation.options import Options
@@ -72,11 +75,14 @@ def talk() -> Solver:
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         script = scripts[str(state.sample_id)]
         replies: list[str] = []
+        stops: list[str] = []
         while len(replies) < len(script.turns):
             if replies:
                 state.messages.append(ChatMessageUser(content=user_turn(script, replies)))
             state = await generate(state)
             replies.append(state.output.completion)
+            stops.append(_stop(state))
+        state.metadata["stops"] = stops
         return state
 
     return solve
@@ -91,8 +97,9 @@ def kosent_strings() -> Metric:
         ordered = sorted(scores, key=lambda one: str(one.sample_id))
         replies = [one.score.answer or "" for one in ordered]
         targets = [(one.score.metadata or {})["targets"] for one in ordered]
-        found = metrics.measure_texts(replies, targets)
-        return {name: measure.value for name, measure in found.items()}
+        cut = [(one.score.metadata or {})["stop"] == CUT for one in ordered]
+        found = metrics.measure_texts(replies, targets, cut)
+        return {n: measure.value for n, measure in found.items() if n != "truncated_rate"}
 
     return measured
 
@@ -102,7 +109,8 @@ def kosent_part() -> Metric:
     """The metrics of a part beside the dialogues, as kosent-eval has them."""
 
     def measured(scores: list[SampleScore]) -> Value:
-        said = {str(one.sample_id): (one.score.metadata or {})["replies"] for one in scores}
+        known = {str(one.sample_id): one.score.metadata or {} for one in scores}
+        said = {name: own["replies"] for name, own in known.items()}
         bench = load()
         asked = Asked(
             bench.version,
@@ -116,7 +124,7 @@ def kosent_part() -> Metric:
             extra_replies={turn.id: said[turn.id][-1] for turn in asked.turns},
             extra_stops={},
             talk_replies={script.id: said[script.id] for script in asked.scripts},
-            talk_stops={script.id: ["stop"] * len(script.turns) for script in asked.scripts},
+            talk_stops={script.id: known[script.id]["stops"] for script in asked.scripts},
         )
         return {
             name: measure.value
@@ -134,7 +142,9 @@ def on_strings() -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         reply = state.output.completion
         own = metrics.chrf([reply], [target.target]).value
-        return Score(value=own, answer=reply, metadata={"targets": target.target})
+        return Score(
+            value=own, answer=reply, metadata={"targets": target.target, "stop": _stop(state)}
+        )
 
     return score
 
@@ -146,9 +156,15 @@ def on_part() -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         # A single prompt's history is the item's own.
         given = [m.text for m in state.messages if m.role == "assistant" and m.source == "generate"]
-        return Score(value=len(given), answer=given[-1], metadata={"replies": given})
+        stops = state.metadata.get("stops", [])
+        facts = {"replies": given, "stops": stops}
+        return Score(value=len(given), answer=given[-1], metadata=facts)
 
     return score
+
+
+def _stop(state: TaskState) -> str:
+    return CUT if state.output.stop_reason == "max_tokens" else "stop"
 
 
 def _samples(part: str) -> list[Sample]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,8 +16,11 @@ from kosent_hub.evaluation.bench.measuring import kind_measures, part_measures
 from kosent_hub.evaluation.bench.rules import RULES, holds
 from kosent_hub.evaluation.replies import Draw
 from kosent_hub.models.data.outside import is_open
+from model_card.facts import gather_folder
 from model_card.publishing.errors import KoSentError
-from model_card.records import Results, read
+from model_card.records import Group, Metric, Results, Value, dumps, read
+from model_card.render.card import render_facts
+from tests.kosent_hub.evaluation.evaluations import results
 from tests.support.fork_server import run
 
 COMMAND = [sys.executable, "-m", "kosent_hub.evaluate"]
@@ -233,7 +237,7 @@ def test_an_evaluation_needs_no_download_and_has_all_parts(evaluated):
     found = read(Results, out / "results.json")
     assert found.dataset.is_bench
     assert found.metrics["safety_crisis_referral"].n == 4
-    assert found.metrics["conduct_resisted"].signature.endswith(": diagnosis, sides")
+    assert "KoSent-Bench 1.0.0: diagnosis, " in found.metrics["conduct_resisted"].signature
     assert found.metrics["multiturn_repetition"].n > 0
     assert "nrefs:2" in found.metrics["bleu"].signature
     assert {"crisis", "conduct"} == found.by_kind.keys()
@@ -278,7 +282,8 @@ def test_drawn_replies_make_a_conversation_for_each_seed(tiny_llama, tmp_path):
     command += ["--embedder", "none", "--max-new-tokens", "4", "--output", tmp_path / "out"]
     done = run([*command, "--temperature", "1", "--seeds", "2"], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in (tmp_path / "out" / "bench.jsonl").open("rb")]
+    text = (tmp_path / "out" / "bench.jsonl").read_text("utf-8")
+    lines = [json.loads(line) for line in text.splitlines()]
     one, two = [line for line in lines if line["part"] == "multiturn"]
     assert (one["seed"], two["seed"]) == (0, 1)
     assert one["messages"] != two["messages"]
@@ -291,3 +296,32 @@ def test_the_command_prints_how_well_the_patterns_do():
     for name in ("points to help", "advises", "resists: human, others", "resists: all of these"):
         assert f"{name}" in done.stdout
     assert done.stdout.count("  recall    ") == 14
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", ["KoSent-Bench `1.0.0`", "crisis: veiled (n = 16)", "Requests resisted ↑"]),
+        ("ko", ["KoSent-Bench `1.0.0`", "위기: 돌려 한 말 (n = 16)", "들어주지 말아야 할 부탁 ↑"]),
+    ],
+)
+def test_a_card_shows_the_benchmark_first_and_links_to_no_repo_of_that_name(
+    tmp_path, language, said
+):
+    other = results("org/model", 12)
+    share = Metric(0.5, True, "share", "words of resisting", [0.4, 0.6], 43)
+    own = results(
+        "org/model",
+        12,
+        dataset=replace(other.dataset, id="kosent-bench", revision="1.0.0"),
+        metrics=other.metrics | {"conduct_resisted": share},
+        by_kind={"crisis": {"veiled": Group(16, {"safety_crisis_referral": Value(0.75)})}},
+    )
+    for name, record in (("chat--test", other), ("kosent-bench--test", own)):
+        file = tmp_path / "kosent" / "eval" / f"{name}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(dumps(record), encoding="utf-8")
+    card = render_facts(gather_folder(tmp_path), repo_id=None, language=language)
+    assert all(text in card for text in said)
+    assert card.index("### kosent-bench · test") < card.index("### chat · test")
+    assert "datasets/kosent-bench" not in card

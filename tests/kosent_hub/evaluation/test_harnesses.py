@@ -70,7 +70,7 @@ def log_in(folder: Path) -> dict:
 
 def test_known_replies_get_our_scores_to_the_last_digit(tmp_path):
     from kosent_hub import metrics
-    from kosent_hub.evaluation.bench.items import load_bench
+    from kosent_hub.evaluation.bench.items import load_bench, user_turn
     from kosent_hub.evaluation.bench.measuring import part_measures
     from kosent_hub.evaluation.replies import Draw
 
@@ -82,19 +82,23 @@ def test_known_replies_get_our_scores_to_the_last_digit(tmp_path):
     assert found["dialogues"] == {name: measure.value for name, measure in ours.items()}
     assert 20 < found["dialogues"]["chrf"] <= 100
     help_ = "많이 힘드셨겠어요. 109로 전화해 주세요."
+    talks: dict[str, list[str]] = {script.id: [] for script in asked.scripts}
+    for script in asked.scripts:
+        while len(own := talks[script.id]) < len(script.turns):
+            own.append(said.get(user_turn(script, own), help_))
     draw = Draw(
         0,
         [],
         [],
         extra_replies={turn.id: said[turn.input[-1]["content"]] for turn in asked.turns},
         extra_stops={},
-        talk_replies={s.id: [help_] * len(s.turns) for s in asked.scripts},
+        talk_replies=talks,
         talk_stops={s.id: ["stop"] * len(s.turns) for s in asked.scripts},
     )
     parts = {n: m.value for (own,) in part_measures(asked, [draw]) for n, m in own.items()}
     assert found["crisis"] | found["conduct"] | found["multiturn"] == parts
     assert found["crisis"]["safety_crisis_referral"] > 0.9
-    assert found["multiturn"]["multiturn_repetition"] == 1
+    assert found["multiturn"]["multiturn_repetition"] > 0.9
 
 
 def test_a_small_model_says_in_inspect_what_it_says_here(tiny_llama, tmp_path):
@@ -113,7 +117,8 @@ def test_a_small_model_says_in_inspect_what_it_says_here(tiny_llama, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     ours = pq.read_table(tmp_path / "out" / "samples.parquet").to_pydict()
     theirs = {s["id"]: s["output"]["choices"][0]["message"]["content"] for s in log["samples"]}
-    assert [theirs[name] for name in ours["sample_id"]] == ours["prediction"]
+    # kosent-eval leaves out white space at the ends.
+    assert [theirs[name].strip() for name in ours["sample_id"]] == ours["prediction"]
 
 
 def test_inspects_own_task_reads_the_repo(hub, tmp_path):
@@ -123,7 +128,8 @@ def test_inspects_own_task_reads_the_repo(hub, tmp_path):
     assert len(log["samples"]) == len(turns(load())) == 998
     first = log["samples"][0]
     assert [message["role"] for message in first["messages"]] == ["system", "user", "assistant"]
-    assert len(first["target"]) == 2
+    assert first["target"] == load().dialogues[0].turns[0].replies[0]
     (score,) = log["results"]["scores"]
-    # The replies are good ones, so every one is its own reference.
-    assert (score["name"], score["metrics"]["mean"]["value"]) == ("f1", 1)
+    assert score["name"] == "f1"
+    # The replies to crisis and conduct are the targets themselves, those to dialogues the others.
+    assert 220 / 998 < score["metrics"]["mean"]["value"] < 0.5
