@@ -94,11 +94,11 @@ def read_stored(folders: Sequence[str | Path]) -> Stored:
         labels = [models[0].id, models[1].id]
         if labels[0] == labels[1]:
             labels[1] += " (baseline)"
-        wanted: tuple[str, ...] = ("messages", "prediction", "baseline")
+        wanted = ["messages", "prediction", "baseline"]
     else:
         found = read(paths, COLUMNS)
         models, labels = [each.results.model for each in found], names(found)
-        wanted = ("messages", "prediction")
+        wanted = ["messages", "prediction"]
     for path, each in zip(paths, found, strict=True):
         for name in wanted:
             if name not in each.samples:

@@ -207,7 +207,7 @@ def test_it_fits_a_phone_speaks_both_languages_and_pauses(opened, folder, page, 
     visit(page, opened(folder).address)
     page.click("summary")
     assert page.is_visible("h3:has-text('감정 반응')") and not page.is_visible(
-        "h3:has-text('Emotional')"
+        "h3:has-text('Emotional reaction')"
     )
     assert page.evaluate("document.documentElement.scrollWidth") == 375
     assert overflowing(page) == []

@@ -13,7 +13,9 @@ from kosent_hub.judging import rubric
 from kosent_hub.judging.options import LANGUAGES
 
 STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
-FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+FILE_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+)
 
 
 def whole_page(data: dict[str, Any] | None = None) -> str:
