@@ -36,10 +36,13 @@ LEARNED, WARM_UP = 0.4, 2
 class Scale:
     """What is measured: Llama 3.1 8B's shape on a GPU, or everything tiny on a CPU.
 
-    `flags` stand beside each recipe's values; `length` is a dialogue's mean in tokens.
+    `flags` stand beside each recipe's values; `length` is a dialogue's mean in tokens; `memory_of`
+    and `speed_of` are recipes.
     """
 
     device: str
+    memory_of: tuple[str, ...]
+    speed_of: tuple[str, ...]
     steps: int
     replies: int
     new_tokens: int
@@ -49,9 +52,15 @@ class Scale:
     flags: tuple[str, ...] = ()
 
 
-ON_GPU = Scale("cuda", steps=6, replies=2000, new_tokens=48, length=CORPUS_TOKENS, seconds=100)
+_LLAMA = tuple(name for name in recipe.packaged() if name.startswith("llama-3.1-8b/"))
+_REFERENCE = "llama-3.1-8b/lora-a100-reference"
+ON_GPU = Scale(
+    "cuda", memory_of=_LLAMA, speed_of=("llama-3.1-8b/qlora-24gb", _REFERENCE), steps=6,
+    replies=2000, new_tokens=48, length=CORPUS_TOKENS, seconds=100,
+)  # fmt: skip
 ON_CPU = Scale(
-    "cpu", steps=1, replies=4, new_tokens=3, length=12, seconds=5, shape=TINY,
+    "cpu", memory_of=("llama-3.1-8b/qlora-8gb", _REFERENCE), speed_of=(_REFERENCE,), steps=2,
+    replies=4, new_tokens=3, length=12, seconds=5, shape=TINY,
     flags=(
         *("--use_cpu", "true", "--max_length", "32", "--dtype", "bfloat16", "--bf16", "true"),
         *("--fp16", "false", "--optim", "adamw_torch_fused"),
@@ -71,14 +80,9 @@ class Row:
     note: str = ""
 
 
-def llama_recipes() -> list[str]:
-    """The packaged recipes for Llama 3.1 8B."""
-    return [name for name in recipe.packaged() if name.startswith("llama-3.1-8b/")]
-
-
 def memory(scale: Scale) -> Iterator[Row]:
     """Planned against measured peak of a training step, dialogues as long as `max_length`."""
-    for name in llama_recipes():
+    for name in scale.memory_of:
         with tempfile.TemporaryDirectory() as folder:
             settings = _settings(name, scale, folder, scale.steps)
             length = settings.training.max_length
@@ -94,7 +98,7 @@ def memory(scale: Scale) -> Iterator[Row]:
 
 def speed(scale: Scale) -> Iterator[Row]:
     """Minutes of an epoch of AI Hub's corpus, at the tokens a second of a few steps."""
-    for name in ("llama-3.1-8b/qlora-24gb", "llama-3.1-8b/lora-a100-reference"):
+    for name in scale.speed_of:
         for plain in (False, True):
             with tempfile.TemporaryDirectory() as folder:
                 more = ("--train_sampling_strategy", "random") if plain else ()
@@ -338,7 +342,8 @@ def _tokens_a_second(settings: Any, scale: Scale, samples: dict[str, Any], *, pl
 def _trainer(settings: Any, scale: Scale, samples: dict[str, Any], *, plain: bool = False) -> Any:
     """This project's trainer, or TRL's as it is, with a random model as the recipe loads it."""
     import torch
-    from datasets import Dataset
+    from datasets import Dataset, disable_progress_bars
+    from transformers import PrinterCallback
     from trl import SFTTrainer, get_peft_config
 
     from kosent_hub.training.trainer import AssistantTrainer
@@ -348,15 +353,18 @@ def _trainer(settings: Any, scale: Scale, samples: dict[str, Any], *, plain: boo
         _config(scale), scale.device, getattr(torch, settings.model.dtype),
         four_bit=settings.model.load_in_4bit, nested=settings.model.use_bnb_nested_quant,
     )  # fmt: skip
+    disable_progress_bars()
     if plain:
         samples = {"input_ids": samples["input_ids"]}
-    return (SFTTrainer if plain else AssistantTrainer)(
+    trainer = (SFTTrainer if plain else AssistantTrainer)(
         model=model,
         args=settings.training,
         train_dataset=Dataset.from_dict(samples),
         processing_class=byte_tokenizer(),
         peft_config=get_peft_config(settings.model),
     )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def _config(scale: Scale) -> Any:
