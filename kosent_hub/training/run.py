@@ -263,7 +263,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
         device_map={"": process.device} if quantization else None,
     )
     _check_positions(settings, counts, last_position(model))
-    lora = get_peft_config(settings.model)
+    lora: Any = get_peft_config(settings.model)
     lora.exclude_modules = outside_text(model)
     try:
         trainer = AssistantTrainer(
