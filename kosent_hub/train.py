@@ -52,8 +52,8 @@ def _main(argv: Sequence[str]) -> None:
     from kosent_hub.training import recipe
 
     if {"-h", "--help"} & set(argv):
-        lines = textwrap.wrap(", ".join(recipe.packaged()), 64, break_on_hyphens=False)
-        names = textwrap.indent("\n".join(lines), " " * 28)
+        names = textwrap.fill(", ".join(recipe.packaged()), 64, break_on_hyphens=False)
+        names = textwrap.indent(names, " " * 28)
         print(HELP.format(recipes=names))
         return
     from kosent_hub.models.inspection import show

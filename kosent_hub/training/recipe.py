@@ -261,8 +261,9 @@ def title(name: str) -> str:
 
 def load(name: str) -> dict[str, Any]:
     """The keys and values of a recipe, on top of those of the recipe that it `extends`."""
-    path, seen = find(name), []
+    path = find(name)
     values: dict[str, Any] = {}
+    seen: list[Path] = []
     while True:
         seen.append(path)
         own = _read(path)

@@ -264,8 +264,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
     )
     _check_positions(settings, counts, last_position(model))
     lora: Any = get_peft_config(settings.model)
-    if lora is not None:
-        lora.exclude_modules = outside_text(model)
+    lora.exclude_modules = outside_text(model)
     try:
         trainer = AssistantTrainer(
             model=model,

@@ -5,6 +5,7 @@ The loss and the optimizer are TRL's own; the labels come from models/chat_forma
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -211,6 +212,7 @@ def project_learned_only(model: Any) -> None:
         return  # and what the router of experts adds to the loss
     original = base.forward
 
+    @functools.wraps(original)  # generation reads the names of its arguments
     def forward(*args: Any, fused_lm_head: bool = False, labels: Any = None, **kwargs: Any) -> Any:
         if not fused_lm_head:
             return original(*args, labels=labels, **kwargs)

@@ -2,7 +2,12 @@
 
 `python -m tests.benchmarks.planned_memory [FAMILY ...]` prints the table. Measured is every
 tensor alive under the step (tests/kosent_hub/training/peak.py) on a CPU, in bfloat16; Python and
-its libraries are left out on both sides.
+its libraries are left out on both sides. All are within 10 % here, GPT-2 with +6 % and the mixtures
+with up to +8 % the furthest.
+
+Not planned is attention that a CPU computes whole: with 512 tokens, DeepSeek's takes half as much
+again as planned, since its values are narrower than its keys (with equal ones it is planned 4 %
+too large). GPUs have a kernel for that.
 """
 
 from __future__ import annotations

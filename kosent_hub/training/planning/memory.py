@@ -260,16 +260,20 @@ def _saved_by_block(
 ) -> float:
     """Bytes that a block saves for its backward.
 
-    A norm saves its input in float32. A layer's output is saved by what comes next, as is the
-    input of one that writes to the residual stream; an adapter saves its layer's input.
+    A norm saves its input in float32, but PyTorch's own LayerNorm under a CPU's autocast. A layer's
+    output is saved by what comes next, as is the input of one that writes to the residual stream;
+    an adapter saves its layer's input.
     """
     wide, cpu = settings["dtype"] == "float32", settings["use_cpu"]
     size = 4 if wide else 2
-    each = 0.0
+    each = (4 if wide or not cpu else 2) * base.activation * _inner(block)
     for m in block:
         writes = _WRITES.fullmatch(m.name) is not None
         rank = lora.ranks.get(m.name)
-        if m.kind == "norm":
+        if m.kind == "layernorm" and cpu and not wide:
+            each += size * m.outputs
+            continue
+        if m.kind in ("norm", "layernorm"):
             each += 4 * m.outputs * _heads(block, m)
             # In float32 the adapters behind a norm share its output.
             each += 4 * m.outputs if wide and lora.ranks and m.outputs == base.hidden else 0

@@ -33,10 +33,10 @@ class Matrix:
     """A weight matrix by its module's path (its own path where it is no linear layer's).
 
     `copies` matrices of `inputs` x `outputs` are one tensor (experts), of which a token uses
-    `used`. `kind`: linear, embedding, head, norm (a vector of `outputs`), or parameter.
-    `bitsandbytes`: whether it would be quantised. `packed`: bytes a weight in a repo that is
-    already quantised, None where it is not. `shared`: its weights are those of a matrix before it,
-    as in Zamba's blocks; an adapter of it is its own.
+    `used`. `kind`: linear, embedding, head, norm or layernorm (a vector of `outputs`), or
+    parameter. `bitsandbytes`: whether it would be quantised. `packed`: bytes a weight in a repo
+    that is already quantised, None where it is not. `shared`: its weights are those of a matrix
+    before it, as in Zamba's blocks; an adapter of it is its own.
     """
 
     name: str
@@ -60,8 +60,10 @@ class ModelSizes:
     """The sizes of a causal language model, as transformers builds it.
 
     `parameters` are all of them, tied ones once; `blocks` is the path of the list of its blocks.
-    `lora_targets` are peft's own where a recipe names none, `fused` peft's names for layers that
-    transformers keeps as one tensor. `packing` names the quantisation that the repo has.
+    `activation` is how many tensors of a block's inner width its activation function saves beyond
+    its input: 3 where it is computed in Python, as GPT-2's GELU. `lora_targets` are peft's own
+    where a recipe names none, `fused` peft's names for layers that transformers keeps as one
+    tensor. `packing` names the quantisation that the repo has.
     """
 
     model_class: str
@@ -71,6 +73,7 @@ class ModelSizes:
     hidden: int
     vocabulary: int
     layers: int
+    activation: int
     blocks: str
     tied: bool
     lora_targets: list[str] | str | None
@@ -202,6 +205,7 @@ def _sizes(model: Any, quantised: Mapping[str, Any]) -> ModelSizes:
         hidden=getattr(text, "hidden_size", None) or embedding[1],
         vocabulary=embedding[0],
         layers=layers,
+        activation=3 * any(type(m).__name__ == "NewGELUActivation" for m in model.modules()),
         blocks=blocks,
         tied=head is not None and head.weight is model.get_input_embeddings().weight,
         lora_targets=targets if targets is None or isinstance(targets, str) else list(targets),
@@ -280,7 +284,8 @@ def _matrices(model: Any, quantised: Mapping[str, Any]) -> Iterator[Matrix]:
         elif "norm" in type(module).__name__.lower():
             weight = getattr(module, "weight", None)
             if weight is not None and weight.dim() == 1:
-                yield Matrix(name, "norm", 1, weight.numel())
+                plain = isinstance(module, torch.nn.LayerNorm)
+                yield Matrix(name, "layernorm" if plain else "norm", 1, weight.numel())
         else:
             for short, parameter in module.named_parameters(recurse=False):
                 if parameter.dim() in (2, 3) and id(parameter) not in own:

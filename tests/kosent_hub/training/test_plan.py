@@ -76,6 +76,16 @@ def test_planned_peaks_are_within_ten_percent_of_measured_ones(case):
     assert planned == pytest.approx(measured, rel=0.1)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("family", ["exaone4", "gemma3_text", "gpt2", "mixtral", "qwen3_moe"])
+def test_so_are_those_of_other_families(family, checkpointing):
+    from tests.benchmarks.planned_memory import row
+
+    planned, measured = row(family, checkpointing=checkpointing)
+    assert planned == pytest.approx(measured, rel=0.1)
+
+
 def test_sizes_of_llama_are_the_known_ones():
     base = planning.load_base(LLAMA)
     # 8,030,261,248 parameters; LoRA of rank 8 and 16 on all linear layers: 21.0 and 41.9 million.
