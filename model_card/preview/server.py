@@ -66,17 +66,7 @@ def serve(source: PreviewSource, port: int, announce: Callable[[str], None]) -> 
     class Handler(_Handler):
         pages = _Pages(source, token)
 
-    try:
-        server = ThreadingHTTPServer((loopback.HOST, port), Handler)
-    except OSError as error:
-        raise loopback.port_refused(port, error) from None
-    server.daemon_threads = True
-    with server:
-        announce(f"http://{loopback.HOST}:{server.server_port}/{token}/")
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            return
+    loopback.serve(Handler, token, port, announce)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from model_card.publishing.errors import KoSentError
 
@@ -19,6 +21,26 @@ HEADERS = {
 def new_token() -> str:
     """The random part of an address, so that no other page can guess it."""
     return secrets.token_urlsafe(16)
+
+
+def serve(
+    handler: type[BaseHTTPRequestHandler], token: str, port: int, announce: Callable[[str], None]
+) -> None:
+    """Serve until interrupted; `announce` is given the address, with the token in it.
+
+    Raises KoSentError for a port that cannot be had.
+    """
+    try:
+        server = ThreadingHTTPServer((HOST, port), handler)
+    except OSError as error:
+        raise port_refused(port, error) from None
+    server.daemon_threads = True
+    with server:
+        announce(f"http://{HOST}:{server.server_port}/{token}/")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return
 
 
 def port_refused(port: int, error: OSError) -> KoSentError:

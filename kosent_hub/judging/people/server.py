@@ -35,17 +35,7 @@ def serve(stored: Stored, limit: int | None, port: int, announce: Callable[[str]
     class Handler(_Handler):
         site = _Site(stored, limit, token)
 
-    try:
-        server = ThreadingHTTPServer((loopback.HOST, port), Handler)
-    except OSError as error:
-        raise loopback.port_refused(port, error) from None
-    server.daemon_threads = True
-    with server:
-        announce(f"http://{loopback.HOST}:{server.server_port}/{token}/")
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            return
+    loopback.serve(Handler, token, port, announce)
 
 
 Answer = tuple[HTTPStatus, str, bytes]
