@@ -72,11 +72,11 @@ _TWO_COLUMNS = "samples have the columns input_ids and labels, and nothing else"
 _NO_SCRIPT = "a training is all that this command does"
 _LOSS_ONLY = "a validation computes loss and token accuracy, and keeps no logits"
 _OWN_PUSH = "the run is pushed whole when it is done"
+_REPLIES_ONLY = "only replies and what ends them are learned, never the whole text"
 REFUSED = {
+    "assistant_only_loss": Refused(_REPLIES_ONLY, fine=(True,)),
     "batch_eval_metrics": Refused(_LOSS_ONLY, fine=(False,)),
-    "completion_only_loss": Refused(
-        "only replies and what ends them are learned, never the whole text", fine=(True,)
-    ),
+    "completion_only_loss": Refused(_REPLIES_ONLY, fine=(True,)),
     "dataset_kwargs": Refused(
         "samples are made before TRL sees a dataset",
         "prepare the data with kosent-data build",

@@ -19,7 +19,7 @@ TRAIN = [sys.executable, "-m", "kosent_hub.train"]
 
 # A value of each refused setting that the tables do not call fine.
 VALUES = {
-    "batch_eval_metrics": "true", "completion_only_loss": "false",
+    "assistant_only_loss": "false", "batch_eval_metrics": "true", "completion_only_loss": "false",
     "dataset_kwargs": '{"skip_prepare_dataset": true}', "dataset_num_proc": "2",
     "dataset_streaming": "true", "dataset_test_split": "test", "dataset_text_field": "text",
     "do_eval": "true", "do_predict": "true", "do_train": "false", "eos_token": "<|eom_id|>",
