@@ -104,7 +104,7 @@ def plain(messages: Messages) -> list[dict[str, str]]:
 
 
 def _named(content: Any) -> str:
-    return "missing" if content is None else f"a {type(content).__name__}, no text"
+    return "missing" if content is None else f"of type {type(content).__name__}, not text"
 
 
 @dataclass(frozen=True)

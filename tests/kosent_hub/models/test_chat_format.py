@@ -306,9 +306,9 @@ def test_text_parts_are_joined_and_all_else_is_refused():
     ("messages", "why"),
     [
         ([{"role": "user", "content": None}], "by user whose content is missing"),
-        ([{"role": "user", "content": 7}], "by user whose content is a int, no text"),
+        ([{"role": "user", "content": 7}], "by user whose content is of type int, not text"),
         ([{"role": "user"}], "by user whose content is missing"),
-        ([{"role": "user", "content": {"text": "응"}}], "whose content is a dict, no text"),
+        ([{"role": "user", "content": {"text": "응"}}], "whose content is of type dict, not text"),
         ([{"role": "user", "content": []}], "parts that are no text"),
         ([{"role": "user", "content": [{"type": "image"}]}], "parts that are no text"),
         ([{"role": "user", "content": ["응"]}], "parts that are no text"),
