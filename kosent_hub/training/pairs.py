@@ -41,7 +41,7 @@ def load(
         revision=revision,
         columns=COLUMNS,
     )
-    found = {"train": list(rows[train])}
+    found: dict[str, Sequence[Pair]] = {"train": list(rows[train])}
     if "validation" in rows:
         found["validation"] = list(rows["validation"])
     return found

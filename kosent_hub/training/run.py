@@ -140,7 +140,9 @@ def _read(settings: Settings) -> Read:
             dialogues = chat_dataset.load(settings.script, dataset.revision, validation)
             return Read(base, dataset, form, dialogues)
         found = pairs.load(settings.script, dataset.revision, validation)
-    joined = {split: pairs.dialogues(rows) for split, rows in found.items()}
+    joined: dict[str, Sequence[Messages]] = {
+        split: pairs.dialogues(rows) for split, rows in found.items()
+    }
     return Read(base, dataset, form, joined, found, adapter)
 
 
