@@ -53,8 +53,8 @@ class Resumable(_BaseTrainer):
     """
 
     model: Any
-    _metrics: dict[str, dict[str, list[float]]]
-    _total_train_tokens: float
+    _metrics: Any
+    _total_train_tokens: Any
 
     def __init__(self, args: TrainingArguments, patience: int | None, **arguments: Any) -> None:
         self.stop, self._patience = Stop(), patience
