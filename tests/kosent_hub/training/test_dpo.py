@@ -8,6 +8,7 @@ import pytest
 
 from model_card import records
 from tests.kosent_hub.conftest import BASE, SYSTEM
+from tests.kosent_hub.judging.planted import Planted, evaluation, serving
 from tests.kosent_hub.training.test_train import wait_for, weights
 from tests.support import fork_server
 
@@ -116,6 +117,22 @@ def test_from_an_adapter_that_adapter_is_the_reference_and_stays_as_it_was(
          "--limit", "2", "--max-new-tokens", "4", "--embedder", "none"], cwd=planted, env=nobody,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_what_a_judge_preferred_can_be_trained_on(run, planted: Path, nobody):
+    folder = evaluation(planted / "judged", samples=20, split="train")
+    export = ["export", folder, "--preferences", planted / "preferred" / "train.jsonl"]
+    with serving(Planted()) as url:
+        for command in ([folder, "--endpoint", url, "--judge-model", "planted"], export):
+            done = run(["kosent-judge", *command], cwd=planted, env=nobody)
+            assert done.returncode == 0, done.stderr
+    assert done.stderr.endswith(
+        f"kosent-train --config RECIPE/dpo --dataset_name {planted}/preferred\n"
+    )
+    said = trained(
+        run, planted, nobody, "pleased", "--dataset_name", "preferred", "--max_steps", "2"
+    )
+    assert "train: 18 pairs" in said  # two of twenty had equal replies
 
 
 def test_a_pair_is_shown_before_it_is_trained_on(run, planted: Path, nobody):
