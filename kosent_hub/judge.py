@@ -102,6 +102,15 @@ def _export(argv: Sequence[str]) -> None:
 
     count = export_preferences(given.folders, given.preferences, overwrite=given.overwrite)
     print(f"{given.preferences}: {count:,} pairs")
+    print(f"next: {_next_step(given.preferences)}", file=sys.stderr)
+
+
+def _next_step(out: Path) -> str:
+    """What the pairs are for."""
+    train = "kosent-train --config RECIPE/dpo --dataset_name"
+    if out.name in ("train.jsonl", "validation.jsonl"):
+        return f"{train} {out.parent}"
+    return f"as train.jsonl in a folder they are a dataset: {train} FOLDER"
 
 
 def _parser() -> argparse.ArgumentParser:

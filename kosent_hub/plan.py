@@ -122,7 +122,7 @@ def _command(job: Job) -> str:
     changed = {
         name: value
         for name, value in job.settings.items()
-        if own and name in own and own[name] != value
+        if own and name in {*own, "adapter", "trainer"} and own.get(name) != value
     }
     flags = "".join(f" {flag}" for flag in recipe.as_flags(changed))
     return f"kosent-train --config {job.title}{flags} --dataset_name DATASET"

@@ -25,6 +25,9 @@ several GPUs: accelerate launch -m kosent_hub.train --config RECIPE ...
 {recipes}
   --dataset_name DATASET    a dataset folder or Hub id with a `messages` column
   --model_name_or_path ID   another base model than the recipe's
+  --trainer dpo [--adapter RUN]
+                            train on preference pairs (a dataset with prompt, chosen, rejected),
+                            from an adapter if one is named; recipes that end in /dpo say so
   --output_dir DIR          the run folder; on an unfinished one the same command goes on
   --inspect N [--json]      print N samples and what is learned of them, and stop
   --early_stopping_patience N
@@ -35,8 +38,9 @@ several GPUs: accelerate launch -m kosent_hub.train --config RECIPE ...
                             --hub_strategy checkpoint: each checkpoint's adapter while it
                             trains, to the branch `checkpoints`
 
-Every other field of TRL's ScriptArguments, SFTConfig and ModelConfig is a flag too; `trl sft
---help` lists them. A flag overrides the recipe, the recipe overrides TRL's default.
+Every other field of TRL's ScriptArguments, SFTConfig (DPOConfig) and ModelConfig is a flag too;
+`trl sft --help` and `trl dpo --help` list them. A flag overrides the recipe, the recipe overrides
+TRL's default.
 What a recipe needs: kosent-plan RECIPE --gpu NAME"""
 
 

@@ -96,7 +96,8 @@ class Run:
 
     `system_prompt` is the training data's; `template_kwargs` what every rendering of the chat
     template was given, such as a pinned date. `chat_format` are the facts of the text that was
-    trained on: switches, system message, end of turn; {} in older records.
+    trained on: switches, system message, end of turn; {} in older records. `adapter` is the one
+    that the training went on from, and its reference (DPO); None for a new one.
     """
 
     model_name: str
@@ -115,6 +116,7 @@ class Run:
     system_prompt: str | None = None
     template_kwargs: dict[str, Any] = field(default_factory=dict)
     chat_format: dict[str, Any] = field(default_factory=dict)
+    adapter: Repo | None = None
     schema_version: int = SCHEMA_VERSION
 
 

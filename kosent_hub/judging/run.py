@@ -30,11 +30,16 @@ def judge(options: Options, show: Show | None = None) -> Judgements:
 
     session.install()
     _assert_free(options.output, options.overwrite)
+    _assert_trained(options.run)
     stored = read_stored(options.folders)
     if options.endpoint is not None:
         assert_may_send_evaluated(options.endpoint, stored.dataset, options.i_may_send_this_text)
     ask(options, stored)
-    return _report(stored, options.seed, options.output, options.run, show)
+    found = _report(stored, options.seed, options.output, options.run, show)
+    if options.run is None:
+        names = " ".join(str(folder) for folder in options.folders)
+        print(f"kept; all judges so far: kosent-judge report {names}", file=sys.stderr)
+    return found
 
 
 def report(
@@ -55,6 +60,7 @@ def report(
             that is there already.
     """
     _assert_free(output, overwrite)
+    _assert_trained(run)
     return _report(read_stored(folders), seed, output, run, show)
 
 
@@ -65,8 +71,6 @@ def _report(
     run: str | Path | None,
     show: Show | None,
 ) -> Judgements:
-    if run is not None and not (Path(run) / RUN_PATH).is_file():
-        raise KoSentError(run, f"no {RUN_PATH} there", "name the run folder of a training")
     found = measure(stored, *verdicts.read_all(stored), seed)
     record = dumps(found).encode()
     if output is not None:
@@ -78,6 +82,11 @@ def _report(
     if run is not None:
         print(f"next: kosent-card render {run}", file=sys.stderr)
     return found
+
+
+def _assert_trained(run: str | Path | None) -> None:
+    if run is not None and not (Path(run) / RUN_PATH).is_file():
+        raise KoSentError(run, f"no {RUN_PATH} there", "name the run folder of a training")
 
 
 def _assert_free(output: str | Path | None, overwrite: bool) -> None:

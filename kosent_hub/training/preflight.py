@@ -8,7 +8,8 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import HfApi
 from huggingface_hub.constants import is_offline_mode
@@ -17,9 +18,10 @@ from kosent_hub.models.data.chat_dataset import check_share, read_splits
 from kosent_hub.models.machine import distributed
 from kosent_hub.models.repos.adapter_files import refuse_adapter, refuse_empty
 from kosent_hub.models.repos.repo import resolve
+from kosent_hub.training.pairs import COLUMNS
 from kosent_hub.training.planning import plan as planning
 from kosent_hub.training.planning.memory import DEFAULTS, GIB, adapter
-from kosent_hub.training.recipe import REFUSED
+from kosent_hub.training.recipe import REFUSED, REFUSED_BY_DPO
 from model_card.licenses import unread_line
 from model_card.publishing.commit import writer
 from model_card.publishing.errors import HubUnavailable, KoSentError, explain
@@ -39,7 +41,7 @@ def check(settings: Settings) -> None:
 
 def check_memory(settings: Settings, counts: Counts) -> None:
     """Raise KoSentError when the planned peak for this data does not fit the device."""
-    values = DEFAULTS | settings.values(DEFAULTS)
+    values = DEFAULTS | settings.values({*DEFAULTS, "adapter", "trainer"})
     try:
         trusted = settings.training.trust_remote_code
         base = planning.load_base(settings.model_id, trust_remote_code=trusted)
@@ -78,12 +80,14 @@ def _asked(settings: Settings) -> Iterator[str]:
         yield "no base model: add --model_name_or_path with a Hub id"
     if not settings.model.use_peft:
         yield "use_peft is false, and this trains adapters: --use_peft true"
-    for name, value in settings.values(REFUSED.keys() & settings.asked).items():
-        known = REFUSED[name]
+    refused = REFUSED | REFUSED_BY_DPO if settings.is_dpo else REFUSED
+    for name, value in settings.values(refused.keys() & settings.asked).items():
+        known = refused[name]
         if value is not None and value not in known.fine:
             given = json.dumps(value) if isinstance(value, bool | list | dict) else value
             yield f"--{name} {given}: {known.why}; {known.remedy}"
     yield from _combinations(settings)
+    yield from (_dpo if settings.is_dpo else _sft)(settings)
     try:
         check_share(settings.extra.max_dropped)
         _ = settings.chat_template
@@ -102,15 +106,6 @@ def _combinations(settings: Settings) -> Iterator[str]:
 
     args = settings.training
     yield from _patience(settings)
-    if args.packing and args.max_length is None:
-        yield "--packing true fills rows of max_length tokens, and that is null: add --max_length"
-    if args.padding_free and not args.packing:
-        yield "--padding_free true is for packed rows here: add --packing true"
-    if args.eval_packing and not args.packing:
-        yield (
-            "--eval_packing true without packing would let dialogues see each other: "
-            "add --packing true, or leave it out"
-        )
     if args.activation_offloading and args.use_cpu:
         yield "--activation_offloading true: it moves memory off a GPU, here none: leave it out"
     if args.use_liger_kernel and args.use_cpu:
@@ -126,6 +121,33 @@ def _combinations(settings: Settings) -> Iterator[str]:
             "--push_merged true loads the base once more, and never with code of its own: "
             "leave it or --trust_remote_code out"
         )
+
+
+def _sft(settings: Settings) -> Iterator[str]:
+    """Settings of dialogues in rows that do nothing, and those that are for pairs."""
+    args: Any = settings.training
+    if args.packing and args.max_length is None:
+        yield "--packing true fills rows of max_length tokens, and that is null: add --max_length"
+    if args.padding_free and not args.packing:
+        yield "--padding_free true is for packed rows here: add --packing true"
+    if args.eval_packing and not args.packing:
+        yield (
+            "--eval_packing true without packing would let dialogues see each other: "
+            "add --packing true, or leave it out"
+        )
+    if settings.extra.adapter is not None:
+        yield "--adapter is what DPO goes on from: add --trainer dpo, or leave it out"
+
+
+def _dpo(settings: Settings) -> Iterator[str]:
+    """Settings and data that TRL's DPO cannot do anything with."""
+    if Path(settings.dataset_id).is_file():
+        yield (
+            f"{settings.dataset_id} is a file: put it into a folder as train.jsonl (and pairs of "
+            "other dialogues as validation.jsonl), and name the folder"
+        )
+    if "lm_head" in (settings.model.lora_target_modules or []):
+        yield "--lora_target_modules lm_head: DPO in TRL would not train the head: leave it out"
 
 
 def _patience(settings: Settings) -> Iterator[str]:
@@ -242,7 +264,9 @@ def _check_base(model_id: str) -> None:
 
 
 def _check_chat_dataset(dataset: str, settings: Settings) -> None:
-    """Raise KoSentError unless the training split is there and has chat messages."""
+    """Raise KoSentError unless the training split is there and has chat messages, or pairs."""
+    if settings.is_dpo and Path(dataset).is_file():
+        return  # said already
     _check_readable(dataset, "dataset")
     script = settings.script
     read_splits(
@@ -252,6 +276,7 @@ def _check_chat_dataset(dataset: str, settings: Settings) -> None:
         config=script.dataset_config,
         config_flag="--dataset_config",
         streaming=True,
+        columns=COLUMNS if settings.is_dpo else ("messages",),
     )
 
 

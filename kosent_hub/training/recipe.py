@@ -21,7 +21,7 @@ from model_card.publishing.files import decode_text
 from model_card.publishing.hub_ids import is_hub_id
 
 if TYPE_CHECKING:
-    from trl import ModelConfig, ScriptArguments, SFTConfig
+    from trl import DPOConfig, ModelConfig, ScriptArguments, SFTConfig
 
 RECIPES = Path(str(resources.files("kosent_hub") / "recipes"))
 
@@ -39,15 +39,15 @@ ALWAYS_RECORDED = frozenset({
 })  # fmt: skip
 # Never in run.json's `config`: secrets, paths of one machine, what other fields of run.json hold.
 NEVER_RECORDED = frozenset({
-    "dataset_name", "hub_model_id", "hub_private_repo", "hub_strategy", "hub_token", "inspect",
-    "logging_dir", "model_name_or_path", "model_revision", "output_dir", "push_merged",
+    "adapter", "dataset_name", "hub_model_id", "hub_private_repo", "hub_strategy", "hub_token",
+    "inspect", "logging_dir", "model_name_or_path", "model_revision", "output_dir", "push_merged",
     "push_to_hub", "resume_from_checkpoint", "run_name", "seed",
 })  # fmt: skip
 # An interrupted run may be resumed with another value: the weights do not depend on it. Base and
 # dataset are compared by their commits and by the samples' digest instead, the batch by what a step
 # has in all processes together.
 MAY_CHANGE_ON_RESUME = frozenset({
-    "chat_template_path", "dataset_name", "disable_tqdm", "eval_on_start", "eval_steps",
+    "adapter", "chat_template_path", "dataset_name", "disable_tqdm", "eval_on_start", "eval_steps",
     "eval_strategy", "gradient_accumulation_steps", "hub_model_id", "hub_private_repo",
     "hub_strategy", "hub_token", "inspect", "logging_steps", "max_dropped", "model_name_or_path",
     "model_revision", "output_dir", "per_device_train_batch_size", "push_merged", "push_to_hub",
@@ -134,12 +134,38 @@ REFUSED = {
         fine=("keep_start",),
     ),
 }
+# And with `trainer: dpo`.
+REFUSED_BY_DPO = {
+    "padding_free": Refused("TRL's DPOTrainer has none at present", fine=(False,)),
+    "precompute_ref_log_probs": Refused(
+        "the reference is the same model without what is trained, and takes no memory",
+        fine=(False,),
+    ),
+    "sync_ref_model": Refused("TRL has this for whole models alone", fine=(False,)),
+}
+# The text of evaluation, and preference pairs: what may train, and TRL's settings for it.
+TRAINERS = ("sft", "dpo")
 
 
 @dataclass
 class ExtraArguments:
     """What this trainer adds to TRL's settings."""
 
+    trainer: str = field(
+        default="sft",
+        metadata={
+            "help": "sft: learn the replies of dialogues; dpo: learn from pairs which reply is "
+            "preferred.",
+            "choices": TRAINERS,
+        },
+    )
+    adapter: str | None = field(
+        default=None,
+        metadata={
+            "help": "dpo: go on from this adapter, a run folder or Hub id; a frozen copy of it is "
+            "the reference. Without it the base is."
+        },
+    )
     inspect: int = field(
         default=0,
         metadata={"help": "Print this many samples with their learned tokens, then stop."},
@@ -177,7 +203,7 @@ class Settings:
 
     recipe: str
     script: ScriptArguments
-    training: SFTConfig
+    training: SFTConfig | DPOConfig
     model: ModelConfig
     extra: ExtraArguments
     asked: frozenset[str]
@@ -195,8 +221,13 @@ class Settings:
         return str(self.script.dataset_name or "")
 
     @property
+    def is_dpo(self) -> bool:
+        """Whether preference pairs are learned from, instead of dialogues."""
+        return self.extra.trainer == "dpo"
+
+    @property
     def batch(self) -> int:
-        """The dialogues of a step in one process."""
+        """The dialogues (pairs) of a step in one process."""
         return int(
             self.training.per_device_train_batch_size * self.training.gradient_accumulation_steps
         )
@@ -209,7 +240,7 @@ class Settings:
     @property
     def chat_template(self) -> str | None:
         """The text of the chat template that replaces the model's own."""
-        path = self.training.chat_template_path
+        path = getattr(self.training, "chat_template_path", None)  # DPO has the base's own
         return None if path is None else read_template(path)
 
     def values(self, names: Iterable[str]) -> dict[str, Any]:
@@ -293,17 +324,21 @@ def parse(argv: Sequence[str]) -> Settings:
 
     Raises KoSentError naming the key or flag that is unknown or has a value of another type.
     """
-    from trl import ModelConfig, ScriptArguments, SFTConfig, TrlParser
+    from trl import DPOConfig, ModelConfig, ScriptArguments, SFTConfig, TrlParser
 
     class Parser(TrlParser):
         def error(self, message: str) -> NoReturn:
             raise KoSentError(None, f"{message}", "see kosent-train --help")
 
     name, flags = _split_config(argv)
-    types = (ScriptArguments, SFTConfig, ModelConfig, ExtraArguments)
+    path, values = find(name), load(name)
+    trainer = _trainer(values, flags)
+    if trainer not in TRAINERS:
+        raise KoSentError(name, f"trainer is {trainer!r}", f"write {' or '.join(TRAINERS)}")
+    config = DPOConfig if trainer == "dpo" else SFTConfig
+    types = (ScriptArguments, config, ModelConfig, ExtraArguments)
     parser = Parser(list[Any](types), prog="kosent_hub.train", allow_abbrev=False)
     known = {f.name: f for kind in types for f in dataclasses.fields(kind) if f.init}
-    path, values = find(name), load(name)
     env = values.pop("env", {})
     if not isinstance(env, dict):
         raise KoSentError(path, f"env is {env!r}, expected `NAME: value` lines")
@@ -350,9 +385,9 @@ def fields(flags: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
     read = {name: _value(values) for name, values in found.items()}
     if all(name in defaults and _like(read[name], defaults[name]) for name in read):
         return read
-    from trl import ModelConfig, ScriptArguments, SFTConfig
+    from trl import DPOConfig, ModelConfig, ScriptArguments, SFTConfig
 
-    types = (ScriptArguments, SFTConfig, ModelConfig, ExtraArguments)
+    types = (ScriptArguments, DPOConfig, SFTConfig, ModelConfig, ExtraArguments)
     known = {f.name: f for kind in types for f in dataclasses.fields(kind) if f.init}
     for name, value in read.items():
         _check(name, value, known, where="kosent-plan")
@@ -380,6 +415,16 @@ def _names(flags: Sequence[str]) -> dict[str, str]:
     }
 
 
+def _trainer(values: Mapping[str, Any], flags: Sequence[str]) -> Any:
+    """What `trainer` is, of a recipe's values and the flags after it: it decides which flags there
+    are."""
+    for place, flag in enumerate(flags):
+        name, equals, value = flag.partition("=")
+        if name == "--trainer":
+            return value if equals else "".join(flags[place + 1 : place + 2])
+    return values.get("trainer", TRAINERS[0])
+
+
 def _for_device(values: Mapping[str, Any], flags: Container[str]) -> list[str]:
     """Flags for what a recipe leaves to the device: `dtype: auto`, and without a GPU, the CPU.
 
@@ -401,7 +446,9 @@ def _for_device(values: Mapping[str, Any], flags: Container[str]) -> list[str]:
     return added
 
 
-def _take_push(training: SFTConfig, extra: ExtraArguments, checkpoints: bool) -> Push | None:
+def _take_push(
+    training: SFTConfig | DPOConfig, extra: ExtraArguments, checkpoints: bool
+) -> Push | None:
     """The push that `training` asks the Trainer for, switched off in `training`.
 
     `checkpoints`: whether `hub_strategy` was set; transformers' default would push every save.
@@ -481,4 +528,5 @@ def _text(value: Any) -> Any:
 def _near(key: str, known: dict[str, dataclasses.Field]) -> str:
     """`; did you mean ...?` when a known key is spelt almost like this one."""
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
-    return f"; did you mean {near[0]}?" if near else "; see TRL's SFTConfig for what there is"
+    there = "; see TRL's SFTConfig (DPOConfig with trainer: dpo) for what there is"
+    return f"; did you mean {near[0]}?" if near else there

@@ -1,7 +1,7 @@
 """One training run, read from top to bottom: data, run folder, model, steps, records, card, push.
 
-Settings are TRL's own dataclasses (ScriptArguments, SFTConfig, ModelConfig): their default, then
-the recipe, then the flag. What a run leaves is a run folder; see run_folder.py.
+Settings are TRL's own dataclasses (ScriptArguments, SFTConfig or DPOConfig, ModelConfig): their
+default, then the recipe, then the flag. What a run leaves is a run folder; see run_folder.py.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +18,13 @@ from kosent_hub.models import inspection
 from kosent_hub.models.chat_format import ChatFormat, Messages, UnusableDialogue, chat_format
 from kosent_hub.models.data import chat_dataset
 from kosent_hub.models.inspection import Inspected
+from kosent_hub.models.locate import Located, ModelRef, locate
 from kosent_hub.models.machine import device, distributed
+from kosent_hub.models.repos.adapter_files import lora_settings
 from kosent_hub.models.repos.repo import resolve
 from kosent_hub.models.repos.untrusted import explained
 from kosent_hub.models.tokenizer import load_tokenizer
-from kosent_hub.training import preflight, run_folder
+from kosent_hub.training import pairs, preflight, run_folder
 from kosent_hub.training.push import push as push_run
 from kosent_hub.training.push import push_merged
 from kosent_hub.training.recipe import MAY_CHANGE_ON_RESUME, as_flags, parse
@@ -34,6 +36,7 @@ from model_card.run_folder import write_card
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from kosent_hub.training.pairs import Pair
     from kosent_hub.training.recipe import Push, Settings
     from kosent_hub.training.samples import Counts, Encoded
 
@@ -57,25 +60,34 @@ def train(recipe: str, **fields: Any) -> records.Run:
 
 @dataclass(frozen=True)
 class Read:
-    """What a run reads: base and dataset, the base's chat format, and the dialogues by split."""
+    """What a run reads: base and dataset, the chat format, and the dialogues by split.
+
+    With DPO also the `pairs`, whose prompts and chosen replies the dialogues are, and the `adapter`
+    that it goes on from, if there is one.
+    """
 
     base: records.Repo
     dataset: records.Repo
     form: ChatFormat
     dialogues: dict[str, Sequence[Messages]]
+    pairs: dict[str, Sequence[Pair]] | None = None
+    adapter: Located | None = None
 
 
 def inspect(settings: Settings) -> tuple[ChatFormat, list[Inspected]]:
     """The chat format, and the first samples of the training split; nothing is written."""
-    data, limit = _read(settings), settings.extra.inspect
+    data = _read(settings)
+    # A pair has two halves to look at.
+    limit = settings.extra.inspect * (2 if settings.is_dpo else 1)
+    look: Any = pairs.inspect if settings.is_dpo else inspection.inspect
     found: list[Inspected] = []
     dropped: list[tuple[int, str]] = []
     row = -1
-    for row, messages in enumerate(data.dialogues["train"]):
+    for row, sample in enumerate((data.pairs or data.dialogues)["train"]):
         if len(found) >= limit:
             break
         try:
-            found += inspection.inspect(data.form, f"train, row {row}", messages)
+            found += look(data.form, f"train, row {row}", sample)
         except UnusableDialogue as error:
             dropped.append((row, error.what))
     share = 1 if found else settings.extra.max_dropped
@@ -116,13 +128,49 @@ def _read(settings: Settings) -> Read:
     # An interrupted run reads the commits that it began with, whatever was pushed since.
     before = run_folder.unfinished(settings.folder)
     revision = before.base.revision if before else settings.model.model_revision
-    base = resolve(settings.model_id, revision)
     dataset = resolve(settings.dataset_id, before.dataset.revision if before else None, "dataset")
+    adapter = _adapter(settings, before.adapter if before else None)
+    base = adapter.base if adapter else resolve(settings.model_id, revision)
 
-    form = chat_format(_tokenizer(settings, base.revision))
+    tokenizer = _tokenizer(settings, base.revision)
+    form = adapter.form if adapter else chat_format(tokenizer)
+    validation = args.eval_strategy != "no"
     with process.main_process_first():
-        dialogues = chat_dataset.load(settings.script, dataset.revision, args.eval_strategy != "no")
-    return Read(base, dataset, form, dialogues)
+        if not settings.is_dpo:
+            dialogues = chat_dataset.load(settings.script, dataset.revision, validation)
+            return Read(base, dataset, form, dialogues)
+        found = pairs.load(settings.script, dataset.revision, validation)
+    joined: dict[str, Sequence[Messages]] = {
+        split: pairs.dialogues(rows) for split, rows in found.items()
+    }
+    return Read(base, dataset, form, joined, found, adapter)
+
+
+def _adapter(settings: Settings, before: records.Repo | None) -> Located | None:
+    """The adapter that a DPO training goes on from, None for a new one; `before` is where an
+    interrupted run had it from. Its shape replaces what the settings say of a new one's.
+
+    Raises KoSentError unless it is one of the base that the settings name.
+    """
+    name = settings.extra.adapter
+    if name is None:
+        return None
+    trusted = settings.training.trust_remote_code
+    found = locate(ModelRef(name, before.revision if before else None, trust_remote_code=trusted))
+    if not found.adapter:
+        raise KoSentError(
+            name, "is a whole model, no adapter", f"--model_name_or_path {name}, without --adapter"
+        )
+    if found.base.id != resolve(settings.model_id, settings.model.model_revision).id:
+        raise KoSentError(
+            name,
+            f"is an adapter of {found.base_id}, and the base here is {settings.model_id}",
+            f"add --model_name_or_path {found.base_id}",
+        )
+    shape = lora_settings(name, found.repo.revision)
+    for key, value in shape.items():
+        setattr(settings.model, key, value)
+    return found
 
 
 def _tokenizer(settings: Settings, revision: str | None) -> PreTrainedTokenizerBase:
@@ -184,27 +232,25 @@ def _encode(settings: Settings, data: Read) -> dict[str, Encoded]:
     from kosent_hub.training.samples import encode
 
     length, share = settings.training.max_length, settings.extra.max_dropped
+    write: Any = encode if data.pairs is None else pairs.encode
     encoded = {}
-    for split, messages in data.dialogues.items():
-        encoded[split] = encode(data.form, messages, length, split=split, max_dropped=share)
-        _report(split, encoded[split].counts, length)
+    for split, rows in (data.pairs or data.dialogues).items():
+        encoded[split] = write(data.form, rows, length, split=split, max_dropped=share)
+        _report(split, encoded[split].counts, length, are_pairs=settings.is_dpo)
     return encoded
 
 
 def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], None]) -> None:
     """The run itself, from the data to the pushed repo."""
     from accelerate import PartialState
-    from peft import NoMatchingPeftModuleError
-    from trl import get_peft_config, get_quantization_config
+    from trl import get_quantization_config
 
     from kosent_hub.models.load import load_causal_model
     from kosent_hub.models.positions import last_position
     from kosent_hub.training.checkpoints import PushCheckpoints
-    from kosent_hub.training.planning.model_sizes import outside_text
     from kosent_hub.training.run_record import record
     from kosent_hub.training.sample_replies import SampleReplies
     from kosent_hub.training.samples import density
-    from kosent_hub.training.trainer import AssistantTrainer
 
     data = _read(settings)
     encoded = _encode(settings, data)
@@ -230,7 +276,8 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
     # The run folder: new, or resumed.
     fixed = settings.values(settings.asked - MAY_CHANGE_ON_RESUME)
     fixed["effective_batch_size"] = settings.batch * process.num_processes
-    facts = run_folder.Facts(data.base, data.dataset, encoded["train"].sha256, fixed)
+    begin = data.adapter.repo if data.adapter else None
+    facts = run_folder.Facts(data.base, data.dataset, encoded["train"].sha256, fixed, begin)
     with process.main_process_first():
         if process.is_main_process:
             run_folder.claim(folder, facts)
@@ -263,25 +310,7 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
         device_map={"": process.device} if quantization else None,
     )
     _check_positions(settings, counts, last_position(model))
-    lora: Any = get_peft_config(settings.model)
-    lora.exclude_modules = outside_text(model)
-    try:
-        trainer = AssistantTrainer(
-            model=model,
-            args=args,
-            patience=settings.extra.early_stopping_patience,
-            train_dataset=encoded["train"].samples,
-            eval_dataset=encoded["validation"].samples if has_validation else None,
-            processing_class=data.form.tokenizer,
-            peft_config=lora,
-        )
-    except NoMatchingPeftModuleError:
-        raise KoSentError(
-            None,
-            f"lora_target_modules {settings.model.lora_target_modules!r} is on no layer of "
-            f"{model_id}",
-            "use --lora_target_modules all-linear",
-        ) from None
+    trainer = _trainer(settings, data, model, encoded)
     if checkpoint is not None:
         _say(f"going on from {checkpoint}")
         trainer.resume(checkpoint)
@@ -323,11 +352,50 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
             system_prompt=system_prompt,
             form=data.form,
             trainer=trainer,
+            adapter=begin,
         )
         run_folder.write_records(folder, finished, trainer.state.log_history)
         _conclude(folder, settings.push, show)
     process.wait_for_everyone()
     trainer.end()
+
+
+def _trainer(settings: Settings, data: Read, model: Any, encoded: Mapping[str, Encoded]) -> Any:
+    """The trainer of these samples, with the adapter that it trains on the model."""
+    from peft import NoMatchingPeftModuleError
+    from trl import get_peft_config
+
+    from kosent_hub.training.planning.model_sizes import outside_text
+    from kosent_hub.training.preference_trainer import PreferenceTrainer, with_adapter
+    from kosent_hub.training.trainer import AssistantTrainer
+
+    lora: Any = None
+    if data.adapter is None:
+        lora = get_peft_config(settings.model)
+        lora.exclude_modules = outside_text(model)
+    else:
+        model = with_adapter(model, data.adapter)
+    if settings.is_dpo:
+        begin = f"{data.adapter.model_id} as it is now" if data.adapter else settings.model_id
+        _say(f"DPO; the reference is {begin}")
+    kind: Any = PreferenceTrainer if settings.is_dpo else AssistantTrainer
+    try:
+        return kind(
+            model=model,
+            args=settings.training,
+            patience=settings.extra.early_stopping_patience,
+            train_dataset=encoded["train"].samples,
+            eval_dataset=encoded["validation"].samples if "validation" in encoded else None,
+            processing_class=data.form.tokenizer,
+            peft_config=lora,
+        )
+    except NoMatchingPeftModuleError:
+        raise KoSentError(
+            None,
+            f"lora_target_modules {settings.model.lora_target_modules!r} is on no layer of "
+            f"{settings.model_id}",
+            "use --lora_target_modules all-linear",
+        ) from None
 
 
 def _check_positions(settings: Settings, counts: Counts, positions: int | None) -> None:
@@ -346,8 +414,18 @@ def _relative(model_id: str) -> str:
     return os.path.relpath(model_id) if Path(model_id).is_absolute() else model_id
 
 
-def _report(split: str, counts: Counts, max_length: int | None) -> None:
+def _report(split: str, counts: Counts, max_length: int | None, *, are_pairs: bool) -> None:
     """Print the sizes of a split, and what `max_length` cuts off; raise KoSentError for none."""
+    if are_pairs:
+        _say(
+            f"{split}: {counts.samples:,} pairs, {counts.tokens:,} tokens, {counts.learned:,} of "
+            f"them in the replies, the longest {counts.longest:,}"
+        )
+        if counts.dropped:
+            _say(f"{split}: {counts.dropped:,} pairs do not fit max_length {max_length:,}")
+        if not counts.samples:
+            raise KoSentError(None, f"no pair of the {split} split fits", "raise --max_length")
+        return
     kind = "dialogues" if counts.samples + counts.dropped == counts.dialogues else "samples"
     samples = "" if kind == "dialogues" else f"{counts.samples:,} samples (one a reply), "
     _say(

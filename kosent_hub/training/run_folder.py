@@ -38,7 +38,8 @@ TOKENIZER = (
 
 @dataclass(frozen=True)
 class Facts:
-    """What decides a run's outcome: the commits it reads, its samples' digest, its settings.
+    """What decides a run's outcome: the commits it reads, its samples' digest, its settings, and
+    the adapter that it goes on from.
 
     An interrupted run is resumed only with the same facts.
     """
@@ -47,6 +48,7 @@ class Facts:
     dataset: records.Repo
     data_sha256: str
     settings: dict[str, Any]
+    adapter: records.Repo | None = None
 
 
 def unfinished(folder: Path) -> Facts | None:
@@ -56,7 +58,9 @@ def unfinished(folder: Path) -> Facts | None:
         return None
     found = json.loads(note.read_text(encoding="utf-8"))
     base, dataset = (records.Repo(**found.pop(name)) for name in ("base", "dataset"))
-    return Facts(base, dataset, **found)
+    adapter = found.pop("adapter", None)
+    adapter = None if adapter is None else records.Repo(**adapter)
+    return Facts(base, dataset, **found, adapter=adapter)
 
 
 def claim(folder: Path, facts: Facts) -> None:
@@ -101,6 +105,9 @@ def _refuse_other_facts(folder: Path, before: Facts, now: Facts) -> None:
     ]
     if before.base != now.base:
         changed.append(f"base {before.base.id} -> {now.base.id}")
+    if before.adapter != now.adapter:
+        ids = [found.id if found else None for found in (before.adapter, now.adapter)]
+        changed.append(f"adapter {ids[0]} -> {ids[1]}")
     if before.data_sha256 != now.data_sha256:
         changed.append(f"the data of {now.dataset.id}")
     if changed:

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from kosent_hub.models.chat_format import ChatFormat
     from kosent_hub.training.recipe import Settings
     from kosent_hub.training.samples import Counts
-    from kosent_hub.training.trainer import AssistantTrainer
+    from kosent_hub.training.trainer import Resumable
 
 _LAUNCHED = "accelerate launch -m kosent_hub.train"
-FINAL = ("loss", "mean_token_accuracy", "eval_loss", "eval_mean_token_accuracy")
+CURVES = ("loss", "mean_token_accuracy", "rewards/margins", "rewards/accuracies")
+FINAL = (*CURVES, *(f"eval_{name}" for name in CURVES))
 
 
 def record(
@@ -34,11 +35,15 @@ def record(
     counts: Counts,
     system_prompt: str | None,
     form: ChatFormat,
-    trainer: AssistantTrainer,
+    trainer: Resumable,
+    adapter: records.Repo | None,
 ) -> records.Run:
-    """The run's record. `counts` are the training split's."""
+    """The run's record. `counts` are the training split's, `adapter` is what it went on from."""
     args, state = settings.training, trainer.state
-    trainable, total = trainer.accelerator.unwrap_model(trainer.model).get_nb_trainable_parameters()
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    trainable, total = model.get_nb_trainable_parameters()
+    if "ref" in model.peft_config:  # DPO's copy of the adapter, which is no part of the model
+        total -= trainable
     name = settings.push.repo_id.split("/")[-1] if settings.push else settings.folder.name
     config = settings.values((ALWAYS_RECORDED | settings.asked) - NEVER_RECORDED)
     if config.get("chat_template_path"):
@@ -76,6 +81,7 @@ def record(
         system_prompt=system_prompt,
         template_kwargs=form.arguments,
         chat_format=form.facts,
+        adapter=adapter,
     )
 
 

@@ -46,7 +46,8 @@ class Counts:
 
 @dataclass(frozen=True)
 class Encoded:
-    """The samples of a split, with columns `input_ids` and `labels`, and their counts."""
+    """The samples of a split, with columns `input_ids` and `labels` (`pairs.encode` has others),
+    and their counts."""
 
     samples: Dataset
     counts: Counts
@@ -55,7 +56,7 @@ class Encoded:
     def sha256(self) -> str:
         """Hex SHA-256 of the samples' ids and labels, for comparing data."""
         seen = hashlib.sha256()
-        for column in ("input_ids", "labels"):
+        for column in self.samples.column_names:
             for chunk in self.samples.data.column(column).chunks:
                 seen.update(pc.list_value_length(chunk).to_numpy())
                 seen.update(chunk.flatten().to_numpy())

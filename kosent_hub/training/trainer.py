@@ -1,6 +1,7 @@
 """TRL's SFTTrainer with sealed checkpoints, token counts, and a faster head on a CPU.
 
-The loss and the optimizer are TRL's own; the labels come from models/chat_format.py.
+The loss and the optimizer are TRL's own; the labels come from models/chat_format.py. What
+`preference_trainer.py` shares with it is `Resumable`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from transformers import (
     TrainingArguments,
 )
 from trl import SFTConfig, SFTTrainer
+from trl.trainer.base_trainer import _BaseTrainer
 
 from kosent_hub.models.chat_format import IGNORED
 from kosent_hub.training.run_folder import SEAL, seal_checkpoint
@@ -42,8 +44,8 @@ if TYPE_CHECKING:
 _SORTED_TOGETHER = 50
 
 
-class AssistantTrainer(SFTTrainer):
-    """SFTTrainer over samples that carry their labels (`input_ids`, `labels`).
+class Resumable(_BaseTrainer):
+    """What both trainers add to TRL's: counts, sealed checkpoints, an end with the patience.
 
     With `patience`, training ends after that many validations without a lower loss.
     `tokens` and `learned_tokens` count what was trained on (padding apart) over all processes;
@@ -51,12 +53,11 @@ class AssistantTrainer(SFTTrainer):
     """
 
     model: Any
+    _metrics: Any
+    _total_train_tokens: Any
 
-    def __init__(self, args: SFTConfig, patience: int | None = None, **arguments: Any) -> None:
+    def __init__(self, args: TrainingArguments, patience: int | None, **arguments: Any) -> None:
         self.stop, self._patience = Stop(), patience
-        # Both are done in the samples; TRL would look for messages, and for a repo.
-        args = copy(args)
-        args.assistant_only_loss, args.chat_template_path = False, None
         super().__init__(args=args, callbacks=[self.stop], **arguments)
         for shown in (ProgressCallback, PrinterCallback):
             self.remove_callback(shown)
@@ -70,8 +71,6 @@ class AssistantTrainer(SFTTrainer):
         for parameter in self.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
-        if self.args.device.type == "cpu":
-            project_learned_only(self.model)
 
     @property
     def tokens(self) -> int:
@@ -117,12 +116,14 @@ class AssistantTrainer(SFTTrainer):
             return False
         return len(losses) - 1 - losses.index(min(losses)) >= self._patience
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """TRL's loss, its learned tokens counted."""
+    def lengths_of(self, dataset: Any) -> list[int]:
+        """Tokens of each sample, by which samples are grouped."""
+        raise NotImplementedError
+
+    def count_learned(self, learned: torch.Tensor) -> None:
+        """Add the tokens of a training batch that have a loss, a count of one process."""
         if self.model.training:
-            learned = (inputs["labels"][:, 1:] != IGNORED).sum()
             self.learned_tokens += int(self.accelerator.gather_for_metrics(learned).sum())
-        return super().compute_loss(model, inputs, *args, **kwargs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """TRL's metrics without the entropy, which is not computed on a CPU and shown nowhere."""
@@ -139,9 +140,9 @@ class AssistantTrainer(SFTTrainer):
             return super()._get_train_sampler(dataset)
         processes = self.accelerator.num_processes
         step = self.args.train_batch_size * self.args.gradient_accumulation_steps * processes
-        lengths = [len(ids) for ids in dataset["input_ids"]]
         # The epoch is read when iteration begins, so a resumed epoch has the order it had.
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        lengths = self.lengths_of(dataset)
         return LengthGrouped(lengths, step, seed, lambda: int(self.state.epoch or 0))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -158,6 +159,27 @@ class AssistantTrainer(SFTTrainer):
                 "seconds": round(self.seconds, 1),
             }
             seal_checkpoint(folder, counts, limit, self.state.best_model_checkpoint)
+
+
+class AssistantTrainer(Resumable, SFTTrainer):
+    """SFTTrainer over samples that carry their labels (`input_ids`, `labels`)."""
+
+    def __init__(self, args: SFTConfig, patience: int | None = None, **arguments: Any) -> None:
+        # Both are done in the samples; TRL would look for messages, and for a repo.
+        args = copy(args)
+        args.assistant_only_loss, args.chat_template_path = False, None
+        super().__init__(args, patience, **arguments)
+        if self.args.device.type == "cpu":
+            project_learned_only(self.model)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """TRL's loss, its learned tokens counted."""
+        self.count_learned((inputs["labels"][:, 1:] != IGNORED).sum())
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def lengths_of(self, dataset: Any) -> list[int]:
+        """Tokens of each sample."""
+        return [len(ids) for ids in dataset["input_ids"]]
 
 
 class LengthGrouped(Sampler[int]):

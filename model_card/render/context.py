@@ -97,6 +97,7 @@ def _run_context(facts: Facts, run: Run, repo_id: str | None) -> dict[str, Any]:
         "splits": ", ".join(f"{name} {count(rows)}" for name, rows in run.dataset.rows.items()),
         "lora": _lora(run),
         "learning_rate": _learning_rate(run),
+        "dpo": _dpo(run),
         "parameters": run.parameters if counted else None,
         "hardware": run.hardware.device
         + (f" × {run.hardware.processes}" if run.hardware.processes > 1 else ""),
@@ -177,6 +178,19 @@ def _lora(run: Run) -> str:
     known = [(name, run.config.get(key)) for key, name in names.items()]
     settings = ", ".join(f"{name} {value}" for name, value in known if value is not None)
     return f"LoRA {settings}".strip() if is_lora(run) else ""
+
+
+def _dpo(run: Run) -> dict[str, Any] | None:
+    """`beta`, and of the validation split's pairs the last `margin` and the share `ahead` (None
+    without such a split); None where the run was no DPO."""
+    if run.config.get("trainer") != "dpo":
+        return None
+    final = run.training.final
+    return {
+        "beta": run.config.get("beta", 0.1),
+        "margin": final.get("eval_rewards/margins"),
+        "ahead": final.get("eval_rewards/accuracies"),
+    }
 
 
 def _learning_rate(run: Run) -> str:

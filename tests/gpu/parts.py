@@ -52,7 +52,11 @@ class Scale:
     flags: tuple[str, ...] = ()
 
 
-_LLAMA = tuple(name for name in recipe.packaged() if name.startswith("llama-3.1-8b/"))
+_LLAMA = tuple(
+    name
+    for name in recipe.packaged()
+    if name.startswith("llama-3.1-8b/") and not name.endswith("/dpo")
+)
 _REFERENCE = "llama-3.1-8b/lora-a100-reference"
 ON_GPU = Scale(
     "cuda", memory_of=_LLAMA, speed_of=("llama-3.1-8b/qlora-24gb", _REFERENCE), steps=6,

@@ -33,11 +33,12 @@ def read_splits(
     config_flag: str = "--dataset-config",
     revision: str | None = None,
     streaming: bool = False,
+    columns: Sequence[str] = ("messages",),
 ) -> dict[str, Any]:
     """The rows of `split` and of the `optional` splits that the dataset has, by split.
 
     `dataset` is a dataset folder or a Hub id; `streaming` reads only the rows that are asked for.
-    Raises KoSentError for what datasets cannot read, has no column `messages`, or has no `split`;
+    Raises KoSentError for what datasets cannot read, lacks one of the `columns`, or has no `split`;
     `flag` is the one that names another split, `config_flag` another configuration. Nothing is
     downloaded before `split` is known to be there; then datasets downloads all splits, unless
     `streaming`.
@@ -64,13 +65,15 @@ def read_splits(
             for found in rows.values():
                 found.data.validate(full=True)  # datasets does not ask whether text is UTF-8
         # A card may not name the columns of what is streamed; the first row does.
-        columns = {name: r.column_names or list(next(iter(r), {})) for name, r in rows.items()}
-    for names in columns.values():
-        if "messages" not in names:
+        there = {name: r.column_names or list(next(iter(r), {})) for name, r in rows.items()}
+    for names in there.values():
+        if missing := [name for name in columns if name not in names]:
             raise KoSentError(
                 dataset,
-                f"no column `messages` (found {', '.join(names)})",
-                "build the dataset with kosent-data build",
+                f"no column `{missing[0]}` (found {', '.join(names)})",
+                "build the dataset with kosent-data build"
+                if missing == ["messages"]
+                else "write the pairs with kosent-judge export --preferences",
             )
     return rows
 

@@ -38,6 +38,21 @@ def cached(model_id: str, name: str, revision: str | None) -> Path | None:
     return None if found is None else Path(found)
 
 
+def lora_settings(model_id: str, revision: str | None) -> dict[str, Any]:
+    """The shape of a LoRA adapter, by the names of the settings that would make one like it."""
+    path = cached(model_id, ADAPTER_CONFIG, revision)
+    known = {} if path is None else read_settings(path, f"{model_id}/{ADAPTER_CONFIG}")
+    names = {
+        "lora_r": "r",
+        "lora_alpha": "lora_alpha",
+        "lora_dropout": "lora_dropout",
+        "lora_target_modules": "target_modules",
+        "use_rslora": "use_rslora",
+        "use_dora": "use_dora",
+    }
+    return {name: known[key] for name, key in names.items() if known.get(key) is not None}
+
+
 def named_base(model_id: str, settings: dict[str, Any], repo: Repo) -> tuple[str, Repo]:
     """The base that the adapter's config names: its id, and its repo and commit.
 

@@ -163,6 +163,11 @@ def _is_target(target: str | list[str], matrix: Matrix) -> bool:
     return any(_ends(matrix.name, suffix) for suffix in target)
 
 
+def is_dpo(settings: Mapping[str, Any]) -> bool:
+    """Whether the settings are those of a training on preference pairs."""
+    return settings.get("trainer") == "dpo"
+
+
 def weights(base: ModelSizes, settings: Mapping[str, Any]) -> tuple[float, float]:
     """Bytes of the base's weights, and of the scales of those that bitsandbytes quantises."""
     size = 4 if settings["dtype"] == "float32" else 2
@@ -188,7 +193,10 @@ def peak(
     lora = adapter(base, settings)
     cpu, wide = settings["use_cpu"], settings["dtype"] == "float32"
     size = 4 if wide else 2
-    tokens = settings["per_device_train_batch_size"] * length
+    # DPO has two sequences a pair; its reference is this model once more, without what is trained,
+    # in a forward that keeps nothing.
+    sequences = (1 + is_dpo(settings)) * settings["per_device_train_batch_size"]
+    tokens = sequences * length
     if settings["packing"]:
         tokens = settings["per_device_train_batch_size"] * settings["max_length"]
     trained = base.by_block[lora.lowest_block :]
@@ -222,7 +230,8 @@ def peak(
     parts = {
         "weights": model,
         "quantization": quantization,
-        "adapter": 4.0 * lora.parameters,
+        # An adapter that DPO goes on from is kept as it was.
+        "adapter": 4.0 * lora.parameters * (2 if settings.get("adapter") else 1),
         "optimizer": moments * lora.parameters + gradients,
         "activations": activations,
         "logits": logits,

@@ -15,7 +15,7 @@ from kosent_hub.models.repos import untrusted
 from kosent_hub.training import recipe
 from kosent_hub.training.planning import gpus, model_sizes
 from kosent_hub.training.planning.gpus import Gpu
-from kosent_hub.training.planning.memory import DEFAULTS, GIB, Adapter, adapter, peak
+from kosent_hub.training.planning.memory import DEFAULTS, GIB, Adapter, adapter, is_dpo, peak
 from kosent_hub.training.planning.model_sizes import ModelSizes, in_text
 from model_card.licenses import unread_line
 from model_card.publishing.errors import KoSentError
@@ -26,6 +26,8 @@ BASES = recipe.RECIPES / "bases"
 # AI Hub's corpus where no dataset is given: the 2022 edition's dialogues, and a guess at their
 # length in tokens (system message, 2.7 turns) that errs on the long side.
 CORPUS_DIALOGUES, CORPUS_TOKENS = 51_630, 230
+# And for DPO: pairs that a judge may have preferred a reply in.
+JUDGED_PAIRS = 5_000
 
 # The share of a GPU's TFLOP/s that training reaches: published runs are between these.
 USED_AT_WORST, USED_AT_BEST = 0.12, 0.45
@@ -147,7 +149,7 @@ def load_job(options: PlanOptions) -> Job:
         settings["lora_target_modules"] = _allowed_targets(base)
     if model and base.packing:
         settings |= {"load_in_4bit": False, "use_bnb_nested_quant": False, **options.fields}
-    data = count(options.dataset, settings) if options.dataset else aihub_corpus()
+    data = count(options.dataset, settings) if options.dataset else _uncounted(settings)
     name = recipe.title(title)
     return Job(base, settings, data, gpu, name, options.gpus, options.link_gbit)
 
@@ -329,9 +331,10 @@ def _hours(
     """The shortest and longest time to expect, in hours.
 
     A frozen base costs 2 operations a parameter and token forward and 2 backward, and 2 more
-    where checkpointing does the forward again. No batch is faster than its weights are read.
+    where checkpointing does the forward again; DPO's reference is a forward more. No batch is
+    faster than its weights are read.
     """
-    passes = 3 if job.settings["gradient_checkpointing"] else 2
+    passes = (3 if job.settings["gradient_checkpointing"] else 2) + is_dpo(job.settings)
     work = 2 * passes * job.base.active_parameters * tokens
     rate = gpu.tflops * 1e12 * 3600
     share = min(1.0, job.base.active_parameters * _batch_tokens(job) / job.base.parameters)
@@ -400,6 +403,20 @@ def sharing(
     return found
 
 
+def _uncounted(settings: Mapping[str, Any]) -> Data:
+    """The data of a plan without a dataset."""
+    if not is_dpo(settings):
+        return aihub_corpus()
+    return Data(
+        dialogues=JUDGED_PAIRS,
+        tokens=2 * JUDGED_PAIRS * CORPUS_TOKENS,
+        longest=None,
+        learned=0.2,
+        note=f"{JUDGED_PAIRS:,} pairs of twice {CORPUS_TOKENS} tokens (a guess; count yours with "
+        "--dataset), all of them as long as max_length for the peak",
+    )
+
+
 def aihub_corpus() -> Data:
     """AI Hub's corpus, as far as it is known without the files."""
     return Data(
@@ -420,6 +437,7 @@ def count(dataset: str, settings: Mapping[str, Any]) -> Data:
     from kosent_hub.models.data import chat_dataset
     from kosent_hub.models.repos.repo import resolve
     from kosent_hub.models.tokenizer import load_tokenizer
+    from kosent_hub.training import pairs
     from kosent_hub.training.samples import density, encode
     from model_card.publishing import session
 
@@ -427,7 +445,8 @@ def count(dataset: str, settings: Mapping[str, Any]) -> Data:
     revision = resolve(dataset, repo_type="dataset").revision
     names = ("dataset_config", "dataset_train_split")
     script = ScriptArguments(dataset, **{n: settings[n] for n in names if n in settings})
-    dialogues = chat_dataset.load(script, revision, False, "--dataset-config")["train"]
+    read: Any = pairs.load if is_dpo(settings) else chat_dataset.load
+    rows = read(script, revision, False, "--dataset-config")["train"]
     path = settings.get("chat_template_path")
     tokenizer = load_tokenizer(
         str(settings["model_name_or_path"]),
@@ -437,8 +456,10 @@ def count(dataset: str, settings: Mapping[str, Any]) -> Data:
     )
     form = chat_format(tokenizer)
     length, share = settings["max_length"], settings.get("max_dropped", MAX_DROPPED)
-    counts = encode(form, dialogues, length, split="train", max_dropped=share).counts
+    write: Any = pairs.encode if is_dpo(settings) else encode
+    counts = write(form, rows, length, split="train", max_dropped=share).counts
     found = from_counts(counts, f"{dataset}, counted")
+    dialogues = pairs.dialogues(rows) if is_dpo(settings) else rows
     return replace(found, density=density(tokenizer, dialogues))
 
 

@@ -87,6 +87,7 @@ def serving(planted):
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one packet: two would each wait for the other's receipt
 
         def do_GET(self):
             self.send(200, {"data": [{"id": "planted judge"}]})

@@ -3,6 +3,7 @@
 import io
 import json
 import subprocess
+import sys
 import time
 from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
@@ -15,7 +16,9 @@ from kosent_hub.judging import rubric
 from tests.kosent_hub.evaluation.evaluations import results, write
 from tests.kosent_hub.judging.planted import Planted, evaluation, quality, reply, serving
 from tests.support import fork_server
+from tests.support.stages import stages
 
+COMMAND = Path(sys.executable).parent / "kosent-judge"
 AWAY = "http://203.0.113.9:8000/v1"  # of a range that is kept for documentation
 
 
@@ -339,6 +342,17 @@ def test_a_killed_judge_goes_on_where_it_ended(tmp_path, nobody):
     assert one["check"]["value"] == 1.0 and one["preferences"]["win_rates"][0]["value"] == 0.65
     assert len(planted.asked) - before < 2 * 45 + 15 + 72 + 76 - 30  # at least 44 were kept
     assert before >= 60
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_replies(tmp_path, nobody):
+    peaks = []
+    with serving(Planted()) as url:
+        for samples in (100, 1_000):
+            folder = evaluation(tmp_path / f"{samples}", samples=samples)
+            command = [COMMAND, folder, "--endpoint", url, "--judge-model", "planted judge"]
+            peaks.append(stages(command, env=nobody, cwd=tmp_path)["start"].peak)
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 @pytest.mark.slow

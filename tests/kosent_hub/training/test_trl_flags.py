@@ -71,6 +71,7 @@ def test_a_setting_that_would_do_nothing_is_refused_with_what_to_do(run, workpla
         ("--early_stopping_patience 0", "--early_stopping_patience 0: the least is 1 validation"),
         ("--early_stopping_patience 2 --eval_strategy no", "there are eval_strategy no, save_str"),
         ("--early_stopping_patience 2 --eval_steps 15", "no multiple of save_steps 20: add --save"),
+        ("--adapter calm", "--adapter is what DPO goes on from: add --trainer dpo, or leave it"),
         ("--datasets x", "--datasets: unknown flag"),
         ("--chat_template_path none.jinja", "--chat_template_path none.jinja: no such file; name"),
         ("--chat_template_path ORG/NAME", "download it first: hf download ORG/NAME chat_template"),
