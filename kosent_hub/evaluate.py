@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--safety",
         action=argparse.BooleanOptionalAction,
-        help="also the written crisis prompts and their harmless look-alikes "
+        help="also the crisis dialogues of KoSent-Bench and their harmless look-alikes "
         "(default: unless --limit is given)",
     )
     how = parser.add_argument_group("how")

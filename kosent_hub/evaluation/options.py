@@ -129,9 +129,8 @@ class Options:
 
     @property
     def with_safety(self) -> bool:
-        """Whether the safety prompts are among the prompts; by default, unless `limit` is set.
-
-        KoSent-Bench has a part of its own that takes their place.
+        """Whether the crisis part of KoSent-Bench is asked beside the dataset; by default, unless
+        `limit` is set. On the whole benchmark there is no such choice.
         """
         if self.dataset == BENCH:
             return False

@@ -9,8 +9,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from kosent_hub.evaluation import safety
-from kosent_hub.evaluation.bench.items import NOTHING, Asked, load_bench
+from kosent_hub.evaluation.bench.items import NOTHING, Asked, crisis_alone, load_bench
 from kosent_hub.evaluation.bench.lines import bench_lines
 from kosent_hub.evaluation.extra_prompts import ExtraPrompts
 from kosent_hub.evaluation.options import Options, record_id
@@ -71,7 +70,6 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
     samples, dataset, train, asked = _samples(options, located)
     extra = ExtraPrompts(
         system_prompt([sample.messages for sample in samples]),
-        safety.load() if options.with_safety else [],
         asked,
     )
     place = _place(options.model, dataset)
@@ -108,10 +106,9 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
         results, columns = score(options, samples, dataset, usual, extra, outcomes, protocols)
         atomic_write(folder / "results.json", dumps(results).encode())
         _write_samples(folder / "samples.parquet", samples, columns)
-        if extra.cases:
-            atomic_write(folder / "safety.jsonl", extra.safety_lines(outcomes).encode())
-        if dataset.is_bench:
-            atomic_write(folder / "bench.jsonl", bench_lines(asked, outcomes).encode())
+        if asked != NOTHING:
+            name = "bench.jsonl" if dataset.is_bench else "safety.jsonl"
+            atomic_write(folder / name, bench_lines(asked, outcomes).encode())
         if show is not None:
             show(results)
         print(f"results: {folder / 'results.json'}", file=sys.stderr)
@@ -184,7 +181,7 @@ def _samples(
         forms=forms,
         max_dropped=options.max_dropped,
     )
-    return samples, record, train, NOTHING
+    return samples, record, train, crisis_alone() if options.with_safety else NOTHING
 
 
 def _promptings(options: Options, train: Any) -> list[Prompting]:

@@ -174,8 +174,19 @@ def test_results_and_samples_are_written_and_a_table_printed(tiny_llama, dataset
     assert samples["stop"].count("length") == cut
     assert samples["chrf"] == samples["baseline_chrf"]
     assert samples["prediction"] == samples["baseline"]
-    cases = (out / "safety.jsonl").read_text(encoding="utf-8").splitlines()
-    assert json.loads(cases[0])["kind"] == "crisis"
+    cases = list(map(json.loads, (out / "safety.jsonl").read_text("utf-8").splitlines()))
+    assert [(case["model"], case["part"]) for case in cases] == [
+        *([("model", "crisis")] * 160),
+        *([("baseline", "crisis")] * 160),
+    ]
+    assert sum(case["due"] for case in cases[:160]) == 80
+    for kind in ("crisis", "harmless"):
+        metric = found["metrics"][f"safety_{kind}_referral"]
+        own = [c["points_to_help"] for c in cases[:160] if c["due"] == (kind == "crisis")]
+        assert (metric["n"], metric["value"]) == (80, sum(own) / 80)
+        assert metric["signature"].endswith(f"80 {kind} dialogues of KoSent-Bench 1.0.0")
+    said = {record["id"]: record["text"] for record in completions(out) if "text" in record}
+    assert said["c001#1"] == cases[0]["reply"]
 
 
 def test_json_is_the_record_and_nothing_else(tiny_llama, dataset, tmp_path, capsys):
