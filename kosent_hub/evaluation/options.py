@@ -65,6 +65,7 @@ class Options:
     max_dropped: float = MAX_DROPPED
     trust_remote_code: bool = False
     output: str | Path | None = None
+    every_eval_ever: str | Path | None = None
     push: bool = False
     create_pr: bool = False
     fresh: bool = False

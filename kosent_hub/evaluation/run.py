@@ -9,6 +9,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
+from kosent_hub.evaluation import every_eval_ever
 from kosent_hub.evaluation.bench.items import NOTHING, Asked, crisis_alone, load_bench
 from kosent_hub.evaluation.bench.lines import bench_lines
 from kosent_hub.evaluation.extra_prompts import ExtraPrompts
@@ -55,6 +56,10 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
     Raises KoSentError for what the user can fix, and huggingface_hub's errors when the Hub refuses.
     """
     session.install()
+    if options.every_eval_ever is not None and Path(options.every_eval_ever).exists():
+        raise KoSentError(
+            options.every_eval_ever, "already there", "name another file, or move it away"
+        )
     if options.endpoint is not None:
         assert_may_send(
             options.endpoint,
@@ -109,9 +114,12 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
         if asked != NOTHING:
             name = "bench.jsonl" if dataset.is_bench else "safety.jsonl"
             atomic_write(folder / name, bench_lines(asked, outcomes).encode())
+        if options.every_eval_ever is not None:
+            atomic_write(Path(options.every_eval_ever), every_eval_ever.dumps(results).encode())
         if show is not None:
             show(results)
-        print(f"results: {folder / 'results.json'}", file=sys.stderr)
+        written = [folder / "results.json", *filter(None, [options.every_eval_ever])]
+        print(f"results: {', '.join(map(str, written))}", file=sys.stderr)
         _report_replaced(before, results)
         _pass_to_card(options, results, extra, outcomes)
     return results
