@@ -44,7 +44,7 @@ class Replies(ConfigurableTask):
             raise ValueError(f"{self.config.task} is about chat models: add --apply_chat_template")
         return chat_template(doc["messages"])
 
-    def process_results(self, doc: dict[str, Any], results: list[str]) -> dict[str, Any]:
+    def process_results(self, doc: dict[str, Any], results: list[Any]) -> dict[str, Any]:
         """The reply beside the true ones, without half a character at the limit of new tokens."""
         return {"chrf": (_whole(results[0]), doc["targets"])}
 
@@ -71,9 +71,7 @@ class Likelihood(Replies):
             for place, pair in enumerate(pairs)
         ]
 
-    def process_results(
-        self, doc: dict[str, Any], results: list[tuple[float, bool]]
-    ) -> dict[str, Any]:
+    def process_results(self, doc: dict[str, Any], results: list[Any]) -> dict[str, Any]:
         """The log-likelihood beside the reply's length in UTF-8 bytes."""
         found, *space = (likelihood for likelihood, _ in results)
         size = len(doc["targets"][0].encode())
@@ -84,7 +82,7 @@ def chrf(items: Sequence[tuple[str, list[str]]]) -> float:
     """Corpus chrF++ of pairs of a reply and its true replies, of which the best one counts."""
     replies = [_nfc(reply) for reply, _ in items]
     most = max(len(targets) for _, targets in items)
-    streams = [
+    streams: list[list[Any]] = [
         [_nfc(targets[place]) if place < len(targets) else None for _, targets in items]
         for place in range(most)
     ]
