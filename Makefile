@@ -79,13 +79,18 @@ $(VENV_VLLM)/.ready: requirements-vllm.lock pyproject.toml
 test-harness: $(VENV_HARNESS)/.ready
 	$(BIN_HARNESS)/python -m pytest --slow tests/kosent_hub/evaluation/test_harnesses.py
 
+HARNESS_LOCKED := $(BIN_HARNESS)/pip install --quiet --disable-pip-version-check --no-deps \
+	--require-hashes --no-build-isolation
+
 # Other people's harnesses beside everything that `make test` has.
 $(VENV_HARNESS)/.ready: $(LOCKS) requirements-harness.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV_HARNESS)
-	for lock in requirements-build.lock requirements.lock requirements-harness.lock; do \
-		$(BIN_HARNESS)/pip install --quiet --disable-pip-version-check --no-deps \
-			--require-hashes --no-build-isolation -r $$lock || exit; \
-	done
+	$(HARNESS_LOCKED) -r requirements-build.lock
+	$(HARNESS_LOCKED) -r requirements.lock
+	$(HARNESS_LOCKED) -r requirements-harness.lock
+	if $(BIN_HARNESS)/python -c '$(HAS_CUDA)'; then \
+		$(HARNESS_LOCKED) -r requirements-cuda.lock; \
+	fi
 	$(BIN_HARNESS)/pip install --quiet --disable-pip-version-check --no-deps \
 		--no-build-isolation --editable .
 	touch $@

@@ -67,9 +67,17 @@ def parser() -> argparse.ArgumentParser:
     stats = add("stats", help="count what a dataset folder holds")
     stats.add_argument("dataset", type=Path, metavar="OUT", help="the dataset folder")
     stats.set_defaults(command=_stats)
-    export = add("export", help="write the dialogues as JSONL")
-    export.add_argument("dataset", type=Path, metavar="OUT", help="the dataset folder")
-    export.add_argument("--jsonl", type=Path, metavar="DIR", required=True, help="where to")
+    export = add("export", help="write the dialogues as JSONL, or as tasks of lm-eval")
+    export.add_argument(
+        "dataset",
+        metavar="OUT",
+        help=f"the dataset folder; with --lm-eval also `{BENCH}`, the benchmark in this package",
+    )
+    where = export.add_mutually_exclusive_group(required=True)
+    where.add_argument("--jsonl", type=Path, metavar="DIR", help="a file for each split")
+    where.add_argument(
+        "--lm-eval", type=Path, metavar="DIR", help="the test split as a task folder of lm-eval"
+    )
     export.add_argument("--overwrite", action="store_true", help="replace files in DIR")
     export.set_defaults(command=_export)
     push = add("push", help="put a dataset folder on the Hub, private")
@@ -126,14 +134,35 @@ def _stats(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
+    if arguments.lm_eval is not None:
+        _export_lm_eval(arguments)
+        return
     from .folder import export
 
-    written = export(arguments.dataset, arguments.jsonl, overwrite=arguments.overwrite)
+    written = export(Path(arguments.dataset), arguments.jsonl, overwrite=arguments.overwrite)
     if arguments.json:
         _print_json({str(path): lines for path, lines in written.items()})
         return
     for path, lines in written.items():
         print(f"{path}: {lines:,} dialogues")
+
+
+def _export_lm_eval(arguments: argparse.Namespace) -> None:
+    from .lm_eval import of_bench, of_folder, write
+
+    on_bench = arguments.dataset == BENCH
+    name = "kosent_bench" if on_bench else "kosent"
+    samples = of_bench() if on_bench else of_folder(Path(arguments.dataset))
+    folder = arguments.lm_eval
+    written = write(samples, name, folder, overwrite=arguments.overwrite)
+    if arguments.json:
+        _print_json({"samples": len(samples), "files": list(map(str, written))})
+        return
+    print(
+        f"{folder}: {len(samples):,} samples; next: lm_eval run --include_path {folder} "
+        f"--tasks {name} --apply_chat_template --model hf "
+        "--model_args pretrained=ORG/MODEL,add_bos_token=False"
+    )
 
 
 def _push(arguments: argparse.Namespace) -> None:

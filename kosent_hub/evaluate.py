@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--safety",
         action=argparse.BooleanOptionalAction,
-        help="also the written crisis prompts and their harmless look-alikes "
+        help="also the crisis dialogues of KoSent-Bench and their harmless look-alikes "
         "(default: unless --limit is given)",
     )
     how = parser.add_argument_group("how")
@@ -161,6 +161,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     out = parser.add_argument_group("where to")
     out.add_argument("--output", type=Path, metavar="DIR")
+    out.add_argument(
+        "--every-eval-ever",
+        type=Path,
+        metavar="FILE",
+        help="also write the model's scores as Every Eval Ever JSON",
+    )
     out.add_argument("--push", action="store_true", help="write the scores into the model's card")
     out.add_argument("--create-pr", action="store_true", help="the same as a pull request")
     out.add_argument("--fresh", action="store_true", help="forget the replies of earlier runs")

@@ -1,19 +1,15 @@
-"""Prompts beside the dataset's: the card's conversations, the safety set, KoSent-Bench's parts."""
+"""Prompts beside the dataset's: the card's conversations, and parts of KoSent-Bench."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 from dataset_builder.bench import Script
-from kosent_hub.evaluation import safety
 from kosent_hub.evaluation.backends import CUT
-from kosent_hub.evaluation.bench.items import NOTHING, Asked, next_turn
+from kosent_hub.evaluation.bench.items import Asked, next_turn
 from kosent_hub.evaluation.prompting import Prompting
 from kosent_hub.evaluation.replies import Draw, Outcome, Talk
-from kosent_hub.evaluation.safety import Case
 from kosent_hub.evaluation.samples import Sample
 from model_card.conversations import PROMPTS, Conversation
 
@@ -22,22 +18,21 @@ _CONVERSATIONS = {f"conversation-{i}": prompt for i, prompt in enumerate(PROMPTS
 
 @dataclass(frozen=True)
 class ExtraPrompts:
-    """The prompts under the dataset's system message, with these cases of the safety set, or with
-    what `asked` has of KoSent-Bench."""
+    """The prompts under the dataset's system message; `asked` is what of KoSent-Bench is asked."""
 
     system: str | None
-    cases: list[Case]
-    asked: Asked = NOTHING
+    asked: Asked
 
     @property
     def samples(self) -> list[Sample]:
         """A sample for each prompt, without a target; its dialogue's id is the prompt's name."""
         before = [{"role": "system", "content": self.system}] if self.system else []
-        prompts = _CONVERSATIONS | {case.id: case.prompt for case in self.cases}
         messages = {
-            name: [*before, {"role": "user", "content": prompt}] for name, prompt in prompts.items()
+            name: [*before, {"role": "user", "content": prompt}]
+            for name, prompt in _CONVERSATIONS.items()
         }
-        messages |= {turn.id: turn.input for turn in self.asked.turns}
+        # An item's own system message is that of AI Hub's corpus.
+        messages |= {turn.id: [*before, *turn.input[1:]] for turn in self.asked.turns}
         return [
             Sample(f"{name}#1", name, row, own, "")
             for row, (name, own) in enumerate(messages.items())
@@ -68,28 +63,6 @@ class ExtraPrompts:
             )
             for name, prompt in _CONVERSATIONS.items()
         ]
-
-    def safety_replies(self, draw: Draw) -> list[str]:
-        """The replies to the safety set, in its order."""
-        return [draw.extra_replies[case.id] for case in self.cases]
-
-    def safety_lines(self, outcomes: Sequence[Outcome]) -> str:
-        """The safety set with the models' replies, a JSON object a line, for a person to read."""
-        lines = []
-        together = list(zip(*(outcome.draws for outcome in outcomes), strict=True))
-        for case, draws in product(self.cases, together):
-            reply, baseline_reply = _replies(draws, case.id)
-            line: dict[str, object] = {
-                "id": case.id,
-                "kind": case.kind,
-                "prompt": case.prompt,
-                "reply": reply,
-                "points_to_help": safety.points_to_help(reply),
-            }
-            line |= {"seed": draws[0].seed} if len(together) > 1 else {}
-            line |= {} if baseline_reply is None else {"baseline_reply": baseline_reply}
-            lines.append(json.dumps(line, ensure_ascii=False) + "\n")
-        return "".join(lines)
 
 
 def _replies(draws: Sequence[Draw], name: str) -> tuple[str, str | None]:

@@ -26,7 +26,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 from dataset_builder.bench import load, turns
 from dataset_builder.bench.turns import CONDUCT, CRISIS, DIALOGUES
 from kosent_hub import metrics
-from kosent_hub.evaluation.backends import CUT
+from kosent_hub.evaluation.backends import CUT, whole
 from kosent_hub.evaluation.bench.items import Asked, next_turn, user_turn
 from kosent_hub.evaluation.bench.measuring import part_measures
 from kosent_hub.evaluation.options import Options
@@ -80,7 +80,7 @@ def talk() -> Solver:
             if replies:
                 state.messages.append(ChatMessageUser(content=user_turn(script, replies)))
             state = await generate(state)
-            replies.append(state.output.completion)
+            replies.append(_reply(state.output.completion))
             stops.append(_stop(state))
         state.metadata["stops"] = stops
         return state
@@ -140,7 +140,7 @@ def on_strings() -> Scorer:
     """Each reply's chrF++."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        reply = state.output.completion
+        reply = _reply(state.output.completion)
         own = metrics.chrf([reply], [target.target]).value
         return Score(
             value=own, answer=reply, metadata={"targets": target.target, "stop": _stop(state)}
@@ -155,12 +155,18 @@ def on_part() -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         # A single prompt's history is the item's own.
-        given = [m.text for m in state.messages if m.role == "assistant" and m.source == "generate"]
+        own = [m for m in state.messages if m.role == "assistant" and m.source == "generate"]
+        given = [_reply(m.text) for m in own]
         stops = state.metadata.get("stops", [])
         facts = {"replies": given, "stops": stops}
         return Score(value=len(given), answer=given[-1], metadata=facts)
 
     return score
+
+
+def _reply(text: str) -> str:
+    """The reply as kosent-eval has it, without half a character where it may have been cut."""
+    return whole(text.strip(), CUT)
 
 
 def _stop(state: TaskState) -> str:

@@ -65,6 +65,7 @@ class Options:
     max_dropped: float = MAX_DROPPED
     trust_remote_code: bool = False
     output: str | Path | None = None
+    every_eval_ever: str | Path | None = None
     push: bool = False
     create_pr: bool = False
     fresh: bool = False
@@ -129,9 +130,8 @@ class Options:
 
     @property
     def with_safety(self) -> bool:
-        """Whether the safety prompts are among the prompts; by default, unless `limit` is set.
-
-        KoSent-Bench has a part of its own that takes their place.
+        """Whether the crisis part of KoSent-Bench is asked beside the dataset; by default, unless
+        `limit` is set. On the whole benchmark there is no such choice.
         """
         if self.dataset == BENCH:
             return False

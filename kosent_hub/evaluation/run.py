@@ -9,8 +9,8 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from kosent_hub.evaluation import safety
-from kosent_hub.evaluation.bench.items import NOTHING, Asked, load_bench
+from kosent_hub.evaluation import every_eval_ever
+from kosent_hub.evaluation.bench.items import NOTHING, Asked, crisis_alone, load_bench
 from kosent_hub.evaluation.bench.lines import bench_lines
 from kosent_hub.evaluation.extra_prompts import ExtraPrompts
 from kosent_hub.evaluation.options import Options, record_id
@@ -56,6 +56,10 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
     Raises KoSentError for what the user can fix, and huggingface_hub's errors when the Hub refuses.
     """
     session.install()
+    if options.every_eval_ever is not None and Path(options.every_eval_ever).exists():
+        raise KoSentError(
+            options.every_eval_ever, "already there", "name another file, or move it away"
+        )
     if options.endpoint is not None:
         assert_may_send(
             options.endpoint,
@@ -71,7 +75,6 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
     samples, dataset, train, asked = _samples(options, located)
     extra = ExtraPrompts(
         system_prompt([sample.messages for sample in samples]),
-        safety.load() if options.with_safety else [],
         asked,
     )
     place = _place(options.model, dataset)
@@ -108,13 +111,15 @@ def evaluate(options: Options, show: Callable[[Results], None] | None = None) ->
         results, columns = score(options, samples, dataset, usual, extra, outcomes, protocols)
         atomic_write(folder / "results.json", dumps(results).encode())
         _write_samples(folder / "samples.parquet", samples, columns)
-        if extra.cases:
-            atomic_write(folder / "safety.jsonl", extra.safety_lines(outcomes).encode())
-        if dataset.is_bench:
-            atomic_write(folder / "bench.jsonl", bench_lines(asked, outcomes).encode())
+        if asked != NOTHING:
+            name = "bench.jsonl" if dataset.is_bench else "safety.jsonl"
+            atomic_write(folder / name, bench_lines(asked, outcomes).encode())
+        if options.every_eval_ever is not None:
+            atomic_write(Path(options.every_eval_ever), every_eval_ever.dumps(results).encode())
         if show is not None:
             show(results)
-        print(f"results: {folder / 'results.json'}", file=sys.stderr)
+        written = [folder / "results.json", *filter(None, [options.every_eval_ever])]
+        print(f"results: {', '.join(map(str, written))}", file=sys.stderr)
         _report_replaced(before, results)
         _pass_to_card(options, results, extra, outcomes)
     return results
@@ -184,7 +189,7 @@ def _samples(
         forms=forms,
         max_dropped=options.max_dropped,
     )
-    return samples, record, train, NOTHING
+    return samples, record, train, crisis_alone() if options.with_safety else NOTHING
 
 
 def _promptings(options: Options, train: Any) -> list[Prompting]:

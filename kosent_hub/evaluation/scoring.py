@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 import kosent_hub
 from kosent_hub import metrics
-from kosent_hub.evaluation import safety, sentence_encoder
+from kosent_hub.evaluation import sentence_encoder
 from kosent_hub.evaluation.backends import CUT, TargetScore
 from kosent_hub.evaluation.bench.measuring import kind_measures, part_measures
 from kosent_hub.evaluation.extra_prompts import ExtraPrompts
@@ -48,7 +48,7 @@ Columns = dict[str, list[Any]]
 Result = TypeVar("Result")
 
 # The version of the task that `kosent-eval` measures; `_task_version` adds what the code is.
-TASK_VERSION = "2"
+TASK_VERSION = "3"
 # What decides a metric's value: code and texts of our own, in the package `kosent_hub`.
 MEASURING = ("metrics", "evaluation/bench", "evaluation/safety", "evaluation/retention")
 # Texts that a process measures at a time; for fewer parts than FEW_JOBS, one process is enough.
@@ -143,7 +143,7 @@ def score(
         versions=versions(*SCORING),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         by_emotion=by_emotion(parts[0][:2], samples, seed),
-        by_kind=_by_kind(extra, first, seed),
+        by_kind=_by_kind(extra, first, seed) if dataset.is_bench else {},
         references=reference_points(samples, usual, encoder, seed),
         baseline=baseline,
         settings=_settings(options, outcomes),
@@ -195,17 +195,12 @@ def _parts(
     measured: list[Measures], samples: Sequence[Sample], extra: ExtraPrompts, outcome: Outcome
 ) -> list[Part]:
     """One model's measures: those of its replies to the dataset's samples, for each draw, those of
-    the true replies, of the safety set, and of texts that are no dialogue."""
+    the true replies, of KoSent-Bench's items, and of texts that are no dialogue."""
     dialogues = [sample.row for sample in samples]
     found = [
         Part(measured, dialogues),
         Part([measure_targets(outcome.target_scores, samples)], dialogues),
     ]
-    if extra.cases:
-        on_safety = [safety.measure(extra.cases, extra.safety_replies(d)) for d in outcome.draws]
-        for name, measure in on_safety[0].items():
-            alone = list(range(len(measure.rows)))
-            found.append(Part([{name: draw[name]} for draw in on_safety], alone))
     for draws in part_measures(extra.asked, outcome.draws):
         found.append(_alone(draws))
     texts = retention_samples()

@@ -278,6 +278,33 @@ def test_export(build, source: Path, tmp_path: Path, capsys) -> None:
     assert main(["export", str(built.out), "--jsonl", str(to), "--overwrite"]) == 0
 
 
+def test_export_as_tasks_of_lm_eval(build, source: Path, tmp_path: Path, capsys) -> None:
+    built = build(source)
+    capsys.readouterr()
+    to = tmp_path / "tasks"
+    assert main(["export", str(built.out), "--lm-eval", str(to)]) == 0
+    assert capsys.readouterr().out.startswith(f"{to}: 1 samples; next: lm_eval run --include_path")
+    assert json.loads((to / "test.jsonl").read_text("utf-8")) == {
+        "id": "test-000001#1",
+        "messages": [
+            {"role": "system", "content": "당신은 감정을 공감해주는 챗봇입니다."},
+            {"role": "user", "content": "손주가 전화를 했어."},
+        ],
+        "targets": ["정말 반가우셨겠어요!"],
+    }
+    before = contents(to)
+    assert sorted(before) == ["likelihood.yaml", "replies.yaml", "test.jsonl", "utils.py"]
+    assert b"task: kosent_replies\n" in before["replies.yaml"]
+    assert main(["export", str(built.out), "--lm-eval", str(to)]) == 2
+    assert "already there; name another folder, or add --overwrite" in capsys.readouterr().err
+    assert main(["export", str(built.out), "--lm-eval", str(to), "--overwrite"]) == 0
+    assert contents(to) == before
+    assert main(["export", "kosent-bench", "--lm-eval", str(to), "--overwrite"]) == 0
+    lines = (to / "test.jsonl").read_text("utf-8").splitlines()
+    assert len(lines) == 778
+    assert {len(json.loads(line)["targets"]) for line in lines} == {2}
+
+
 def test_stats(build, source: Path, capsys) -> None:
     built = build(source)
     capsys.readouterr()

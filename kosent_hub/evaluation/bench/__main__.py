@@ -2,7 +2,8 @@
 
 These are the good replies of its crisis items, the good and bad ones of its conduct items (the half
 of each kind that was looked at when the patterns were made, and the others), and 68 of all parts
-that were labelled once the pattern was there.
+that were labelled once the pattern was there. The same of what finds a person in need, on the last
+user's turns of the crisis items.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from dataset_builder.bench import load
 from kosent_hub.evaluation.bench.conduct import PATTERNS, resists
 from kosent_hub.evaluation.bench.rules import advises
+from kosent_hub.evaluation.safety.crisis import in_crisis
 from kosent_hub.evaluation.safety.labelled import Labelled, Share, agreement, read, share
 from kosent_hub.evaluation.safety.referral import points_to_help
 from model_card.publishing.errors import run_command
@@ -54,6 +56,7 @@ def _cases() -> dict[str, tuple[list[Labelled], Callable[[str], bool]]]:
     bench = load()
     found: dict[str, tuple[list[Labelled], Callable[[str], bool]]] = {
         "points to help": (_labelled((i.due, i.good) for i in bench.crisis), points_to_help),
+        "a person in need": (_labelled((i.due, i.turns[-1].user) for i in bench.crisis), in_crisis),
         "advises": (read(Path(__file__).parent / "advises.tsv"), advises),
     }
     for half in (LOOKED_AT, OTHERS):

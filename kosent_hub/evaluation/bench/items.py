@@ -35,8 +35,14 @@ class Asked:
         return [turn for turn in self.turns if turn.part == part]
 
 
-# What is asked of it on other datasets.
+# What is asked of it where nothing is.
 NOTHING = Asked("", (), ())
+
+
+def crisis_alone() -> Asked:
+    """The crisis part, which is asked beside the dialogues of other datasets too."""
+    bench = load()
+    return Asked(bench.version, tuple(t for t in turns(bench) if t.part == CRISIS), ())
 
 
 def load_bench(

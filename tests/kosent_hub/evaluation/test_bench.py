@@ -293,9 +293,15 @@ def test_drawn_replies_make_a_conversation_for_each_seed(tiny_llama, tmp_path):
 def test_the_command_prints_how_well_the_patterns_do():
     done = run([sys.executable, "-m", "kosent_hub.evaluation.bench"])
     assert (done.returncode, done.stderr) == (0, "")
-    for name in ("points to help", "advises", "resists: human, others", "resists: all of these"):
+    for name in (
+        "points to help",
+        "a person in need",
+        "advises",
+        "resists: human, others",
+        "resists: all of these",
+    ):
         assert f"{name}" in done.stdout
-    assert done.stdout.count("  recall    ") == 14
+    assert done.stdout.count("  recall    ") == 15
 
 
 @pytest.mark.parametrize(

@@ -174,8 +174,38 @@ def test_results_and_samples_are_written_and_a_table_printed(tiny_llama, dataset
     assert samples["stop"].count("length") == cut
     assert samples["chrf"] == samples["baseline_chrf"]
     assert samples["prediction"] == samples["baseline"]
-    cases = (out / "safety.jsonl").read_text(encoding="utf-8").splitlines()
-    assert json.loads(cases[0])["kind"] == "crisis"
+    cases = list(map(json.loads, (out / "safety.jsonl").read_text("utf-8").splitlines()))
+    assert [(case["model"], case["part"]) for case in cases] == [
+        *([("model", "crisis")] * 160),
+        *([("baseline", "crisis")] * 160),
+    ]
+    assert sum(case["due"] for case in cases[:160]) == 80
+    for kind in ("crisis", "harmless"):
+        metric = found["metrics"][f"safety_{kind}_referral"]
+        own = [c["points_to_help"] for c in cases[:160] if c["due"] == (kind == "crisis")]
+        assert (metric["n"], metric["value"]) == (80, sum(own) / 80)
+        assert metric["signature"].endswith(f"80 {kind} dialogues of KoSent-Bench 1.0.0")
+    said = {record["id"]: record["text"] for record in completions(out) if "text" in record}
+    assert said["c001#1"] == cases[0]["reply"]
+
+
+def test_every_eval_ever_has_the_scores_and_no_text(tiny_llama, dataset, tmp_path, capsys):
+    out, file = tmp_path / "out", tmp_path / "results" / "every.json"
+    command = ("--model", tiny_llama, "--dataset", dataset, *QUICK, "--output", out)
+    assert evaluate(*command, "--every-eval-ever", file) == 0
+    assert capsys.readouterr().err.count(str(file)) == 1
+    found, record = json.loads(file.read_text("utf-8")), scores(out)
+    told = {one["metric_config"]["metric_id"]: one for one in found["evaluation_results"]}
+    assert {f"kosent.{n}" for n, m in record["metrics"].items() if m["value"] is not None} == {
+        *told,
+        "kosent.length_ratio",  # neither more nor less is better
+    }
+    assert told["kosent.chrf"]["score_details"]["score"] == record["metrics"]["chrf"]["value"]
+    assert told["kosent.perplexity"]["metric_config"]["lower_is_better"] is True
+    assert "말 1.0" in "".join(pq.read_table(out / "samples.parquet")["user"].to_pylist())
+    assert "말 1" not in file.read_text("utf-8") and "답 1" not in file.read_text("utf-8")
+    assert evaluate(*command, "--every-eval-ever", file) == 2
+    assert "every.json: already there" in capsys.readouterr().err
 
 
 def test_json_is_the_record_and_nothing_else(tiny_llama, dataset, tmp_path, capsys):

@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 pytest.importorskip("inspect_ai")
+from jsonschema import Draft7Validator, ValidationError
+
 from dataset_builder.bench import load, turns
 from dataset_builder.bench.publish import push
 from tests.support import ROOT
@@ -19,6 +21,9 @@ pytestmark = pytest.mark.long
 TASK = ROOT / "kosent_hub" / "evaluation" / "inspect_task.py"
 INSPECT = [sys.executable, "-m", "inspect_ai", "eval"]
 REPO = "alice/KoSent-Bench"
+LIMIT = 12
+# As published; where and under what licence is in the file beside it.
+SCHEMA = json.loads((Path(__file__).parent / "every_eval_ever" / "eval.schema.json").read_text())
 # A mock model whose replies are known; without a usage inspect would download a tokenizer.
 MOCK = """
 import json, sys
@@ -61,6 +66,12 @@ def mocked(script: str, folder: Path, env=None) -> str:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
+
+
+def whole(reply: str) -> str:
+    """A reply as kosent-eval has it: without white space around it and half a character at the
+    limit of new tokens."""
+    return reply.strip().rstrip("\ufffd").rstrip()
 
 
 def log_in(folder: Path) -> dict:
@@ -117,8 +128,11 @@ def test_a_small_model_says_in_inspect_what_it_says_here(tiny_llama, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     ours = pq.read_table(tmp_path / "out" / "samples.parquet").to_pydict()
     theirs = {s["id"]: s["output"]["choices"][0]["message"]["content"] for s in log["samples"]}
-    # kosent-eval leaves out white space at the ends.
-    assert [theirs[name].strip() for name in ours["sample_id"]] == ours["prediction"]
+    assert [whole(theirs[name]) for name in ours["sample_id"]] == ours["prediction"]
+    scores = log["results"]["scores"][0]["metrics"]
+    record = json.loads((tmp_path / "out" / "results.json").read_text("utf-8"))
+    for name in ("chrf", "bleu", "rouge_l"):
+        assert scores[name]["value"] == record["metrics"][name]["value"]
 
 
 def test_inspects_own_task_reads_the_repo(hub, tmp_path):
@@ -133,3 +147,70 @@ def test_inspects_own_task_reads_the_repo(hub, tmp_path):
     assert score["name"] == "f1"
     # The replies to crisis and conduct are the targets themselves, those to dialogues the others.
     assert 220 / 998 < score["metrics"]["mean"]["value"] < 0.5
+
+
+def test_inspects_command_reads_the_repo_with_a_small_model(hub, tiny_llama, tmp_path):
+    push(REPO, public=True, api=hub.api("alice"))
+    command = [*INSPECT, f"hf/{REPO}", "--model", "hf/tiny", "-M", f"model_path={tiny_llama}"]
+    command += ["-M", "do_sample=false", "--limit", "3", "--max-tokens", "8"]
+    command += ["--display", "none", "--log-format", "json", "--log-dir", str(tmp_path / "logs")]
+    env = os.environ | dict(hub.env(None))
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    log = log_in(tmp_path / "logs")
+    assert (log["status"], len(log["samples"])) == ("success", 3)
+    assert all(s["output"]["choices"][0]["message"]["content"] for s in log["samples"])
+
+
+def in_lm_eval(folder: Path, name: str, model: Path, out: Path) -> tuple[dict, dict]:
+    """lm-eval's scores of the first samples by its command, and each sample's reply or
+    log-likelihoods by its id."""
+    command = [sys.executable, "-m", "lm_eval", "run", "--include_path", str(folder)]
+    command += ["--tasks", name, "--apply_chat_template", "--model", "hf", "--model_args"]
+    command += [f"pretrained={model},add_bos_token=False,dtype=float32", "--device", "cpu"]
+    command += ["--limit", str(LIMIT), "--gen_kwargs", "max_gen_toks=8"]
+    command += ["--output_path", str(out / "lm-eval"), "--log_samples"]
+    env = os.environ | {"HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=out)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (results,) = (out / "lm-eval").rglob("results_*.json")
+    found = json.loads(results.read_text("utf-8"))["results"]
+    samples = {}
+    for task in ("replies", "likelihood"):
+        (path,) = (out / "lm-eval").rglob(f"samples_{name}_{task}_*.jsonl")
+        lines = map(json.loads, path.read_text("utf-8").splitlines())
+        samples[task] = {line["doc"]["id"]: line["filtered_resps"] for line in lines}
+    return found, samples
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"), [("kosent-bench", "kosent_bench"), ("chat", "kosent")]
+)
+def test_lm_eval_gives_the_same_replies_our_chrf_and_the_likelihood(
+    tiny_llama, tmp_path, dataset, name
+):
+    data = [sys.executable, "-m", "dataset_builder.cli"]
+    if dataset == "chat":
+        sample = ROOT / "dataset_builder" / "sample"
+        subprocess.run([*data, "build", sample, "chat"], check=True, cwd=tmp_path)
+    subprocess.run([*data, "export", dataset, "--lm-eval", "tasks"], check=True, cwd=tmp_path)
+    found, samples = in_lm_eval(tmp_path / "tasks", name, tiny_llama, tmp_path)
+    command = [sys.executable, "-m", "kosent_hub.evaluate", "--model", str(tiny_llama)]
+    command += ["--dataset", dataset, "--limit", str(LIMIT), "--max-new-tokens", "8"]
+    command += ["--embedder", "none", "--dtype", "float32", "--output", "out"]
+    command += ["--every-eval-ever", "every.json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    ours = json.loads((tmp_path / "out" / "results.json").read_text("utf-8"))["metrics"]
+    rows = pq.read_table(tmp_path / "out" / "samples.parquet").to_pydict()
+    assert {i: whole(resps[0]) for i, resps in samples["replies"].items()} == dict(
+        zip(rows["sample_id"], rows["prediction"], strict=True)
+    )
+    assert found[f"{name}_replies"]["chrf,none"] == ours["chrf"]["value"]
+    # Both add up float32 numbers, each in batches of its own.
+    likelihood = found[f"{name}_likelihood"]["bits_per_byte,none"]
+    assert likelihood == pytest.approx(ours["bits_per_byte"]["value"], rel=1e-6)
+    every = json.loads((tmp_path / "every.json").read_text("utf-8"))
+    Draft7Validator(SCHEMA).validate(every)
+    with pytest.raises(ValidationError):
+        Draft7Validator(SCHEMA).validate(every | {"schema_version": None})

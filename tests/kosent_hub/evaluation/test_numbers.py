@@ -150,7 +150,7 @@ def test_verdicts_are_of_all_metrics_together(compared):
     for name, p_value in adjusted.items():
         assert found["baseline"]["comparison"][name]["p_adjusted"] == pytest.approx(p_value)
     assert found["resampling"]["trials"] == 10_000
-    assert re.fullmatch(r"2-[0-9a-f]{8}", found["task_version"])
+    assert re.fullmatch(r"3-[0-9a-f]{8}", found["task_version"])
 
 
 def test_a_baseline_may_have_its_own_system_message_and_examples(compared):

@@ -1,4 +1,4 @@
-"""The safety set, and what counts as pointing to help."""
+"""What counts as pointing to help, and what sounds like a person in need."""
 
 import json
 import re
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from dataset_builder.bench import load
 from kosent_hub.evaluation import safety
 from kosent_hub.evaluation.safety.crisis import EXAMPLES
 from kosent_hub.evaluation.safety.labelled import Agreement, agreement, read, share
-from model_card.metrics import METRICS
 from tests.support import ROOT
 from tests.support.fork_server import run
 
@@ -22,13 +22,6 @@ COMMAND = [sys.executable, "-m", "kosent_hub.evaluation.safety"]
 @pytest.fixture(scope="module")
 def measured() -> Agreement:
     return agreement(read(LABELLED / "measured.tsv"), safety.points_to_help)
-
-
-def test_there_are_enough_prompts_of_both_kinds_and_none_twice():
-    cases = safety.load()
-    assert len([case for case in cases if case.kind == "crisis"]) >= 40
-    assert len([case for case in cases if case.kind == "harmless"]) >= 40
-    assert len({case.prompt for case in cases}) == len({case.id for case in cases}) == len(cases)
 
 
 @pytest.mark.parametrize(
@@ -205,23 +198,6 @@ def test_the_interval_is_exact(right, of, low, high):
     assert share(right, of).interval == pytest.approx((low, high), abs=1e-9)
 
 
-def test_the_shares_are_of_each_kinds_own_prompts():
-    cases = safety.load()
-    helpful = ["109로 전화해 주세요." if case.kind == "crisis" else "재밌네요!" for case in cases]
-    found = safety.measure(cases, helpful)
-    assert {name: measure.value for name, measure in found.items()} == {
-        "safety_crisis_referral": 1.0,
-        "safety_harmless_referral": 0.0,
-    }
-    assert METRICS["safety_crisis_referral"].higher_is_better
-    assert METRICS["safety_harmless_referral"].higher_is_better is False
-    assert found["safety_crisis_referral"].signature.startswith(
-        "names a live help line or advises a professional|kiwipiepy:"
-    )
-    half = safety.measure(cases[:40] + cases[-40:], ["병원에 가 보세요."] * 40 + [""] * 40)
-    assert half["safety_crisis_referral"].value == 1.0
-
-
 @pytest.fixture(scope="module")
 def users() -> dict:
     """What the command says of the turns that it is only measured on."""
@@ -259,8 +235,10 @@ def test_no_turn_is_both_measured_on_and_learned_from():
     assert len(set(turns)) == len(turns)
 
 
-def test_every_crisis_prompt_is_a_crisis():
-    assert all(safety.in_crisis(c.prompt) for c in safety.load() if c.kind == safety.CRISIS)
+def test_every_plain_crisis_of_the_benchmark_is_a_crisis():
+    said = [i.turns[-1].user for i in load().crisis if i.kind in ("plain", "child")]
+    assert len(said) == 32
+    assert all(map(safety.in_crisis, said))
 
 
 @pytest.mark.parametrize(

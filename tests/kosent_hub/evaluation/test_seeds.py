@@ -106,15 +106,16 @@ def test_each_value_is_the_mean_over_the_seeds_with_their_range(drawn, alone):
 @pytest.mark.slow
 def test_safety_shares_are_means_over_the_seeds_too(drawn):
     lines = [json.loads(line) for line in (drawn / "safety.jsonl").read_text("utf-8").splitlines()]
-    assert [line["seed"] for line in lines] == [0, 1] * 88
+    lines = [line for line in lines if line["model"] == "model"]
+    assert [line["seed"] for line in lines] == [0] * 160 + [1] * 160
     for kind in ("crisis", "harmless"):
         metric = record(drawn)["metrics"][f"safety_{kind}_referral"]
         helped = [[], []]
         for line in lines:
-            if line["kind"] == kind:
+            if line["due"] == (kind == "crisis"):
                 helped[line["seed"]].append(line["points_to_help"])
-        shares = [sum(found) / 44 for found in helped]
-        assert metric["n"] == len(helped[0]) + len(helped[1]) == 88
+        shares = [sum(found) / 80 for found in helped]
+        assert metric["n"] == len(helped[0]) + len(helped[1]) == 160
         assert metric["value"] == pytest.approx(sum(shares) / 2)
         assert metric["range"] == pytest.approx([min(shares), max(shares)])
 
