@@ -26,7 +26,7 @@ Pair = tuple[str, Pieces]
 
 
 def near_duplicates(
-    tables: dict[str, pa.Table], advance: Callable[[int], None] = lambda _: None
+    tables: dict[str, pa.Table], advance: Callable[[int], object] = lambda _: None
 ) -> dict[str, dict[str, Any]]:
     """For validation and test: their pairs, how many are nearly in train, and the dialogues' ids.
 
@@ -46,7 +46,7 @@ def near_duplicates(
     return found
 
 
-def _near(wanted: list[Pieces], train: pa.Table, advance: Callable[[int], None]) -> set[int]:
+def _near(wanted: list[Pieces], train: pa.Table, advance: Callable[[int], object]) -> set[int]:
     """The places of the wanted pairs that train nearly has."""
     from datasketch import MinHash, MinHashLSH
 
