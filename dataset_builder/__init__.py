@@ -25,6 +25,7 @@ What the script needs:
     labels, taxonomy    labels -> the corpus's own names and codes
     splits              leaks and duplicates removed, validation carved out
     losses              the findings: every lost row or turn, with reason and line
+    personal            personal data, found and masked
     columns             Arrow arrays, and what counts as text in them
 
 What only the commands need:
@@ -33,6 +34,7 @@ What only the commands need:
     builder, publish    `build` and `push`
     folder              the dataset folder: Parquet, report.json, JSONL
     card, counts        the dataset's card, and the counts in it
+    near                near-duplicates between splits
     provenance          the origin and licence of the rows
 
 And `bench/`, KoSent-Bench's files and the package that reads them, which share nothing with these.

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import columns, editions
+from . import columns, editions, personal
 from .labels import name_labels
 from .losses import Notes
+from .options import CorpusOptions
 
 ROLES = ("user", "assistant")
 
@@ -94,14 +95,18 @@ class Dialogues:
         return pa.ListArray.from_arrays(columns.integers(offsets), items)
 
 
-def dialogues(raw: editions.Raw, split: str, system_prompt: str, notes: Notes) -> Dialogues:
+def dialogues(raw: editions.Raw, split: str, options: CorpusOptions, notes: Notes) -> Dialogues:
     """The dialogues of a source; every dropped row and trimmed turn is noted."""
     n_rows = len(raw.table)
     names = editions.turn_columns(raw.turns)
     cells = [chunk for name in names for chunk in raw.table[name].chunks]
-    utterances = columns.trimmed(pa.concat_arrays([columns.texts([system_prompt]), *cells]))
+    utterances = columns.trimmed(pa.concat_arrays([columns.texts([options.system_prompt]), *cells]))
     holds_text = columns.is_not_blank(utterances.slice(1))
     notes.marks(utterances.slice(1).filter(pc.invert(holds_text)))
+    if options.mask_personal_data:
+        spoken, masked = personal.mask(utterances.slice(1))
+        utterances = pa.concat_arrays([utterances.slice(0, 1), spoken])
+        notes.masked(masked)
     there = columns.mask(holds_text).reshape(len(names), n_rows).T
     run = np.logical_and.accumulate(there[:, 0::2] & there[:, 1::2], axis=1)
     _account(there, run, notes)

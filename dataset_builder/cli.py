@@ -62,6 +62,12 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--strict", action="store_true", help="any dropped row or trimmed turn is an error"
     )
+    build.add_argument(
+        "--mask-personal-data",
+        action="store_true",
+        help="put [전화번호] and the like in the place of resident numbers, phone numbers, e-mail "
+        "addresses and accounts (kosent-data stats finds them)",
+    )
     build.add_argument("--overwrite", action="store_true", help="replace the dataset in OUT")
     build.set_defaults(command=_build)
     stats = add("stats", help="count what a dataset folder holds")
@@ -119,18 +125,39 @@ def _build(arguments: argparse.Namespace) -> None:
 
 
 def _stats(arguments: argparse.Namespace) -> None:
-    from .counts import count
-    from .folder import read_splits
+    from tqdm import tqdm
 
-    found = count(read_splits(arguments.dataset))
+    from .counts import count, personal_data
+    from .folder import read_splits
+    from .near import near_duplicates
+
+    tables = read_splits(arguments.dataset)
+    counts, personal = count(tables), personal_data(tables)
+    pairs = counts["splits"].get("train", {}).get("turns", 0)
+    with tqdm(total=pairs, desc="near-duplicates", unit=" pairs", unit_scale=True) as bar:
+        near = near_duplicates(tables, bar.update)
     if arguments.json:
-        _print_json(found)
+        _print_json({**counts, "near_duplicates": near, "personal_data": personal})
         return
-    _print_splits(found)
-    for label, values in found.items():
+    _print_splits(counts)
+    for label, values in counts.items():
         if label != "splits":
             print()
-            _print_table(label, found["splits"], values)
+            _print_table(label, counts["splits"], values)
+    print()
+    kinds = {
+        kind: {split: found[kind]["found"] for split, found in personal.items()}
+        for kind in next(iter(personal.values()))
+    }
+    _print_table("personal data", counts["splits"], kinds)
+    print()
+    for split, found in near.items():
+        print(
+            f"Near-duplicates: {found['in_train']:,} of the {found['pairs']:,} pairs of user turn "
+            f"and reply in {split} are nearly in train"
+        )
+    if near or any(any(by_split.values()) for by_split in kinds.values()):
+        print("The dialogues' ids: kosent-data stats OUT --json")
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -199,6 +226,9 @@ def _findings(report: dict[str, Any]) -> list[str]:
     if report["empty_marks"]:
         marks = ", ".join(f"{mark} {n:,}" for mark, n in report["empty_marks"].items())
         lines.append(f"Took cells for empty: {marks}")
+    if any(report["masked"].values()):
+        kinds = ", ".join(f"{kind} {n:,}" for kind, n in report["masked"].items())
+        lines.append(f"Masked personal data: {kinds}")
     for what in ("dropped_rows", "trimmed_turns", "removed_dialogues"):
         for reason, found in report[what].items():
             file, at = next(iter(found["lines"].items()))

@@ -43,7 +43,7 @@ def read_corpus(source: Path, options: CorpusOptions, leave_out: Path | None = N
         )
     findings = Findings()
     chosen, left = choose(source, options.prefer, findings, leave_out)
-    found = dict(_read(chosen, options.system_prompt, findings))
+    found = dict(_read(chosen, options, findings))
     train, validation, test = (found.get(split) for split in SPLITS)
     assert train is not None
     if not options.as_is:
@@ -256,7 +256,7 @@ def _preferred(one: editions.Source, prefer: str) -> bool:
 
 
 def _read(
-    chosen: dict[str, list[editions.Source]], system_prompt: str, findings: Findings
+    chosen: dict[str, list[editions.Source]], options: CorpusOptions, findings: Findings
 ) -> Iterator[tuple[str, chat.Dialogues]]:
     for split, sources in chosen.items():
         raw, names = editions.read(sources), [one.name for one in sources]
@@ -264,7 +264,7 @@ def _read(
         raws = _divided(raw, names, findings) if len(chosen) == 1 else {split: raw}
         for its_split, part in raws.items():
             notes = _notes(part.table, names, findings)
-            yield its_split, chat.dialogues(part, its_split, system_prompt, notes)
+            yield its_split, chat.dialogues(part, its_split, options, notes)
         for source, count in zip(sources, rows.tolist(), strict=True):
             findings.read.append(
                 {

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import columns, taxonomy
+from . import columns, personal, taxonomy
 from .losses import MAX_LABEL_LENGTH
 
 LABELS = ("emotion_code", "emotion_major", "situation", "age", "gender", "disease", "turns")
@@ -28,6 +28,22 @@ def count(tables: dict[str, pa.Table]) -> dict[str, Any]:
     }
     for label in LABELS:
         found[label] = _by_value(tables, label)
+    return found
+
+
+def personal_data(tables: dict[str, pa.Table]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Split -> kind -> how many pieces of personal data its turns hold, in which dialogues."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for split, table in tables.items():
+        found[split] = {kind: {"found": 0, "dialogue_ids": []} for kind in personal.KINDS}
+        for batch in table.select(["dialogue_id", "messages"]).to_batches():
+            turns = pc.list_flatten(batch["messages"]).field("content")
+            owners = columns.numbers(pc.list_parent_indices(batch["messages"]))
+            for turn, kind in personal.occurrences(turns):
+                one, dialogue = found[split][kind], batch["dialogue_id"][owners[turn]].as_py()
+                one["found"] += 1
+                if dialogue not in one["dialogue_ids"][-1:]:
+                    one["dialogue_ids"].append(dialogue)
     return found
 
 

@@ -28,6 +28,7 @@ from .labels import name_labels
 from .limits import MAX_FILE_BYTES
 from .losses import Findings
 from .options import CorpusOptions
+from .personal import masked
 from .sources import SourceError, content_hash
 from .splits import carve
 from .tables import decode
@@ -44,6 +45,7 @@ class KosentConfig(datasets.BuilderConfig):
     validation_fraction: float | None = CorpusOptions.validation_fraction
     seed: int = CorpusOptions.seed
     prefer: str | None = CorpusOptions.prefer
+    mask_personal_data: bool = CorpusOptions.mask_personal_data
 
     def options(self) -> CorpusOptions:
         """The same values, for `read_corpus`."""

@@ -84,7 +84,8 @@ class Findings:
 
     read = in_dropped_rows + trimmed + in_removed_dialogues + kept
 
-    `marks` counts cells of turns that hold a word for nothing, such as NA, which are not read.
+    `marks` counts cells of turns that hold a word for nothing, such as NA, which are not read;
+    `masked` the pieces of personal data that were replaced, by kind.
     """
 
     dropped: Tally = field(default_factory=Tally)
@@ -97,6 +98,7 @@ class Findings:
         )
     )
     marks: dict[str, int] = field(default_factory=dict)
+    masked: dict[str, int] = field(default_factory=dict)
     read: list[dict[str, Any]] = field(default_factory=list)
     left: list[dict[str, str]] = field(default_factory=list)
     inputs: list[dict[str, Any]] = field(default_factory=list)
@@ -114,6 +116,7 @@ class Findings:
             "left": self.left,
             "utterances": self.utterances,
             "empty_marks": dict(sorted(self.marks.items())),
+            "masked": self.masked,
             "dropped_rows": self.dropped.as_json(),
             "trimmed_turns": self.trimmed.as_json(),
             "removed_dialogues": self.removed.as_json(),
@@ -172,6 +175,12 @@ class Notes:
             if entry["values"]:
                 marks = self.findings.marks
                 marks[entry["values"]] = marks.get(entry["values"], 0) + entry["counts"]
+
+    def masked(self, counts: dict[str, int]) -> None:
+        """Note the pieces of personal data that were replaced, by kind."""
+        masked = self.findings.masked
+        for kind, count in counts.items():
+            masked[kind] = masked.get(kind, 0) + count
 
     def blank(self, kind: str, count: int) -> None:
         """Note cells without a label of this kind."""

@@ -17,7 +17,8 @@ class CorpusOptions:
     `as_is` keeps every dialogue in the split it came from, which gives the reference's counts;
     then nothing is carved out for validation unless `validation_fraction` says so. Of several
     copies of a split, the one is read that `prefer` names: its edition, its container, or a part
-    of its path.
+    of its path. `mask_personal_data` puts the name of its kind in the place of each resident
+    number, phone number, e-mail address and account in a turn.
     """
 
     system_prompt: str = SYSTEM_PROMPT
@@ -25,6 +26,7 @@ class CorpusOptions:
     validation_fraction: float | None = None
     seed: int = 42
     prefer: str | None = None
+    mask_personal_data: bool = False
 
     @property
     def fraction(self) -> float:

@@ -96,6 +96,7 @@ def test_the_report(build, source: Path) -> None:
         "validation_fraction": 0.02,
         "seed": 42,
         "prefer": None,
+        "mask_personal_data": False,
     }
 
 
