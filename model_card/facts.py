@@ -33,7 +33,8 @@ class Facts:
     """Everything known about one model.
 
     `relation` is what the files are to the base model, in the Hub's words: `adapter`, `merge` (of a
-    LoRA adapter into its base), `quantized` (GGUF files too) or `finetune`. `license` is the base model's, as a Hub licence id, or None if nobody said.
+    LoRA adapter into its base), `quantized` (GGUF files too) or `finetune`. `license` is the base
+    model's, as a Hub licence id, or None if nobody said.
     """
 
     run: Run | None = None

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from kosent_hub.models.attach import attach
 from kosent_hub.models.chat_format import EXAMPLE
+from kosent_hub.models.gguf_file import opened
 from kosent_hub.models.locate import Located
 from kosent_hub.models.machine import device
 from kosent_hub.models.merge import change, merge
@@ -99,13 +100,15 @@ def load_causal_model(
     trust_remote_code: bool = False,
     **options: Any,
 ) -> PreTrainedModel:
-    """A base or whole model from safetensors; `options` are those of `from_pretrained`.
+    """A base or whole model from safetensors, or from a GGUF file, whose weights are unpacked;
+    `options` are those of `from_pretrained`.
 
     Raises KoSentError, one line, for whatever transformers cannot load.
     """
-    with explained(model_id, trust_remote_code):
+    with explained(model_id, trust_remote_code), opened(model_id) as (place, gguf):
         return AutoModelForCausalLM.from_pretrained(
-            model_id,
+            place,
+            **gguf,
             revision=revision,
             dtype=getattr(torch, dtype),
             use_safetensors=True,
@@ -120,8 +123,8 @@ def _with_adapter(
     """The base with the adapter; what switches it off, if it stays beside the base's weights for
     that; and how many of its weights fit no layer.
 
-    Merged if `merged`, unless the base is quantised, the adapter cannot be merged, or rounding would
-    undo it. Raises KoSentError for an adapter that does not change the logits.
+    Merged if `merged`, unless the base is quantised, the adapter cannot be merged, or rounding
+    would undo it. Raises KoSentError for an adapter that does not change the logits.
     """
     attached = attach(load_base(), located)
     for note in attached.notes:

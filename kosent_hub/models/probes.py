@@ -1,4 +1,4 @@
-"""Prompts of ours, no corpus text, by which a model written another way is held to the first one."""
+"""Prompts of ours, no corpus text, that show whether a model written another way is the same."""
 
 from __future__ import annotations
 

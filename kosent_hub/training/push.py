@@ -45,9 +45,7 @@ def push_merged(run: Path, repo_id: str, *, private: bool = True) -> str:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / run.resolve().name
         write_merged(locate(ModelRef(str(run))), place, lambda new: fill_merged(run, new))
-        return publish(
-            repo_id, files_in(place), message="Merge with KoSent Hub", private=private
-        )
+        return publish(repo_id, files_in(place), message="Merge with KoSent Hub", private=private)
 
 
 def fill_merged(run: Path, folder: Path) -> None:
