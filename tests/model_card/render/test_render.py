@@ -198,6 +198,8 @@ def test_llama_cpp_is_shown_only_where_its_files_are():
     with_gguf = replace(LLAMA, relation="quantized", paths=frozenset({"model.gguf"}))
     text = render_facts(with_gguf, repo_id="kosent/Llama-x", language="en")
     assert "llama-cli -hf kosent/Llama-x" in text
+    assert 'file = "model.gguf"' in text and "from_pretrained(model_id, gguf_file=file)" in text
+    assert "vllm serve" not in text
     assert "llama-cli" not in card("llama")
 
 
