@@ -70,11 +70,11 @@ def write_merged(
     draft = folder.with_name(f".{folder.name}.partial")
     with exclusive(folder, "kosent-export"), explain_full_disk(folder):
         refuse_existing(folder, overwrite=overwrite)
-        _claim(draft, located, shard_size)
         model, changed = _merged(located)
+        dtype = _name(model.dtype)
+        _claim(draft, located, dtype, shard_size)
         shards = _write_weights(model, draft, shard_size)
         _write_settings(model, located, draft)
-        dtype = _name(model.dtype)
         del model
         fill(draft)
         (draft / _NOTE).unlink()
@@ -107,12 +107,13 @@ def _refuse_quantized(located: Located) -> None:
     )
 
 
-def _claim(draft: Path, located: Located, shard_size: int) -> None:
+def _claim(draft: Path, located: Located, dtype: str, shard_size: int) -> None:
     """The folder to write in: that of an earlier command if it was for the same, else a new one."""
     facts = {
         "base": [located.base_id, located.base.revision],
         "adapter": _adapter_sha256(located),
         "identity": located.identity,
+        "dtype": dtype,
         "shard_size": shard_size,
         "torch": torch.__version__,
     }
@@ -152,6 +153,10 @@ def _merged_in(located: Located, dtype: str) -> tuple[PreTrainedModel, Change]:
     check_size(located.base_id, located.config, getattr(torch, dtype).itemsize, device.memory())
     base = load_causal_model(located.base_id, located.base.revision, dtype).eval()
     assert quantization(base) is None
+    # Computed in float32, what is seen is the rounding of weights alone, and not that of each step.
+    wide = dtype != "float32" and 5 * base.num_parameters() < device.free_memory()
+    if wide:
+        _cast(base, torch.float32)
     attached = attach(base, located)
     for note in attached.notes:
         print(f"{located.model_id}: {note}", file=sys.stderr)
@@ -172,7 +177,19 @@ def _merged_in(located: Located, dtype: str) -> tuple[PreTrainedModel, Change]:
         raise KoSentError(
             located.model_id, f"its adapter cannot be merged ({why[:300]})", "use it as it is"
         ) from error
-    return model, change(next_logits(model, prompts), active, bare)
+    if not wide:
+        return model, change(next_logits(model, prompts), active, bare)
+    _cast(model, getattr(torch, dtype))
+    _cast(model, torch.float32)
+    changed = change(next_logits(model, prompts), active, bare)
+    _cast(model, getattr(torch, dtype))
+    return model, changed
+
+
+def _cast(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Give the weights another number format, one after the other, and leave the buffers."""
+    for weight in model.parameters():
+        weight.data = weight.data.to(dtype)
 
 
 def _write_weights(model: PreTrainedModel, folder: Path, shard_size: int) -> int:
