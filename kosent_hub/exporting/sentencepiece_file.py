@@ -28,6 +28,14 @@ def write_sentencepiece(folder: Path) -> bool:
     if not (model.get("byte_fallback") and settings.get("normalizer") == _SPACES):
         return False
     target.write_bytes(_proto(model, settings["added_tokens"]))
+    # Which tokens are never split: sentencepiece does not tell the converter.
+    config = folder / "tokenizer_config.json"
+    written = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    written["added_tokens_decoder"] = {
+        str(token["id"]): {key: token[key] for key in ("content", "special", "normalized")}
+        for token in settings["added_tokens"]
+    }
+    config.write_text(json.dumps(written, ensure_ascii=False), encoding="utf-8")
     return True
 
 

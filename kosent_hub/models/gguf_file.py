@@ -10,8 +10,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_card.publishing.errors import KoSentError
+
+# GGUF's kind of a token that is never split.
+USER_DEFINED = 4
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def is_gguf(model_id: str) -> bool:
@@ -39,3 +46,27 @@ def opened(model_id: str) -> Iterator[tuple[str, dict[str, str]]]:
     with tempfile.TemporaryDirectory(prefix="kosent-gguf-") as folder:
         (Path(folder) / path.name).symlink_to(path)
         yield folder, {"gguf_file": path.name}
+
+
+def split_as_written(tokenizer: PreTrainedTokenizerBase, file: Path) -> None:
+    """Let the tokenizer of a GGUF file split texts as the file says, where transformers does not.
+
+    It reads the vocabulary and leaves two things alone that llama.cpp's src/llama-vocab.cpp keeps:
+    tokens that are never split (`USER_DEFINED`), such as Gemma's HTML tags, and `pre`, by which
+    SmolLM2 takes each digit by itself.
+    """
+    from tokenizers import AddedToken, pre_tokenizers
+    from transformers.integrations.gguf.reader import read_gguf_metadata
+
+    metadata, _ = read_gguf_metadata(str(file), ("tokenizer.ggml.tokens",))
+    kinds = metadata.get("tokenizer.ggml.token_type")
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    if kinds is not None and tokens is not None:
+        whole = [token for token, kind in zip(tokens, kinds, strict=True) if kind == USER_DEFINED]
+        known = tokenizer.get_vocab()
+        tokenizer.add_tokens([AddedToken(t, normalized=False) for t in whole if t in known])
+    if metadata.get("tokenizer.ggml.pre") == "smollm":
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        rest = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
+        backend.pre_tokenizer = pre_tokenizers.Sequence([digits, rest])
