@@ -41,8 +41,9 @@ def write_sentencepiece(folder: Path) -> bool:
 
 def _proto(model: dict[str, Any], added: list[dict[str, Any]]) -> bytes:
     """SentencePiece's own form of the vocabulary; see its sentencepiece_model.proto."""
-    from transformers.utils import sentencepiece_model_pb2_new as spm
+    from transformers.utils import sentencepiece_model_pb2_new
 
+    spm: Any = sentencepiece_model_pb2_new
     ranks: dict[str, int] = {}
     for pair in model["merges"]:
         left, right = pair if isinstance(pair, list) else pair.split(" ")

@@ -68,5 +68,5 @@ def split_as_written(tokenizer: PreTrainedTokenizerBase, file: Path) -> None:
     if metadata.get("tokenizer.ggml.pre") == "smollm":
         digits = pre_tokenizers.Digits(individual_digits=True)
         rest = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
+        backend = tokenizer.backend_tokenizer
         backend.pre_tokenizer = pre_tokenizers.Sequence([digits, rest])
