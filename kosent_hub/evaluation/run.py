@@ -302,5 +302,5 @@ def _pass_to_card(
         for name, data in files.items():
             atomic_write(run / name, data)
         print(f"next: kosent-card render {options.model}", file=sys.stderr)
-    elif not run.is_dir():
+    elif not run.exists():
         print("next: the same command with --push writes them into the card", file=sys.stderr)

@@ -13,13 +13,12 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from kosent_hub.models.attach import attach
 from kosent_hub.models.chat_format import EXAMPLE
+from kosent_hub.models.gguf_file import opened
 from kosent_hub.models.locate import Located
 from kosent_hub.models.machine import device
+from kosent_hub.models.merge import change, merge
 from kosent_hub.models.repos.untrusted import check_size, explained
 from model_card.publishing.errors import KoSentError
-
-# Largest change of the logits by rounding the merged weights, as a share of the adapter's effect.
-ROUNDING = 0.5
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def load_model(located: Located, *, merge: bool = True) -> Loaded:
     if not located.adapter:
         model = load_base()
     else:
-        model, switch, unused = _with_adapter(load_base, located, merge=merge)
+        model, switch, unused = _with_adapter(load_base, located, merged=merge)
     method = quantization(model)
     format_name = f"{dtype}, {method}" if method else dtype
     if _is_emulated(model) and 8 * model.num_parameters() < device.free_memory():
@@ -101,13 +100,15 @@ def load_causal_model(
     trust_remote_code: bool = False,
     **options: Any,
 ) -> PreTrainedModel:
-    """A base or whole model from safetensors; `options` are those of `from_pretrained`.
+    """A base or whole model from safetensors, or from a GGUF file, whose weights are unpacked;
+    `options` are those of `from_pretrained`.
 
     Raises KoSentError, one line, for whatever transformers cannot load.
     """
-    with explained(model_id, trust_remote_code):
+    with explained(model_id, trust_remote_code), opened(model_id) as (place, gguf):
         return AutoModelForCausalLM.from_pretrained(
-            model_id,
+            place,
+            **gguf,
             revision=revision,
             dtype=getattr(torch, dtype),
             use_safetensors=True,
@@ -117,33 +118,33 @@ def load_causal_model(
 
 
 def _with_adapter(
-    load_base: Callable[[], PreTrainedModel], located: Located, *, merge: bool
+    load_base: Callable[[], PreTrainedModel], located: Located, *, merged: bool
 ) -> tuple[PreTrainedModel, Callable[[], AbstractContextManager[None]] | None, int]:
     """The base with the adapter; what switches it off, if it stays beside the base's weights for
     that; and how many of its weights fit no layer.
 
-    Merged if `merge`, unless the base is quantised, the adapter cannot be merged, or rounding would
-    undo it. Raises KoSentError for an adapter that does not change the logits.
+    Merged if `merged`, unless the base is quantised, the adapter cannot be merged, or rounding
+    would undo it. Raises KoSentError for an adapter that does not change the logits.
     """
     attached = attach(load_base(), located)
     for note in attached.notes:
         print(f"{located.model_id}: {note}", file=sys.stderr)
     adapted, unused = attached.model, attached.unused
     active, bare = _effect(adapted, located)
-    if not merge:
+    if not merged:
         return adapted.get_base_model(), adapted.disable_adapter, unused
     if quantization(adapted) is not None:
         return adapted.get_base_model(), None, unused
     try:
-        merged = adapted.merge_and_unload()
+        model = merge(adapted)
     except (NotImplementedError, RuntimeError, ValueError) as error:
         why = " ".join(str(error).split())
     else:
-        if (_logits(merged, _probe(located)) - active).norm() < ROUNDING * (bare - active).norm():
-            return merged, None, unused
-        dtype = str(merged.dtype).removeprefix("torch.")
+        if change(_logits(model, _probe(located)), active, bare).is_small:
+            return model, None, unused
+        dtype = str(model.dtype).removeprefix("torch.")
         why = f"in {dtype}, merging would round its weights away"
-        del merged
+        del model
     print(f"{located.model_id}: adapter not merged: {why}", file=sys.stderr)
     del attached, adapted  # before the base is in memory once more
     return attach(load_base(), located).model.get_base_model(), None, unused

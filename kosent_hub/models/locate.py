@@ -14,6 +14,7 @@ from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from kosent_hub.models.chat_format import ChatFormat, chat_format
+from kosent_hub.models.gguf_file import is_gguf, opened
 from kosent_hub.models.repos.adapter_files import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -106,7 +107,9 @@ class Located:
         """SHA-256 of each file of weights in a local folder, by its name; {} for repos of the Hub,
         whose commit says as much. An adapter's file is beside those of its base."""
         files = []
-        if self.base.local:
+        if is_gguf(self.model_id):
+            files.append(Path(self.model_id))
+        elif self.base.local:
             files = [
                 p for p in Path(self.base_id).glob("*.safetensors") if p.name != ADAPTER_WEIGHTS
             ]
@@ -122,7 +125,8 @@ def locate(ref: ModelRef) -> Located:
     adapter is not whole, pickled, in several files, or one of another adapter.
     """
     repo = resolve(ref.model_id, ref.revision)
-    config_file = cached(ref.model_id, ADAPTER_CONFIG, repo.revision)
+    gguf = is_gguf(ref.model_id)
+    config_file = None if gguf else cached(ref.model_id, ADAPTER_CONFIG, repo.revision)
     base_id, base = ref.model_id, repo
     if config_file is not None:
         settings = read_settings(config_file, f"{ref.model_id}/{ADAPTER_CONFIG}")
@@ -130,15 +134,16 @@ def locate(ref: ModelRef) -> Located:
         base_id, base = named_base(ref.model_id, settings, repo)
         print(f"{ref.model_id}: an adapter of {base_id}, {_place(base)}", file=sys.stderr)
     try:
-        with explained(base_id, ref.trust_remote_code):
+        with explained(base_id, ref.trust_remote_code), opened(base_id) as (place, keyword):
             config = AutoConfig.from_pretrained(
-                base_id, revision=base.revision, trust_remote_code=ref.trust_remote_code
+                place, **keyword, revision=base.revision, trust_remote_code=ref.trust_remote_code
             )
     except KoSentError:
-        refuse_empty(base_id, base)
+        if not gguf:
+            refuse_empty(base_id, base)
         raise
     _refuse_other_kinds(base_id, config)
-    own = cached(ref.model_id, "tokenizer_config.json", repo.revision) is not None
+    own = gguf or cached(ref.model_id, "tokenizer_config.json", repo.revision) is not None
     at = (ref.model_id, repo.revision) if own else (base_id, base.revision)
     tokenizer = load_tokenizer(
         *at,
@@ -176,6 +181,8 @@ def _format(ref: ModelRef, repo: Repo, tokenizer: Any) -> ChatFormat:
 
 def run_record(model_id: str, repo: Repo) -> dict[str, Any]:
     """The record of the training that made a model, as its JSON has it; {} where there is none."""
+    if is_gguf(model_id):
+        return {}
     path = cached(model_id, RUN_PATH, repo.revision)
     return {} if path is None else read_settings(path, f"{model_id}/{RUN_PATH}")
 
@@ -209,11 +216,12 @@ def _blobs(model_id: str, revision: str | None) -> dict[str, str] | str | None:
 
 
 def _stamps(model_id: str) -> list[tuple[str, int, int]] | None:
-    """Names, sizes and times of a local folder's files, which a new training changes; else None."""
+    """Names, sizes and times of the files of a local folder, or of a GGUF file, which a new
+    training changes; else None."""
     folder = Path(model_id)
-    if not folder.is_dir():
+    if not folder.is_dir() and not is_gguf(model_id):
         return None
-    files = [p for p in folder.iterdir() if p.suffix in DECIDING]
+    files = [folder] if is_gguf(model_id) else [p for p in folder.iterdir() if p.suffix in DECIDING]
     return sorted((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files)
 
 

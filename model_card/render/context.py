@@ -30,7 +30,7 @@ from model_card.render.judgement_tables import judgement
 from model_card.render.numbers import count, duration, fixed, percent, short
 from model_card.render.plots import TRAINING, series
 from model_card.render.score_tables import Evaluation, evaluation
-from model_card.render.snippets import install, llama_cpp, snippet, vllm, wrapped
+from model_card.render.snippets import gguf_file, install, llama_cpp, snippet, vllm, wrapped
 
 
 def context(facts: Facts, repo_id: str | None, lang: str, *, both: bool) -> dict[str, Any]:
@@ -87,6 +87,7 @@ def _run_context(facts: Facts, run: Run, repo_id: str | None) -> dict[str, Any]:
     system_prompt = run.system_prompt or next(
         (r.protocol.system_prompt for r in facts.results if r.protocol.system_prompt), None
     )
+    gguf = gguf_file(facts.paths)
     counted = run.parameters.get("trainable") and run.parameters.get("total")
     return {
         "base": hub_link(run.base_model.id),
@@ -107,9 +108,9 @@ def _run_context(facts: Facts, run: Run, repo_id: str | None) -> dict[str, Any]:
         "validation": read_validation(log),
         "rate": (max(rates), rates[-1]) if rates else None,
         "system_prompt": system_prompt,
-        "install": install(facts.relation),
-        "snippet": snippet(facts.relation, repo_id or run.model_name, run, system_prompt),
-        "vllm": vllm(facts.relation, repo_id, run),
+        "install": install(facts.relation, gguf),
+        "snippet": snippet(facts.relation, repo_id or run.model_name, run, system_prompt, gguf),
+        "vllm": vllm(facts.relation, repo_id, run, gguf),
         "llama_cpp": llama_cpp(facts.paths, repo_id),
         "terms": terms(facts.license),
         "licence_files": [path for path in TERMS_PATHS if path in facts.paths],

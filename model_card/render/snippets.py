@@ -16,14 +16,22 @@ GREETING = "오늘 면접에서 떨어졌어요. 열심히 준비했는데 너�
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 
-def install(relation: str) -> Markdown:
-    """The command that installs what the snippet needs."""
+def gguf_file(paths: Collection[str]) -> str | None:
+    """The GGUF file among a repo's files, the first of several; None if there is none."""
+    return min((path for path in paths if path.endswith(".gguf")), default=None)
+
+
+def install(relation: str, gguf: str | None = None) -> Markdown:
+    """The command that installs what the snippet needs, for a GGUF file if that is named."""
     extra = {ADAPTER: " peft", QUANTIZED: " bitsandbytes"}.get(relation, "")
+    extra = extra if gguf is None else " gguf"
     return fenced(f"pip install -U transformers accelerate{extra}", "bash")
 
 
-def snippet(relation: str, model_id: str, run: Run, system_prompt: str | None) -> Markdown:
-    """Python that loads the model and prints a reply to one message."""
+def snippet(
+    relation: str, model_id: str, run: Run, system_prompt: str | None, gguf: str | None = None
+) -> Markdown:
+    """Python that loads the model, its file `gguf` if that is named, and prints a reply."""
     loader, library = "AutoModelForCausalLM", "transformers"
     if relation == ADAPTER:
         loader, library = "AutoPeftModelForCausalLM", "peft"
@@ -31,9 +39,11 @@ def snippet(relation: str, model_id: str, run: Run, system_prompt: str | None) -
     if library == "transformers":
         imports = [f"from transformers import {loader}, AutoTokenizer"]
     lines = [*imports, "", f"model_id = {_literal(model_id)}"]
+    lines += [] if gguf is None else [f"file = {_literal(gguf)}"]
+    which = "model_id" if gguf is None else "model_id, gguf_file=file"
     lines += [
-        "tokenizer = AutoTokenizer.from_pretrained(model_id)",
-        f'model = {loader}.from_pretrained(model_id, dtype="auto", device_map="auto")',
+        f"tokenizer = AutoTokenizer.from_pretrained({which})",
+        f'model = {loader}.from_pretrained({which}, dtype="auto", device_map="auto")',
         "",
         "messages = [",
     ]
@@ -66,9 +76,12 @@ def vllm_rank(rank: object) -> int | None:
     return next((step for step in VLLM_RANKS if step >= rank), None)
 
 
-def vllm(relation: str, repo_id: str | None, run: Run) -> Markdown | None:
-    """The command that serves the model with vLLM; None if an id that it needs is not known."""
+def vllm(relation: str, repo_id: str | None, run: Run, gguf: str | None = None) -> Markdown | None:
+    """The command that serves the model with vLLM; None if an id that it needs is not known, and
+    for a GGUF file."""
     base = run.base_model.id
+    if gguf is not None:
+        return None
     if repo_id is None or not is_hub_id(repo_id) or not is_hub_id(base):
         return None
     if relation != ADAPTER:
@@ -86,7 +99,7 @@ def vllm(relation: str, repo_id: str | None, run: Run) -> Markdown | None:
 
 def llama_cpp(paths: Collection[str], repo_id: str | None) -> Markdown | None:
     """The command for llama.cpp, if there are files for it."""
-    if repo_id is None or not any(path.endswith(".gguf") for path in paths):
+    if repo_id is None or gguf_file(paths) is None:
         return None
     return fenced(f"llama-cli -hf {repo_id}", "bash")
 

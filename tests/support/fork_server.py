@@ -48,6 +48,7 @@ SCRIPTS = {
     "kosent-demo": "kosent_hub.demo",
     "kosent-eval": "kosent_hub.evaluate",
     "kosent-judge": "kosent_hub.judge",
+    "kosent-export": "kosent_hub.export",
     "kosent-plan": "kosent_hub.plan",
     "kosent-train": "kosent_hub.train",
 }

@@ -23,6 +23,7 @@ COMMANDS = [
     "kosent-eval",
     "kosent-judge",
     "kosent-chat",
+    "kosent-export",
     "kosent-card",
     "kosent-demo",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kosent_hub.models.gguf_file import is_gguf
 from kosent_hub.models.repos import untrusted
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.hub_ids import is_hub_id
@@ -11,7 +12,7 @@ from model_card.records import Repo
 
 
 def resolve(repo_id_or_path: str, revision: str | None = None, repo_type: str = "model") -> Repo:
-    """The repo and its commit now, or the local folder's name and no revision.
+    """The repo and its commit now, or the name of the local folder or GGUF file, and no revision.
 
     A relative folder that reads like a Hub id (`ORG/NAME`) keeps that id; no absolute path ever
     gets into a record. Raises KoSentError when it is neither a folder nor a possible Hub id, or
@@ -22,6 +23,8 @@ def resolve(repo_id_or_path: str, revision: str | None = None, repo_type: str = 
         untrusted.check_folder(path)
         name = repo_id_or_path.rstrip("/")
         return Repo(name if is_hub_id(name) else path.resolve().name, None, local=True)
+    if is_gguf(repo_id_or_path):
+        return Repo(path.name, None, local=True)
 
     from huggingface_hub import HfApi, constants
     from huggingface_hub.utils import HFValidationError, validate_repo_id

@@ -168,7 +168,7 @@ def test_a_run_that_says_little_gives_a_card_that_says_little():
     ("paths", "config", "expected"),
     [
         ({"adapter_config.json", "adapter_model.safetensors"}, "", "adapter"),
-        ({"config.json", "model.safetensors"}, '{"model_type": "llama"}', "finetune"),
+        ({"config.json", "model.safetensors"}, '{"model_type": "llama"}', "merge"),
         ({"config.json", "model.safetensors"}, '{"quantization_config": {}}', "quantized"),
         ({"model-Q4_K_M.gguf"}, "", "quantized"),
         (set(), "", "adapter"),
@@ -183,6 +183,7 @@ def test_the_relation_to_the_base_follows_from_the_files(paths, config, expected
     [
         ("adapter", "peft", "AutoPeftModelForCausalLM"),
         ("finetune", "transformers", "AutoModelForCausalLM"),
+        ("merge", "transformers", "AutoModelForCausalLM"),
         ("quantized", "transformers", "AutoModelForCausalLM"),
     ],
 )
@@ -197,6 +198,8 @@ def test_llama_cpp_is_shown_only_where_its_files_are():
     with_gguf = replace(LLAMA, relation="quantized", paths=frozenset({"model.gguf"}))
     text = render_facts(with_gguf, repo_id="kosent/Llama-x", language="en")
     assert "llama-cli -hf kosent/Llama-x" in text
+    assert 'file = "model.gguf"' in text and "from_pretrained(model_id, gguf_file=file)" in text
+    assert "vllm serve" not in text
     assert "llama-cli" not in card("llama")
 
 
