@@ -1,4 +1,8 @@
-"""How far judges agree beyond chance, with intervals from draws of pairs."""
+"""How far judges agree beyond chance, with intervals from draws of pairs.
+
+Written here for all draws at once: scikit-learn has kappa (a test compares with it) but no alpha,
+and the package `krippendorff` is under the GPL, which this project's users need not accept.
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from kosent_hub.judge import main
 from kosent_hub.judging.agreement import alpha, kappa
@@ -38,6 +39,10 @@ def test_kappa_is_cohens():
     theirs = [1] * 20 + [-1] * 5 + [1] * 10 + [-1] * 15
     found = kappa(ours, theirs, "judge", 0)
     assert (found.value, found.same, found.n) == (pytest.approx(0.4), 0.7, 50)
+    rng = np.random.default_rng(1)
+    ours = rng.integers(-1, 2, size=200).tolist()
+    theirs = [one if rng.random() < 0.6 else int(rng.integers(-1, 2)) for one in ours]
+    assert kappa(ours, theirs, "judge", 0).value == pytest.approx(cohen_kappa_score(ours, theirs))
     assert found.ci95[0] < 0.4 < found.ci95[1]
 
 
