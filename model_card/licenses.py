@@ -243,7 +243,9 @@ NO_DERIVATIVES = _words("cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0")
 RESEARCH_ONLY = _words("apple-amlr fair-noncommercial-research-license h-research intel-research")
 
 
-def space_refused(license_id: str | None, *, public: bool) -> tuple[str, str] | None:
+def space_refused(
+    license_id: str | None, *, public: bool, base_model: str = ""
+) -> tuple[str, str] | None:
     """Why a Space may not show what is made from a model under this licence, and what to do then.
 
     None if nothing here is against it. A `public` Space also needs a licence that is known.
@@ -259,8 +261,11 @@ def space_refused(license_id: str | None, *, public: bool) -> tuple[str, str] | 
             "leave --public out",
         )
     if public and license_id in (None, "other", "unknown"):
+        own = own_license(base_model) if license_id == "other" else None
         return (
-            "its licence is not known here, so neither is whether everybody may talk to it",
+            f"its licence has conditions: {own.conditions}"
+            if own
+            else "its licence is not known here, so neither is whether everybody may talk to it",
             "leave --public out; read the licence, and open the Space on its settings page if it "
             "lets you",
         )

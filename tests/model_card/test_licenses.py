@@ -172,3 +172,12 @@ def test_a_push_carries_them_though_the_base_repo_has_none(run, hub, gemma_run: 
 def test_who_may_see_a_space_under_which_licence(license_id, private, public):
     assert (space_refused(license_id, public=False) is None) is private
     assert (space_refused(license_id, public=True) is None) is public
+
+
+def test_a_public_space_is_refused_with_the_conditions_of_a_licence_of_its_own():
+    why, _ = space_refused("other", public=True, base_model=OWN[0][0])
+    assert why.startswith(
+        "its licence has conditions: for research and education only, nothing commercial"
+    )
+    why, _ = space_refused("other", public=True, base_model="alice/unknown")
+    assert "not known here" in why
