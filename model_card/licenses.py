@@ -1,6 +1,7 @@
-"""Licences of well-known base models, and what Llama's and Gemma's require of what is made of them.
+"""Licences of well-known base models, and what some of them require of what is made from those.
 
-Of a few, whose text this project has not read, only name and address are known: UNREAD.
+Llama's, Gemma's, EXAONE's (LG's own copy) and HyperCLOVA X SEED's (another project's copy of the
+file beside the 1.5B model) were read; their conditions are `Terms`.
 
 A licence that is not in this table is read from the base model's own card, never guessed.
 """
@@ -23,7 +24,7 @@ BASE_LICENSES = {
     "kakaocorp/kanana-1.5-2.1b-": "apache-2.0",
     "kakaocorp/kanana-1.5-8b-": "apache-2.0",
     "LGAI-EXAONE/EXAONE-4.0-": "other",
-    "naver-hyperclovax/HyperCLOVAX-SEED-": "other",
+    "naver-hyperclovax/HyperCLOVAX-SEED-Text-Instruct-": "other",
     "google/gemma-2-": "gemma",
     "google/gemma-3-": "gemma",
 }
@@ -38,8 +39,9 @@ _GEMMA_TERMS = Path(__file__).parent / "terms" / "gemma.txt"
 class Terms:
     """What the licence of a family of models requires of what is made from them, and its pages.
 
-    `files` go along with the model, beside a file NOTICE in which `notice` stands. The model's name
-    must begin with `prefix`, and `in_card` must stand in its card.
+    `files` go along with the model, beside a file NOTICE in which `notice` stands, if there is one.
+    The model's name must begin with `prefix`, with or without spaces and dashes, and `in_card` must
+    stand in its card.
     """
 
     family: str
@@ -52,46 +54,67 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Unread:
-    """A licence that the Hub has no id for, and whose text this project has not read.
-
-    `name` is what the Hub calls it beside `license: other`; `url` is where its text is.
-    """
+class OwnLicense:
+    """A licence that the Hub has no id for: what the Hub calls it beside `license: other`, its
+    title, its conditions in a line, and what it requires of what is made from the base."""
 
     name: str
     title: str
-    url: str
+    conditions: str
+    terms: Terms
+
+    @property
+    def url(self) -> str:
+        """Where its text is."""
+        return self.terms.license_url
 
 
+_EXAONE = "https://huggingface.co/LGAI-EXAONE/EXAONE-4.0-1.2B/blob/main/LICENSE"
+_SEED = (
+    "https://huggingface.co/naver-hyperclovax/HyperCLOVAX-SEED-Text-Instruct-1.5B/blob/main/LICENSE"
+)
 # By the beginning of a Hub id, as their cards state it.
-UNREAD = {
-    "LGAI-EXAONE/EXAONE-4.0-": Unread(
+OWN_LICENSES = {
+    "LGAI-EXAONE/EXAONE-4.0-": OwnLicense(
         "exaone",
         "EXAONE AI Model License Agreement 1.2 - NC",
-        "https://huggingface.co/LGAI-EXAONE/EXAONE-4.0-1.2B/blob/main/LICENSE",
+        "for research and education only, nothing commercial, and not to develop models that "
+        "compete with LG's; a model made from it has a name that begins with EXAONE, and is passed "
+        "on with a copy of the agreement",
+        Terms("EXAONE", _EXAONE, _EXAONE, "", (LICENSE_PATH,), in_card="", prefix="EXAONE"),
     ),
-    "naver-hyperclovax/HyperCLOVAX-SEED-": Unread(
+    "naver-hyperclovax/HyperCLOVAX-SEED-Text-Instruct-": OwnLicense(
         "hyperclovax-seed",
         "HyperCLOVA X SEED Model License Agreement",
-        "https://huggingface.co/naver-hyperclovax/HyperCLOVAX-SEED-Text-Instruct-1.5B/blob/main/"
-        "LICENSE",
+        "a model made from it is passed on with the agreement, a NOTICE and “Powered by HyperCLOVA "
+        "X”, under a name that begins with HyperCLOVA X; whoever has more than 10 million users a "
+        "month, or competes with NAVER, must ask NAVER first",
+        Terms(
+            "HyperCLOVA X",
+            _SEED,
+            _SEED,
+            "HyperCLOVA X SEED Model is licensed under the HyperCLOVA X SEED Model License "
+            "Agreement, Copyright © NAVER Corp. All Rights Reserved.",
+            (LICENSE_PATH,),
+            in_card="Powered by HyperCLOVA X",
+            prefix="HyperCLOVA X",
+        ),
     ),
 }
 
 
-def unread(base_model: str) -> Unread | None:
-    """A well-known base model's licence if this project has not read it."""
-    return next((v for start, v in UNREAD.items() if base_model.startswith(start)), None)
+def own_license(base_model: str) -> OwnLicense | None:
+    """A well-known base model's licence if the Hub has no id for it."""
+    return next((v for start, v in OWN_LICENSES.items() if base_model.startswith(start)), None)
 
 
-def unread_line(base_model: str) -> str | None:
-    """What to say of a base whose licence this project has not read; None for any other."""
-    found = unread(base_model)
+def conditions_line(base_model: str) -> str | None:
+    """What to say of a base whose licence has conditions of its own; None for any other."""
+    found = own_license(base_model)
     if found is None:
         return None
     return (
-        f"{base_model} is under the {found.title}, whose conditions were not read by this project: "
-        f"read them at {found.url}"
+        f"{base_model} is under the {found.title}: {found.conditions}; its text is at {found.url}"
     )
 
 
@@ -100,8 +123,11 @@ def known_license(base_model: str) -> str | None:
     return next((v for start, v in BASE_LICENSES.items() if base_model.startswith(start)), None)
 
 
-def terms(license_id: str | None) -> Terms | None:
-    """What Gemma's terms or a Llama licence (3.1 and newer) require; None for any other licence."""
+def terms(license_id: str | None, base_model: str = "") -> Terms | None:
+    """What Gemma's terms, a Llama licence (3.1 and newer) or that of a base with a licence of its
+    own (`license_id` is "other") require; None for any other licence."""
+    if license_id == "other" and (own := own_license(base_model)):
+        return own.terms
     if license_id == "gemma":
         policy = "ai.google.dev/gemma/prohibited_use_policy"
         return Terms(
@@ -130,17 +156,29 @@ def terms(license_id: str | None) -> Terms | None:
 
 
 def terms_files(
-    license_id: str | None, change: str, read: Callable[[str], bytes | None] | None = None
+    license_id: str | None,
+    change: str,
+    read: Callable[[str], bytes | None] | None = None,
+    base_model: str = "",
 ) -> dict[str, bytes]:
     """The files that a licence wants beside a model made from its base, by their paths.
 
     `change` says how the base was modified; `read` gives a file of the base's repo, None for one
     that it has not. Without `read`, what only the base's repo has is left out.
     """
-    owed = terms(license_id)
-    if license_id == "other" and read is not None:  # a copy goes along, whatever it asks for
-        text = read(LICENSE_PATH)
-        return {} if text is None else {LICENSE_PATH: text}
+    owed = terms(license_id, base_model)
+    if license_id == "other":  # a copy goes along, whatever it asks for
+        text = read(LICENSE_PATH) if read else None
+        found = {} if text is None else {LICENSE_PATH: text}
+        if owed is None or not owed.notice:
+            return found
+        notice = (
+            f"{owed.notice}\n\n{change}\n\n"
+            "The use of this model is subject to the restrictions in Section 2.3 of that agreement "
+            "(LICENSE). Whoever passes the model on must pass them on too, with this notice and a "
+            "copy of the agreement.\n"
+        )
+        return found | {NOTICE_PATH: notice.encode()}
     if owed is None:
         return {}
     if owed.family == "Gemma":
@@ -205,7 +243,9 @@ NO_DERIVATIVES = _words("cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0")
 RESEARCH_ONLY = _words("apple-amlr fair-noncommercial-research-license h-research intel-research")
 
 
-def space_refused(license_id: str | None, *, public: bool) -> tuple[str, str] | None:
+def space_refused(
+    license_id: str | None, *, public: bool, base_model: str = ""
+) -> tuple[str, str] | None:
     """Why a Space may not show what is made from a model under this licence, and what to do then.
 
     None if nothing here is against it. A `public` Space also needs a licence that is known.
@@ -221,8 +261,11 @@ def space_refused(license_id: str | None, *, public: bool) -> tuple[str, str] | 
             "leave --public out",
         )
     if public and license_id in (None, "other", "unknown"):
+        own = own_license(base_model) if license_id == "other" else None
         return (
-            "its licence is not known here, so neither is whether everybody may talk to it",
+            f"its licence has conditions: {own.conditions}"
+            if own
+            else "its licence is not known here, so neither is whether everybody may talk to it",
             "leave --public out; read the licence, and open the Space on its settings page if it "
             "lets you",
         )

@@ -202,6 +202,7 @@ class BaseRepo:
             known_license(base.id) or self.license(base.id, revision),
             trained_from(base.id),
             lambda path: self._read(base.id, revision, path),
+            base.id,
         )
 
     def _read(self, base_model: str, revision: str | None, path: str) -> bytes | None:

@@ -49,7 +49,8 @@ def _terms(facts: Facts) -> dict[str, bytes]:
     """The licence files that the folder lacks, as far as they need nothing of the base's repo."""
     if facts.run is None:
         return {}
-    files = terms_files(facts.license, trained_from(facts.run.base_model.id))
+    base = facts.run.base_model.id
+    files = terms_files(facts.license, trained_from(base), base_model=base)
     return {name: data for name, data in files.items() if name not in facts.paths}
 
 

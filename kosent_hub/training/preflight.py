@@ -22,7 +22,7 @@ from kosent_hub.training.pairs import COLUMNS
 from kosent_hub.training.planning import plan as planning
 from kosent_hub.training.planning.memory import DEFAULTS, GIB, adapter
 from kosent_hub.training.recipe import REFUSED, REFUSED_BY_DPO
-from model_card.licenses import unread_line
+from model_card.licenses import conditions_line
 from model_card.publishing.commit import writer
 from model_card.publishing.errors import HubUnavailable, KoSentError, explain
 from model_card.publishing.hub_ids import is_hub_id
@@ -217,7 +217,7 @@ def _disk(settings: Settings) -> Iterator[str]:
 def _hub(settings: Settings) -> Iterator[str]:
     """Problems with the Hub: base or dataset cannot be read, the repo cannot be written."""
     model, dataset, push = settings.model_id, settings.dataset_id, settings.push
-    if distributed.rank() == 0 and (licence := unread_line(model)):
+    if distributed.rank() == 0 and (licence := conditions_line(model)):
         print(licence, file=sys.stderr)
     if model:
         yield from _problem(partial(_check_base, model), model)

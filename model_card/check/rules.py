@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from model_card.check.card import ERROR, WARNING, CheckedCard, Finding
-from model_card.licenses import NOTICE_PATH, POLICY_PATH, known_license, terms, unread
+from model_card.licenses import NOTICE_PATH, POLICY_PATH, known_license, own_license, terms
 from model_card.records import RUN_PATH
 from model_card.render.judgement_tables import preferences
 
@@ -44,10 +44,17 @@ _MISSING_LINE = {
         "the card does not say that Gemma's use restrictions hold for this model too",
         "say so, and link https://ai.google.dev/gemma/prohibited_use_policy",
     ),
+    "HyperCLOVA X": (
+        "hyperclovax-powered-by",
+        "“Powered by HyperCLOVA X” does not stand in the card",
+        "add it at the top",
+    ),
 }
 _ADDS = {
     "Llama": "kosent-card push copies it from the base model's repo",
     "Gemma": "kosent-card push adds it",
+    "EXAONE": "kosent-card push copies it from the base model's repo",
+    "HyperCLOVA X": "kosent-card push adds it",
 }
 
 
@@ -55,16 +62,12 @@ def check_license(card: CheckedCard) -> Iterator[Finding]:
     """The card's licence against that of the base model."""
     stated = card.values("license")
     for base in map(str, card.values("base_model")):
-        owed, own = known_license(base) or card.base_license(base), unread(base)
+        owed, own = known_license(base) or card.base_license(base), own_license(base)
         if owed is None:
             message = f"the licence of {base} is not known here, so it was not compared"
             remedy = "read it on the base model's page"
             yield Finding(card.line_of("base_model"), WARNING, "license-base", message, remedy)
             continue
-        if own is not None:
-            message = f"the conditions of {base}'s licence ({own.title}) are not known here"
-            remedy = f"read them at {own.url}"
-            yield Finding(card.line_of("license"), WARNING, "license-unread", message, remedy)
         strict = own is not None or owed.startswith("llama") or owed == "gemma"
         if stated and owed not in stated and strict:
             yield Finding(
@@ -78,26 +81,28 @@ def check_license(card: CheckedCard) -> Iterator[Finding]:
 
 
 def check_terms(card: CheckedCard) -> Iterator[Finding]:
-    """What the Llama licence and Gemma's terms ask for: a name, a line, and files."""
+    """What `Terms` ask for: a name, a line, and files."""
     bases = list(map(str, card.values("base_model")))
-    owed = [known_license(base) or card.base_license(base) for base in bases]
-    owed += [str(value) for value in card.values("license")]
-    asked = next((found for license_id in owed if (found := terms(license_id))), None)
+    owed = [(known_license(base) or card.base_license(base), base) for base in bases]
+    owed += [(str(value), "") for value in card.values("license")]
+    asked = next((found for license_id, base in owed if (found := terms(license_id, base))), None)
     if asked is None:
         return
     # A push gives the repo its name and adds the files.
     level = ERROR if card.pushed else WARNING
-    code = asked.family.lower()
+    code = _plain(asked.family).lower()
     name = card.name.split("/")[-1]
-    if not name.startswith(asked.prefix):
-        message = f"{name}: the name of a model made from Llama must begin with “{asked.prefix}”"
-        yield Finding(1, level, f"{code}-name", message, f"rename the repo, e.g. Llama-{name}")
-    if card.first(re.escape(asked.in_card)) is None:
+    if not _plain(name).startswith(_plain(asked.prefix)):
+        message = f"{name}: the name of a model made from {asked.family} must begin with "
+        message += f"“{asked.prefix}”"
+        remedy = f"rename the repo, e.g. {_plain(asked.prefix)}-{name}"
+        yield Finding(1, level, f"{code}-name", message, remedy)
+    if asked.in_card and card.first(re.escape(asked.in_card)) is None:
         yield Finding(card.body_line + 1, ERROR, *_MISSING_LINE[asked.family])
     if card.paths is None:
         return
     have = {path.lower() for path in card.paths}
-    for path in (*asked.files, NOTICE_PATH):
+    for path in (*asked.files, *([NOTICE_PATH] if asked.notice else [])):
         accepted = {path.lower(), f"{path.lower()}.txt", f"{path.lower()}.md"}
         if not accepted & have:
             url = asked.policy_url if path == POLICY_PATH else asked.license_url
@@ -105,6 +110,11 @@ def check_terms(card: CheckedCard) -> Iterator[Finding]:
             yield Finding(
                 1, level, f"{code}-file", message, f"add it ({url}); {_ADDS[asked.family]}"
             )
+
+
+def _plain(name: str) -> str:
+    """A name without spaces and dashes: a repo's cannot have the former."""
+    return re.sub(r"[\s_-]", "", name)
 
 
 def check_credit(card: CheckedCard) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from model_card.facts import Facts
-from model_card.licenses import LICENSE_NAMES, TERMS_PATHS, terms, unread
+from model_card.licenses import LICENSE_NAMES, TERMS_PATHS, own_license, terms
 from model_card.publishing.markdown import Markdown, code, escape, fenced, html_text, hub_link
 from model_card.records import (
     PLOTS_FOLDER,
@@ -112,10 +112,9 @@ def _run_context(facts: Facts, run: Run, repo_id: str | None) -> dict[str, Any]:
         "snippet": snippet(facts.relation, repo_id or run.model_name, run, system_prompt, gguf),
         "vllm": vllm(facts.relation, repo_id, run, gguf),
         "llama_cpp": llama_cpp(facts.paths, repo_id),
-        "terms": terms(facts.license),
+        "terms": terms(facts.license, run.base_model.id),
         "licence_files": [path for path in TERMS_PATHS if path in facts.paths],
         "license_link": _license_link(facts.license, run.base_model.id),
-        "license_unread": facts.license == "other" and unread(run.base_model.id) is not None,
         "citation": _citation(run, repo_id),
         "record": _link(RUN_PATH, RUN_PATH),
         "libraries": [(name, code(version)) for name, version in sorted(run.versions.items())],
@@ -211,7 +210,7 @@ def _pictures(log: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
 def _license_link(license_id: str | None, base_model: str) -> Markdown | None:
     if license_id is None:
         return None
-    if license_id == "other" and (own := unread(base_model)):
+    if license_id == "other" and (own := own_license(base_model)):
         return _link(own.title, own.url)
     return _link(*LICENSE_NAMES[license_id]) if license_id in LICENSE_NAMES else code(license_id)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from model_card.facts import ADAPTER, Facts
-from model_card.licenses import unread
+from model_card.licenses import own_license
 from model_card.metrics import HUB_NAMES
 from model_card.publishing.hub_ids import is_hub_id
 from model_card.render.context import is_lora, name_of
@@ -25,7 +25,7 @@ def card_metadata(facts: Facts, repo_id: str | None) -> dict[str, Any]:
     data: dict[str, Any] = {"language": ["ko"]}
     if facts.license:
         data["license"] = facts.license
-    if facts.license == "other" and (own := unread(run.base_model.id)):
+    if facts.license == "other" and (own := own_license(run.base_model.id)):
         data |= {"license_name": own.name, "license_link": own.url}
     data["library_name"] = "peft" if facts.relation == ADAPTER else "transformers"
     data["pipeline_tag"] = "text-generation"

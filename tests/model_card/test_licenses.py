@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model_card.api import check_card, render_card
-from model_card.licenses import space_refused, terms_files, unread
+from model_card.licenses import own_license, space_refused, terms_files
 from tests.model_card.cards import RECORDS
 
 REPO = "alice/Gemma-3-270M-KoSent"
@@ -64,35 +64,58 @@ def licence_findings(folder: Path) -> dict:
     return {finding.code: finding for finding in found if finding.code.startswith("license")}
 
 
-@pytest.mark.parametrize(
-    ("base", "name", "title"),
-    [
-        ("LGAI-EXAONE/EXAONE-4.0-1.2B", "exaone", "EXAONE AI Model License Agreement 1.2 - NC"),
-        (
-            "naver-hyperclovax/HyperCLOVAX-SEED-Text-Instruct-1.5B",
-            "hyperclovax-seed",
-            "HyperCLOVA X SEED Model License Agreement",
-        ),
-    ],
-)
-def test_a_licence_that_nobody_here_read_is_said_to_be_unread(gemma_run, base, name, title):
-    path = gemma_run / "kosent" / "run.json"
+OWN = [
+    ("LGAI-EXAONE/EXAONE-4.0-1.2B", "exaone", "research and education only", set()),
+    (
+        "naver-hyperclovax/HyperCLOVAX-SEED-Text-Instruct-1.5B",
+        "hyperclovax-seed",
+        "bound by the Prohibited Use Policy in Section 2.3",
+        {"NOTICE"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("base", "name", "condition", "notice"), OWN)
+def test_a_licence_of_a_base_s_own_is_carded_and_checked(gemma_run, base, name, condition, notice):
+    path, readme = gemma_run / "kosent" / "run.json", gemma_run / "README.md"
     record = json.loads(path.read_text("utf-8"))
     record["base_model"]["id"] = base
     path.write_text(json.dumps(record), encoding="utf-8")
     render_card(gemma_run, language="en")
-    readme = gemma_run / "README.md"
+    own, code = own_license(base), name.split("-")[0]
     card = readme.read_text("utf-8")
-    url = unread(base).url
-    assert f"license: other\nlicense_name: {name}\nlicense_link: {url}\n" in card
-    assert f"[{title}]({url})" in card and "has not read that licence" in card
-    found = licence_findings(gemma_run)
-    assert set(found) == {"license-unread"} and found["license-unread"].remedy.endswith(url)
+    assert f"license: other\nlicense_name: {name}\nlicense_link: {own.url}\n" in card
+    assert f"[{own.title}]({own.url})" in card and condition in card
+    assert own.terms.in_card in card and "Gemma." not in card
+    assert {path.name for path in gemma_run.glob("NOTICE")} == notice
+    # The run is named after SmolLM2, and only a push has the base's LICENSE.
+    asked = [one.code for one in check_card(gemma_run).findings if one.code.startswith(code)]
+    assert asked == [f"{code}-file", f"{code}-name"]
+    record["model_name"] = f"{base.split('/')[1]}-KoSent"
+    path.write_text(json.dumps(record), encoding="utf-8")
+    (gemma_run / "LICENSE").write_text("text")
+    render_card(gemma_run, language="en")
+    card = readme.read_text("utf-8")
+    assert [one for one in check_card(gemma_run).findings if one.code.startswith(code)] == []
     readme.write_text(card.replace("license: other", "license: mit"), encoding="utf-8")
     found = licence_findings(gemma_run)
-    assert set(found) == {"license-unread", "license-differs"}
+    assert set(found) == {"license-differs"}
     assert found["license-differs"].remedy == f"say license: other, license_name: {name}"
-    assert terms_files("other", "", {"LICENSE": b"text"}.get) == {"LICENSE": b"text"}
+    readme.write_text(card.replace("Powered by HyperCLOVA X", ""), encoding="utf-8")
+    lacks = {one.code for one in check_card(gemma_run).findings}
+    assert ("hyperclovax-powered-by" in lacks) is bool(own.terms.in_card)
+
+
+def test_a_licence_of_a_base_s_own_goes_along_with_a_notice():
+    read, (exaone, seed) = {"LICENSE": b"text"}.get, [base for base, *_ in OWN]
+    assert terms_files("other", "changed", read) == {"LICENSE": b"text"}
+    assert terms_files("other", "changed", read, exaone) == {"LICENSE": b"text"}
+    files = terms_files("other", "It was changed.", read, seed)
+    assert files["LICENSE"] == b"text"
+    notice = files["NOTICE"].decode()
+    assert notice.startswith("HyperCLOVA X SEED Model is licensed under the HyperCLOVA X SEED ")
+    assert "Copyright © NAVER Corp. All Rights Reserved." in notice
+    assert "It was changed." in notice and "Section 2.3" in notice
 
 
 def test_a_notice_that_somebody_wrote_is_kept(run, gemma_run: Path):
@@ -149,3 +172,12 @@ def test_a_push_carries_them_though_the_base_repo_has_none(run, hub, gemma_run: 
 def test_who_may_see_a_space_under_which_licence(license_id, private, public):
     assert (space_refused(license_id, public=False) is None) is private
     assert (space_refused(license_id, public=True) is None) is public
+
+
+def test_a_public_space_is_refused_with_the_conditions_of_a_licence_of_its_own():
+    why, _ = space_refused("other", public=True, base_model=OWN[0][0])
+    assert why.startswith(
+        "its licence has conditions: for research and education only, nothing commercial"
+    )
+    why, _ = space_refused("other", public=True, base_model="alice/unknown")
+    assert "not known here" in why

@@ -170,7 +170,7 @@ def _check_licenses(located: Located, card: CheckedCard, *, public: bool) -> str
     for base in bases:
         found.append((base, known_license(base) or card.base_license(base)))
     for name, license_id in found:
-        if (refused := space_refused(license_id, public=public)) is not None:
+        if (refused := space_refused(license_id, public=public, base_model=name)) is not None:
             raise KoSentError(name, *refused)
     return found[-1][1]
 
@@ -229,7 +229,7 @@ def _readme(model: _Model, existing: str | None) -> str:
         notice=NOTICE,
         place=IN_SPACE,
         crisis={language: crisis_line(language) for language in LANGUAGES},
-        terms=terms(model.license),
+        terms=terms(model.license, model.base or ""),
         texts=sorted(model.texts),
         secret=model.secret,
     )

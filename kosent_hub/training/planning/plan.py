@@ -17,7 +17,7 @@ from kosent_hub.training.planning import gpus, model_sizes
 from kosent_hub.training.planning.gpus import Gpu
 from kosent_hub.training.planning.memory import DEFAULTS, GIB, Adapter, adapter, is_dpo, peak
 from kosent_hub.training.planning.model_sizes import ModelSizes, in_text
-from model_card.licenses import unread_line
+from model_card.licenses import conditions_line
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.hub_ids import is_hub_id
 
@@ -223,9 +223,9 @@ def on_each(job: Job) -> list[tuple[Gpu, bool, tuple[float, float]]]:
 
 
 def _notes(job: Job, lora: Adapter) -> list[str]:
-    """Lines on what decides the plan and nobody would expect, and on a licence nobody here read."""
+    """Lines on what decides the plan and nobody would expect, and on a licence of its own."""
     base, settings = job.base, job.settings
-    licence = unread_line(str(settings.get("model_name_or_path")))
+    licence = conditions_line(str(settings.get("model_name_or_path")))
     notes = [licence] if licence else []
     if settings["load_in_4bit"] or settings["load_in_8bit"]:
         experts = base.unquantised_experts
