@@ -59,6 +59,7 @@ STAND_INS = {
     r"\bBASE\b": "meta-llama/Llama-3.1-8B-Instruct",
     r"build SOURCE": "build sample",
     r"--jsonl DIR": "--jsonl lines",
+    r"--merged DIR": "--merged merged",
     r"DIR DIR\.\.\.": "one two",
     r"\bOUT\b": "dataset",
     r"card render$": "card render RUN",
