@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -133,6 +134,14 @@ def serve(page: gr.Blocks, port: socket.socket, site: Site, ready: Callable[[], 
             server_header=False,
         )
     )
+    stop = server.handle_exit
+
+    def quietly(*signal: Any) -> None:
+        # The stream of a page that is still open is cut, which is no error.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        stop(*signal)
+
+    server.handle_exit = quietly  # type: ignore[assignment]
     ready()
     try:
         server.run(sockets=[port])

@@ -109,3 +109,4 @@ def opened(nobody, tmp_path_factory):
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=LONGEST_WAIT)
         assert (process.returncode, said[0]) == (0, ""), said[1]
+        assert "Traceback" not in said[1], said[1]
