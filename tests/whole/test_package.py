@@ -148,6 +148,7 @@ names = [
     for package in (dataset_builder, kosent_hub, model_card)
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
 ]
+names.remove("kosent_hub.evaluation.inspect_task")  # a task file of inspect, an extra
 for name in names:
     importlib.import_module(name)
 for name in [name for name in names if hasattr(sys.modules[name], "main")]:

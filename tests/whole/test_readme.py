@@ -60,7 +60,7 @@ STAND_INS = {
     r"build SOURCE": "build sample",
     r"--jsonl DIR": "--jsonl lines",
     r"--merged DIR": "--merged merged",
-    r"DIR DIR\.\.\.": "one two",
+    r"DIR DIR\.\.\.|(?<=judge )DIR\.\.\.": "one two",
     r"\bOUT\b": "dataset",
     r"card render$": "card render RUN",
     r"\bRUN\b": "Llama-3.1-8B-KoSent",
@@ -125,7 +125,7 @@ def test_each_command_of_the_readmes_runs(run, hub, tiny_llama: Path, tmp_path: 
             for name in ("one", "two"):
                 scores = f"kosent-eval --model {MODEL} --dataset dataset"
                 ends_well(f"{scores} {QUICK['kosent-eval --model']} --output {name}")
-        if command.startswith("kosent-card preview"):
+        if command.startswith(("kosent-card preview", "kosent-judge")):
             serves_a_page(quick)
         elif not command.startswith("kosent-chat"):
             ends_well(quick)
