@@ -16,9 +16,8 @@ from kosent_hub.models.chat_format import EXAMPLE
 from kosent_hub.models.gguf_file import opened
 from kosent_hub.models.locate import Located
 from kosent_hub.models.machine import device
-from kosent_hub.models.merge import change, merge
+from kosent_hub.models.merge import change, effect, merge
 from kosent_hub.models.repos.untrusted import check_size, explained
-from model_card.publishing.errors import KoSentError
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,8 @@ def _with_adapter(
     for note in attached.notes:
         print(f"{located.model_id}: {note}", file=sys.stderr)
     adapted, unused = attached.model, attached.unused
-    active, bare = _effect(adapted, located)
+    probe = _probe(located)
+    active, bare = effect(adapted, located.model_id, lambda model: _logits(model, probe))
     if not merged:
         return adapted.get_base_model(), adapted.disable_adapter, unused
     if quantization(adapted) is not None:
@@ -140,7 +140,7 @@ def _with_adapter(
     except (NotImplementedError, RuntimeError, ValueError) as error:
         why = " ".join(str(error).split())
     else:
-        if change(_logits(model, _probe(located)), active, bare).is_small:
+        if change(_logits(model, probe), active, bare).is_small:
             return model, None, unused
         dtype = str(model.dtype).removeprefix("torch.")
         why = f"in {dtype}, merging would round its weights away"
@@ -148,24 +148,6 @@ def _with_adapter(
     print(f"{located.model_id}: adapter not merged: {why}", file=sys.stderr)
     del attached, adapted  # before the base is in memory once more
     return attach(load_base(), located).model.get_base_model(), None, unused
-
-
-def _effect(adapted: Any, located: Located) -> tuple[torch.Tensor, torch.Tensor]:
-    """The logits of an example prompt with the adapter and without it.
-
-    Raises KoSentError where they are the same.
-    """
-    probe = _probe(located)
-    active = _logits(adapted, probe)
-    with adapted.disable_adapter():
-        bare = _logits(adapted, probe)
-    if torch.equal(active, bare):
-        raise KoSentError(
-            located.model_id,
-            "with the adapter the model answers exactly as without it",
-            "its weights are all zero or fit no layer of the base model",
-        )
-    return active, bare
 
 
 def _probe(located: Located) -> torch.Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
+
+from model_card.publishing.errors import KoSentError
 
 # Largest change of the logits by rounding the merged weights, as a share of the adapter's effect.
 ROUNDING = 0.5
@@ -54,6 +56,25 @@ def merge(adapted: Any) -> PreTrainedModel:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*[Aa]lready merged.*")
         return adapted.merge_and_unload()
+
+
+def effect(
+    adapted: Any, model_id: str, logits: Callable[[Any], torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The `logits` of a PeftModel with its adapter and without it.
+
+    Raises KoSentError where they are the same.
+    """
+    active = logits(adapted)
+    with adapted.disable_adapter():
+        bare = logits(adapted)
+    if torch.equal(active, bare):
+        raise KoSentError(
+            model_id,
+            "with the adapter the model answers exactly as without it",
+            "its weights are all zero or fit no layer of the base model",
+        )
+    return active, bare
 
 
 def change(merged: torch.Tensor, active: torch.Tensor, bare: torch.Tensor) -> Change:

@@ -24,7 +24,7 @@ from kosent_hub.models.attach import attach
 from kosent_hub.models.load import load_causal_model, quantization
 from kosent_hub.models.locate import Located
 from kosent_hub.models.machine import device
-from kosent_hub.models.merge import Change, change, merge, next_logits
+from kosent_hub.models.merge import Change, change, effect, merge, next_logits
 from kosent_hub.models.probes import probe_prompts
 from kosent_hub.models.repos.adapter_files import ADAPTER_WEIGHTS, cached
 from kosent_hub.models.repos.untrusted import check_size
@@ -161,15 +161,7 @@ def _merged_in(located: Located, dtype: str) -> tuple[PreTrainedModel, Change]:
     for note in attached.notes:
         print(f"{located.model_id}: {note}", file=sys.stderr)
     adapted, prompts = attached.model, probe_prompts(located.form, PROMPTS)
-    active = next_logits(adapted, prompts)
-    with adapted.disable_adapter():
-        bare = next_logits(adapted, prompts)
-    if torch.equal(active, bare):
-        raise KoSentError(
-            located.model_id,
-            "with the adapter the model answers exactly as without it",
-            "its weights are all zero or fit no layer of the base model",
-        )
+    active, bare = effect(adapted, located.model_id, lambda model: next_logits(model, prompts))
     try:
         model = merge(adapted)
     except (NotImplementedError, RuntimeError, ValueError) as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from kosent_hub.models.chat_format import IGNORED, ChatFormat, Messages, UnusableDialogue, plain
-from kosent_hub.models.data.chat_dataset import read_splits, report_dropped
+from kosent_hub.models.data.chat_dataset import report_dropped, training_rows
 from kosent_hub.models.inspection import Inspected, inspect_last
 from kosent_hub.training.samples import Counts, Encoded
 
@@ -30,21 +30,8 @@ def load(
     config_flag: str = "--dataset_config",
 ) -> dict[str, Sequence[Pair]]:
     """The pairs of the training split and, if `validation` and there, of that split."""
-    train = script.dataset_train_split
-    rows = read_splits(
-        str(script.dataset_name),
-        train,
-        "--dataset_train_split",
-        optional=["validation"] if validation else [],
-        config=script.dataset_config,
-        config_flag=config_flag,
-        revision=revision,
-        columns=COLUMNS,
-    )
-    found: dict[str, Sequence[Pair]] = {"train": list(rows[train])}
-    if "validation" in rows:
-        found["validation"] = list(rows["validation"])
-    return found
+    found = training_rows(script, revision, validation, config_flag, COLUMNS)
+    return {split: list(rows) for split, rows in found.items()}
 
 
 def dialogues(pairs: Sequence[Pair]) -> list[Messages]:

@@ -86,8 +86,22 @@ def load(
 ) -> dict[str, Sequence[Messages]]:
     """The dialogues of the training split and, if `validation` and there, of that split.
 
-    They are read when they are asked for. Never the test split: after a look at it during
-    training, its scores mean nothing.
+    They are read when they are asked for.
+    """
+    found = training_rows(script, revision, validation, config_flag)
+    return {split: rows["messages"] for split, rows in found.items()}
+
+
+def training_rows(
+    script: ScriptArguments,
+    revision: str | None,
+    validation: bool,
+    config_flag: str,
+    columns: Sequence[str] = ("messages",),
+) -> dict[str, Any]:
+    """The rows of `train` and, if `validation` and there, of that split, by these names.
+
+    Never of the test split: after a look at it during training, its scores mean nothing.
     """
     train = script.dataset_train_split
     rows = read_splits(
@@ -98,10 +112,11 @@ def load(
         config=script.dataset_config,
         config_flag=config_flag,
         revision=revision,
+        columns=columns,
     )
-    found = {"train": rows[train]["messages"]}
+    found = {"train": rows[train]}
     if validation and "validation" in rows:
-        found["validation"] = rows["validation"]["messages"]
+        found["validation"] = rows["validation"]
     return found
 
 
