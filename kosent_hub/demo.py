@@ -28,7 +28,7 @@ from model_card.publishing.files import atomic_write, exclusive
 from model_card.records import RUN_PATH
 
 SAMPLES, EXAMPLES, SHOWN = 32, 3, 3
-LONGEST_REPLY = 64  # tokens, twice what the corpus's replies have
+LONGEST_REPLY = 48  # tokens, half as many again as the corpus's replies have
 # In the output folder: the name of its base.
 NOTE = ".kosent-demo"
 

@@ -88,7 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--dataset-revision", metavar="R")
     what.add_argument("--split")
-    what.add_argument("--limit", type=int, metavar="N", help="only the first N samples")
+    what.add_argument(
+        "--limit", type=int, metavar="N", help="only the first N samples, without plain texts"
+    )
     what.add_argument(
         "--safety",
         action=argparse.BooleanOptionalAction,

@@ -251,7 +251,8 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Speed:
-    """Generation only: `seconds` of wall time, samples and new tokens per second."""
+    """Generation only, the card's prompts among the samples: `seconds` of wall time, samples and new
+    tokens per second."""
 
     backend: str
     seconds: float

@@ -60,7 +60,7 @@ class Outcome:
 
     `draws` has one for each seed. `counts` and `speed` are those of all draws together.
     `target_scores` are in the samples' order, or empty where the engine cannot score true replies;
-    `text_scores` those of `retention_samples()`.
+    `text_scores` those of `retention_samples()`, or empty where a limit leaves them out.
 
     `generation` is how the engine was asked to reply; what a server refused of it is under
     `refused`, the draws' seeds under `seeds`. `engine` says what all replies, the extra ones too,
@@ -104,7 +104,8 @@ def collect(
         in_key = seeds if options.temperature else [None]
         reply_keys = [keys("reply", backend, prompts, seed) for seed in in_key]
         score_keys = keys("fit", backend, samples)
-        texts = retention_samples()
+        # A quick look is not to take minutes for what it does not ask.
+        texts = retention_samples() if options.limit is None else []
         text_keys = keys("text", backend, texts)
         _report_kept([key for found in reply_keys for key in found], backend.model, store)
         talk_keys = []
@@ -113,8 +114,7 @@ def collect(
             produce = partial(backend.replies, seed=seed)
             # First, as these alone may turn out to be too long for the model.
             talk_keys.append(_talk(kind, talks or {}, backend, produce, key, store))
-            _generate(kind, found[: len(samples)], samples, backend, produce, store)
-            _generate(kind, found[len(samples) :], extra, backend, produce, store)
+            _generate(kind, found, prompts, backend, produce, store)
         _generate("fit", score_keys, samples, backend, backend.score_targets, store)
         _generate("text", text_keys, texts, backend, backend.score_texts, store)
     distributed.wait()
@@ -164,7 +164,7 @@ def collect(
         ],
         target_scores=scores,
         text_scores=_stored_scores(text_keys, store),
-        speed=_speed(options.backend, replies),
+        speed=_speed(options.backend, [record for records in stored for record in records]),
         counts=counts,
         engine={
             "backend": options.backend,

@@ -88,7 +88,8 @@ def kosent_eval(python: str, tree: Path, model: Path, dataset: Path, *more: str)
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tree)
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
-    return results["dataset"]["samples"], results["speed"]["seconds"]
+    samples = results["dataset"]["samples"]
+    return samples, samples / results["speed"]["samples_per_second"]
 
 
 def one_at_a_time(model: Path, dataset: Path, first: int) -> Measured:

@@ -220,7 +220,7 @@ def test_replies_in_batches_are_those_of_one_at_a_time(kind, tiny_llama, tmp_pat
 
 def test_a_state_is_not_padded(tiny_llama, tmp_path):
     assert load(write_model(tiny_llama, tmp_path / "a", "recurrent_gemma")).batches.padded is False
-    assert load(write_model(tiny_llama, tmp_path / "b", "mamba")).fast_length == 0
+    assert load(write_model(tiny_llama, tmp_path / "b", "mamba")).reach.tokens == 0
 
 
 def test_a_model_that_cannot_generate_is_one_line(tiny_llama, tmp_path):

@@ -285,8 +285,8 @@ def test_replies_are_greedy_whatever_the_models_own_settings_say(tiny_llama, tmp
     assert len(set(expected)) > 3
     assert len({len(prompt) for prompt in prompts}) == 9
     window = sorted(map(len, prompts))[4] + NEW_TOKENS
-    for length, fast in ((backend.fast_length, 9), (window, 5), (0, 0)):
-        backend.fast_length = length
+    for length, fast in ((backend.reach.tokens, 9), (window, 5), (0, 0)):
+        backend.reach = Reach(length)
         found = {reply.index: reply for reply in backend.replies(samples, range(9))}
         assert [found[n].text for n in range(9)] == expected
         assert [found[n].tokens for n in range(9)] == list(map(len, tokens))
@@ -300,7 +300,7 @@ def test_replies_are_greedy_whatever_the_models_own_settings_say(tiny_llama, tmp
 
 def test_a_reply_cut_in_a_character_ends_before_it(tiny_llama):
     backend = load(tiny_llama)
-    backend.fast_length = 0
+    backend.reach = Reach(0)
     written = backend.form.tokenizer("많이 속상", add_special_tokens=False)["input_ids"]
     messages = [{"role": "user", "content": "힘들어."}]
     samples = [Sample("a#1", "a", 0, messages, "")]
@@ -441,6 +441,25 @@ def test_target_scores_are_the_loss_and_accuracy_that_training_reports(tiny_llam
     assert found[0].tokens + found[1].tokens == learned
     assert found[0].nll + found[1].nll == pytest.approx(float(loss) * learned, rel=1e-4)
     assert found[2].nll != found[1].nll
+
+
+def test_what_all_dialogues_begin_with_does_not_change_their_target_scores(tiny_llama):
+    backend = load(tiny_llama)
+    before = [{"role": "system", "content": "당신은 챗봇입니다."}]
+    for n in range(3):
+        before += [{"role": "user", "content": f"말 {n} " * 9}]
+        before += [{"role": "assistant", "content": f"답 {n} " * 9}]
+    samples = [
+        Sample(f"{n}#4", str(n), n, [*before, {"role": "user", "content": letter * (1 + n)}], "응.")
+        for n, letter in enumerate("aQ힘7!슬zJ,")
+    ]
+    at_once = {score.index: score for score in backend.score_targets(samples, range(9))}
+    backend.reach = Reach(0)
+    each = {score.index: score for score in backend.score_targets(samples, range(9))}
+    assert len({score.nll for score in each.values()}) == 9
+    for index, score in each.items():
+        assert at_once[index].nll == pytest.approx(score.nll, rel=1e-5)
+        assert (at_once[index].correct, at_once[index].tokens) == (score.correct, score.tokens)
 
 
 def test_a_target_score_is_the_same_to_the_last_bit_whichever_others_are_wanted(tiny_llama):

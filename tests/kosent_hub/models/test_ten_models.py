@@ -241,4 +241,4 @@ def test_every_backend_gives_the_same_replies(name, families, dataset):
     assert set(REPLY) & set(texts.values()), "no reply that was taught; the test shows less"
     assert len(set(texts.values())) > 1
     # One has attention of its own, the other narrower values than keys.
-    assert bool(here.fast_length) == (name not in ("gpt-oss", "deepseek-v3"))
+    assert bool(here.reach.tokens) == (name not in ("gpt-oss", "deepseek-v3"))

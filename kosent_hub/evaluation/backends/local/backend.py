@@ -39,11 +39,10 @@ class TransformersBackend:
             "max_new_tokens": max_new_tokens,
             "stop": model.form.tokenizer.convert_ids_to_tokens(sorted(self.stop)),
         }
-        reach = fast_reach(self.lm)
-        self.fast_length, self.window = reach.tokens, reach.window
+        self.reach = fast_reach(self.lm)
         pad = model.form.tokenizer.pad_token_id
         # Attention that is plain enough for the batcher takes padding, too.
-        self.batches = Batches() if self.fast_length else plain_batches(self.lm, pad)
+        self.batches = Batches() if self.reach.tokens else plain_batches(self.lm, pad)
         self.parameters: int | None = self.lm.num_parameters()
         self.engine: dict[str, Any] = {
             "device": device.name(use_cpu=self.lm.device.type == "cpu"),
@@ -54,7 +53,7 @@ class TransformersBackend:
         }
         if loaded.unused:
             self.engine["adapter_weights_unused"] = loaded.unused
-        if self.fast_length:
+        if self.reach.tokens:
             self.engine["batch"] |= {"tokens": token_budget(self.lm), "rows": MAX_ROWS}
 
     def check_lengths(self, samples: Sequence[Sample]) -> None:
@@ -90,11 +89,11 @@ class TransformersBackend:
         encoded = [array("i", self.form.prompt(samples[i].messages)) for i in wanted]
         sampling = Sampling(self.temperature, seed) if self.temperature else None
         new, pad = self.generation["max_new_tokens"], self.form.tokenizer.pad_token_id
-        fast = [n for n, ids in enumerate(encoded) if len(ids) + new <= self.fast_length]
-        plain = [n for n, ids in enumerate(encoded) if len(ids) + new > self.fast_length]
+        fast = [n for n, ids in enumerate(encoded) if len(ids) + new <= self.reach.tokens]
+        plain = [n for n, ids in enumerate(encoded) if len(ids) + new > self.reach.tokens]
         if fast:
             prompts, budget = [encoded[n] for n in fast], self.engine["batch"]["tokens"]
-            batcher = Batcher(self.lm, prompts, self.stop, new, budget, sampling, self.window)
+            batcher = Batcher(self.lm, prompts, self.stop, new, budget, sampling, self.reach.window)
             for place, tokens in batcher.run():
                 yield self._reply(wanted[fast[place]], tokens, "fast")
         prompts = [encoded[n] for n in plain]
@@ -112,7 +111,7 @@ class TransformersBackend:
         self, samples: Sequence[Sample], wanted: Sequence[int]
     ) -> Iterator[TargetScore]:
         """Scores of the true replies, tokenised and counted as in training."""
-        return score_targets(self.lm, self.form, samples, frozenset(wanted))
+        return score_targets(self.lm, self.form, samples, frozenset(wanted), self.reach)
 
     def score_texts(
         self, samples: Sequence[Sample], wanted: Sequence[int]

@@ -9,7 +9,6 @@ and replies that end make room for other prompts.
 from __future__ import annotations
 
 import sys
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
@@ -24,6 +23,7 @@ from kosent_hub.evaluation.backends.local.cache import (
     Tokens,
 )
 from kosent_hub.evaluation.backends.local.masks import NO_WINDOW, Window, masks
+from kosent_hub.evaluation.backends.local.prefill import common_prefix, prefill
 from kosent_hub.evaluation.backends.local.sampling import Sampling
 from kosent_hub.models.machine.device import out_of_memory
 
@@ -84,7 +84,7 @@ class Batcher:
         self.max_new_tokens, self.budget, self.sampling = max_new_tokens, budget, sampling
         self.unfinished = set(range(len(prompts)))
         self.waiting = plan(prompts, self.unfinished)[::-1]
-        self.common = _common_prefix([prefix.tokens for prefix in self.waiting])
+        self.common = common_prefix([prefix.tokens for prefix in self.waiting])
         self.common_cache: PrefillCache | None = None
         self.rows: list[Row] = []
         self.cache: DecodeCache | None = None
@@ -94,7 +94,7 @@ class Batcher:
         """Index and new token ids of each prompt's reply, as replies end."""
         with shared_prefix(self.model):
             if self.common:
-                self.common_cache = self._prefill([self.common], None)
+                self.common_cache, _ = prefill(self.model, [self.common], None, self.window)
             while self.waiting or self.rows:
                 try:
                     self._admit()
@@ -117,25 +117,6 @@ class Batcher:
             torch.cuda.empty_cache()
         print(f"out of memory: going on with {self.budget} tokens at a time", file=sys.stderr)
         return True
-
-    def _prefill(self, sequences: list[Tokens], common: PrefillCache | None) -> PrefillCache:
-        """Keys and values of sequences that continue the prefix in `common`."""
-        device = self.model.device
-        cache = PrefillCache(common, len(sequences), device)
-        width = max(1, *(len(tokens) for tokens in sequences))
-        # Padding is on the right, where causal attention never reads it.
-        ids = torch.tensor([[*tokens, *[0] * (width - len(tokens))] for tokens in sequences])
-        positions = torch.arange(cache.start, cache.start + width, device=device)
-        gaps = positions[:, None] - torch.arange(cache.start + width, device=device)
-        self.model(
-            input_ids=ids.to(device),
-            position_ids=positions[None].expand(len(sequences), -1),
-            attention_mask=masks(gaps[None, None], self.window, self.model.dtype),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return cache
 
     def _admit(self) -> None:
         """Take the longest waiting prefixes into the cache, once a quarter of it is free."""
@@ -167,7 +148,8 @@ class Batcher:
             rows += fitting
         skipped = len(self.common)
         for batch in _prefill_batches(chosen, skipped):
-            computed = self._prefill([p.tokens[skipped:] for p in batch], self.common_cache)
+            rest = [prefix.tokens[skipped:] for prefix in batch]
+            computed, _ = prefill(self.model, rest, self.common_cache, self.window)
             if self.cache is None:
                 self.cache = DecodeCache(computed)
             self.cache.put(computed, batch)
@@ -226,14 +208,3 @@ def _prefill_batches(prefixes: Sequence[Prefix], skipped: int) -> Iterator[list[
             batch = []
     if batch:
         yield batch
-
-
-def _common_prefix(sequences: Sequence[Tokens]) -> Tokens:
-    """The longest prefix of all sequences."""
-    if not sequences:
-        return array("i")
-    low, high = min(sequences), max(sequences)
-    for i, (a, b) in enumerate(zip(low, high, strict=False)):
-        if a != b:
-            return low[:i]
-    return low

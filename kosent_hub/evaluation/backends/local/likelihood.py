@@ -13,6 +13,11 @@ import torch
 from transformers import PreTrainedModel
 
 from kosent_hub.evaluation.backends import TargetScore
+from kosent_hub.evaluation.backends.local.attention import shared_prefix
+from kosent_hub.evaluation.backends.local.cache import PrefillCache
+from kosent_hub.evaluation.backends.local.masks import Window
+from kosent_hub.evaluation.backends.local.prefill import common_prefix, prefill
+from kosent_hub.evaluation.backends.local.probe import Reach
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models.chat_format import IGNORED, ChatFormat, UnusableDialogue
 
@@ -40,16 +45,18 @@ def score_targets(
     form: ChatFormat,
     samples: Sequence[Sample],
     wanted: frozenset[int],
+    reach: Reach,
 ) -> Iterator[TargetScore]:
     """A TargetScore for each wanted place among the samples, from one pass over each dialogue,
-    whose tokens are those of training.
+    whose tokens are those of training. What all dialogues begin with is computed once, within
+    `reach`.
 
     Batches, and so rounding, depend on all the samples: a sample's numbers are the same to the last
     bit, whichever others are wanted.
     """
     dialogues, unusable = _dialogues(form, samples)
     yield from (TargetScore(index, 0.0, 0, 0) for index in unusable if index in wanted)
-    yield from _scores(model, dialogues, wanted)
+    yield from _scores(model, dialogues, wanted, reach)
 
 
 def score_texts(
@@ -59,7 +66,7 @@ def score_texts(
     texts = [plain_text(tokenizer, sample.target) for sample in samples]
     found = [Dialogue(array("i", ids), [(i, 1, len(ids))]) for i, ids in enumerate(texts)]
     found.sort(key=lambda text: len(text.tokens), reverse=True)
-    yield from _scores(model, found, wanted)
+    yield from _scores(model, found, wanted, Reach(0))
 
 
 def plain_text(tokenizer: Any, text: str) -> list[int]:
@@ -70,15 +77,16 @@ def plain_text(tokenizer: Any, text: str) -> list[int]:
 
 
 def _scores(
-    model: PreTrainedModel, dialogues: Sequence[Dialogue], wanted: frozenset[int]
+    model: PreTrainedModel, dialogues: Sequence[Dialogue], wanted: frozenset[int], reach: Reach
 ) -> Iterator[TargetScore]:
     """The wanted replies' scores; batches depend on all the dialogues, which are longest first."""
     head = model.get_output_embeddings()
     words = model.config.get_text_config().vocab_size if head is None else head.weight.shape[0]
+    start = _start(model, dialogues, reach)
     for batch in _batches(dialogues, LOGITS_BUDGET // words):
         if wanted.isdisjoint(index for dialogue in batch for index, _, _ in dialogue.replies):
             continue
-        nll, hits = _token_scores(model, batch)
+        nll, hits = _token_scores(model, batch, start, reach.window)
         at = 0
         for dialogue in batch:
             for index, begin, end in dialogue.replies:
@@ -149,29 +157,52 @@ def spans(labels: Sequence[int]) -> list[tuple[int, int]]:
 
 
 @torch.inference_mode()
+def _start(
+    model: PreTrainedModel, dialogues: Sequence[Dialogue], reach: Reach
+) -> PrefillCache | None:
+    """What all dialogues, longest first, begin with before any reply; None if that is nothing, or
+    if one of them is longer than `reach`."""
+    if not dialogues or len(dialogues[0].tokens) > reach.tokens:
+        return None
+    # A reply's first token is predicted from the one before it.
+    first = min(begin for dialogue in dialogues for _, begin, _ in dialogue.replies) - 1
+    common = common_prefix([dialogue.tokens for dialogue in dialogues])[:first]
+    if not common:
+        return None
+    with shared_prefix(model):
+        return prefill(model, [common], None, reach.window)[0]
+
+
+@torch.inference_mode()
 def _token_scores(
-    model: PreTrainedModel, batch: Sequence[Dialogue]
+    model: PreTrainedModel, batch: Sequence[Dialogue], start: PrefillCache | None, window: Window
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """For each token of the replies: its negative log-likelihood in nats, and whether it was the
-    model's first choice."""
-    width = max(len(dialogue.tokens) for dialogue in batch)
-    ids = torch.zeros(len(batch), width, dtype=torch.long)
+    model's first choice; the dialogues go on after `start`."""
+    skipped = 0 if start is None else start.length
+    rest = [dialogue.tokens[skipped:] for dialogue in batch]
+    ids = torch.zeros(len(batch), max(map(len, rest)), dtype=torch.long)
     mask, asked = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
-    for row, dialogue in enumerate(batch):
-        ids[row, : len(dialogue.tokens)] = torch.tensor(dialogue.tokens)
-        mask[row, : len(dialogue.tokens)] = 1
+    for row, (dialogue, tokens) in enumerate(zip(batch, rest, strict=True)):
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+        mask[row, : len(tokens)] = 1
         for _, begin, end in dialogue.replies:
-            asked[row, begin:end] = True
+            asked[row, begin - skipped : end - skipped] = True
     targets = ids[asked].to(model.device)
     # A token is predicted from the one before it.
     places = asked.roll(-1, dims=1)
     with _projecting(model, places):
-        logits = model(
-            input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False
-        ).logits.float()
+        if start is None:
+            device = model.device
+            logits = model(
+                input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False
+            ).logits
+        else:
+            with shared_prefix(model):
+                _, logits = prefill(model, rest, start, window, logits_to_keep=0)
     if logits.shape[:-1] == ids.shape:
         logits = logits[places.to(logits.device)]
-    nll = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    nll = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
     return nll.cpu(), (logits.argmax(dim=-1) == targets).cpu()
 
 
