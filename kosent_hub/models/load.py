@@ -16,6 +16,7 @@ from kosent_hub.models.chat_format import EXAMPLE
 from kosent_hub.models.gguf_file import opened
 from kosent_hub.models.locate import Located
 from kosent_hub.models.machine import device
+from kosent_hub.models.machine.products import use_onednn
 from kosent_hub.models.merge import change, effect, merge
 from kosent_hub.models.repos.untrusted import check_size, explained
 
@@ -70,6 +71,7 @@ def load_model(located: Located, *, merge: bool = True) -> Loaded:
         # The weights keep their rounded values. PyTorch emulates the missing instructions, which
         # takes many times as long as float32.
         model, format_name = model.float(), f"{format_name}, computed in float32"
+    use_onednn(model)
     return Loaded(model.eval(), located, format_name, switch, unused)
 
 
