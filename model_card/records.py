@@ -251,7 +251,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Speed:
-    """Generation only, the card's prompts among the samples: `seconds` of wall time, samples and new
+    """Generation only, for samples and the card's prompts: `seconds` of wall time, samples and new
     tokens per second."""
 
     backend: str

@@ -71,7 +71,6 @@ def load_model(located: Located, *, merge: bool = True) -> Loaded:
         # The weights keep their rounded values. PyTorch emulates the missing instructions, which
         # takes many times as long as float32.
         model, format_name = model.float(), f"{format_name}, computed in float32"
-    use_onednn(model)
     return Loaded(model.eval(), located, format_name, switch, unused)
 
 
@@ -107,7 +106,7 @@ def load_causal_model(
     Raises KoSentError, one line, for whatever transformers cannot load.
     """
     with explained(model_id, trust_remote_code), opened(model_id) as (place, gguf):
-        return AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(
             place,
             **gguf,
             revision=revision,
@@ -116,6 +115,8 @@ def load_causal_model(
             trust_remote_code=trust_remote_code,
             **options,
         )
+    use_onednn(model)
+    return model
 
 
 def _with_adapter(

@@ -18,22 +18,23 @@ LARGE = 2**20  # weights; smaller matrices gain nothing
 
 
 def use_onednn(model: Any) -> None:
-    """Have the model's large float32 layers computed by oneDNN where gradients are not wanted; only
-    on a CPU of AMD's."""
+    """Have the model's large layers computed by oneDNN where they are in float32 and gradients are
+    not wanted; only on a CPU of AMD's."""
     if not _on_amd() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return
     for layer in model.modules():
-        if (
-            type(layer) is torch.nn.Linear
-            and layer.weight.device.type == "cpu"
-            and layer.weight.dtype == torch.float32
-            and layer.weight.numel() >= LARGE
-        ):
+        if type(layer) is torch.nn.Linear and layer.weight.numel() >= LARGE:
             layer.forward = partial(_linear, layer)
 
 
 def _linear(layer: torch.nn.Linear, rows: torch.Tensor) -> torch.Tensor:
-    if torch.is_grad_enabled() or rows.dtype != torch.float32 or not rows.numel():
+    if (
+        torch.is_grad_enabled()
+        or torch.is_autocast_enabled("cpu")
+        or {rows.dtype, layer.weight.dtype} != {torch.float32}
+        or {rows.device.type, layer.weight.device.type} != {"cpu"}
+        or not rows.numel()
+    ):
         return torch.nn.functional.linear(rows, layer.weight, layer.bias)
     return torch.ops.mkldnn._linear_pointwise(
         rows.contiguous(), layer.weight, layer.bias, "none", [], ""
