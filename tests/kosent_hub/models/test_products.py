@@ -1,4 +1,4 @@
-"""Large layers by oneDNN: the same numbers, and gradients as ever."""
+"""Large layers by oneDNN: the same numbers and the same gradients."""
 
 import pytest
 import torch
@@ -26,9 +26,12 @@ def test_large_layers_alone_are_computed_otherwise_and_give_the_same(layers):
         assert torch.allclose(found, expected @ layers[1].weight.T, rtol=1e-4, atol=1e-5)
 
 
-def test_gradients_are_as_ever(layers):
-    rows = torch.randn(3, 1024, requires_grad=True)
+@pytest.mark.parametrize("trained", [True, False])
+def test_gradients_are_the_same(layers, trained):
+    layers.requires_grad_(trained)
+    rows = torch.randn(2, 3, 1024, requires_grad=True)
+    assert ("_Product" in str(layers[0](rows).grad_fn)) != trained
     layers(rows).sum().backward()
     expected = layers[1].weight.sum(dim=0) @ layers[0].weight
-    assert torch.allclose(rows.grad, expected.expand(3, -1), rtol=1e-3, atol=1e-4)
-    assert layers[0].weight.grad is not None
+    assert torch.allclose(rows.grad, expected.expand(2, 3, -1), rtol=1e-3, atol=1e-4)
+    assert (layers[0].weight.grad is not None) == trained
