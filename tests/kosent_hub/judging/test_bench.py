@@ -43,7 +43,7 @@ class Judge(Planted):
         }
 
     def judged(self, prompt):
-        (kind,) = [k for k in questions.KINDS if f'"{[*rubric.SCHEMAS[k]][0]}"' in prompt]
+        (kind,) = [k for k in questions.KINDS if f'"{next(iter(rubric.SCHEMAS[k]))}"' in prompt]
         fields = rubric.SCHEMAS[kind]
         if (labels := self.known.get(prompt)) is not None:
             said = {name: labels.get(name, any(labels.values())) for name in fields}
@@ -145,7 +145,7 @@ def test_scores_by_part_are_those_planted_and_a_second_run_asks_nothing(asked, t
     assert (round(low, 3), round(high, 3)) == (0.247, 0.753)
     assert "답변입니다" not in json.dumps(found, ensure_ascii=False)
     row = next(line for line in printed.splitlines() if line.startswith("Help offered in a crisis"))
-    assert row.split()[-10:] == "0.50 0.25 to 0.75 16 0.25 0.10 to 0.40 80".split()
+    assert " ".join(row.split()).endswith("0.50 0.25 to 0.75 16 0.25 0.10 to 0.40 80")
     lines = (next(folder.glob("judgements/bench--*")) / "answers.jsonl").read_text("utf-8")
     first = json.loads(lines.splitlines()[0])
     assert (first["id"], first["answer"]) == (asked.turns[0].id, {"points_to_help": True})
