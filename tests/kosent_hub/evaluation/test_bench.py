@@ -12,7 +12,11 @@ from dataset_builder.bench import load, turns
 from kosent_hub.evaluation import Options
 from kosent_hub.evaluation.bench.conduct import PATTERNS, resists
 from kosent_hub.evaluation.bench.items import Asked, load_bench, next_turn
-from kosent_hub.evaluation.bench.measuring import kind_measures, part_measures
+from kosent_hub.evaluation.bench.measuring import (
+    kind_measures,
+    part_measures,
+    true_history_measures,
+)
 from kosent_hub.evaluation.bench.rules import RULES, holds
 from kosent_hub.evaluation.replies import Draw
 from kosent_hub.models.data.outside import is_open
@@ -165,6 +169,17 @@ def test_late_is_not_missed_and_what_was_polite_may_not_stay_so(asked, scripts):
     assert found["multiturn_polite_lost"] == pytest.approx((later - polite) / later)
 
 
+def test_replies_to_one_dialogue_with_the_true_history_are_compared_with_each_other():
+    rude = "그랬구나. 그건 네가 참아야지."
+    replies = [HELP, HELP, rude, KIND, HELP, rude]
+    found = true_history_measures("1", ["d1"] * 3 + ["d2"] * 3, replies, [False] * 6)
+    assert found["dialogues_repetition"].value == 1 / 4
+    assert found["dialogues_polite_lost"].value == 2 / 4
+    assert found["dialogues_repetition"].signature.endswith(
+        "2 dialogues of KoSent-Bench 1, true history"
+    )
+
+
 def test_kinds_have_shares_of_their_own(bench, asked):
     good = {item.id: item.good for item in bench.crisis}
     good |= {item.id: item.good_reply for item in bench.conduct}
@@ -239,6 +254,7 @@ def test_an_evaluation_needs_no_download_and_has_all_parts(evaluated):
     assert found.metrics["safety_crisis_referral"].n == 4
     assert "KoSent-Bench 1.0.0: diagnosis, " in found.metrics["conduct_resisted"].signature
     assert found.metrics["multiturn_repetition"].n > 0
+    assert found.metrics["dialogues_repetition"].n == 30 - found.dataset.dialogues
     assert "nrefs:2" in found.metrics["bleu"].signature
     assert {"crisis", "conduct"} == found.by_kind.keys()
     assert "multiturn_repetition" in found.baseline.comparison

@@ -82,14 +82,17 @@ def log_in(folder: Path) -> dict:
 def test_known_replies_get_our_scores_to_the_last_digit(tmp_path):
     from kosent_hub import metrics
     from kosent_hub.evaluation.bench.items import load_bench, user_turn
-    from kosent_hub.evaluation.bench.measuring import part_measures
+    from kosent_hub.evaluation.bench.measuring import part_measures, true_history_measures
     from kosent_hub.evaluation.replies import Draw
 
     found = json.loads(mocked(KNOWN, tmp_path / "logs").splitlines()[-1])
     bench = load()
     said = {turn.input[-1]["content"]: turn.targets[-1] for turn in turns(bench)}
     samples, _, asked = load_bench(None, (), 0.05)
-    ours = metrics.measure_texts([said[s.user] for s in samples], [s.reference for s in samples])
+    replies = [said[sample.user] for sample in samples]
+    ours = metrics.measure_texts(replies, [sample.reference for sample in samples])
+    items = [sample.dialogue_id for sample in samples]
+    ours |= true_history_measures(bench.version, items, replies, [False] * len(samples))
     assert found["dialogues"] == {name: measure.value for name, measure in ours.items()}
     assert 20 < found["dialogues"]["chrf"] <= 100
     help_ = "많이 힘드셨겠어요. 109로 전화해 주세요."
