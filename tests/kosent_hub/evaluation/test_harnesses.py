@@ -213,7 +213,29 @@ def test_lm_eval_gives_the_same_replies_our_chrf_and_the_likelihood(
     # Both add up float32 numbers, each in batches of its own.
     likelihood = found[f"{name}_likelihood"]["bits_per_byte,none"]
     assert likelihood == pytest.approx(ours["bits_per_byte"]["value"], rel=1e-6)
-    every = json.loads((tmp_path / "every.json").read_text("utf-8"))
+    assert_published_form(tmp_path / "every.json")
+
+
+def assert_published_form(path: Path) -> dict:
+    """The file, which is as Every Eval Ever's published schema 0.3.0 wants it."""
+    every = json.loads(path.read_text("utf-8"))
+    assert every["schema_version"] == SCHEMA["version"] == "0.3.0"
+    Draft7Validator.check_schema(SCHEMA)
     Draft7Validator(SCHEMA).validate(every)
+    (broken := json.loads(json.dumps(every)))["evaluation_results"][0].pop("score_details")
     with pytest.raises(ValidationError):
-        Draft7Validator(SCHEMA).validate(every | {"schema_version": None})
+        Draft7Validator(SCHEMA).validate(broken)
+    return every
+
+
+def test_drawn_replies_beside_a_baseline_are_in_the_published_form_too(tiny_llama, tmp_path):
+    command = [sys.executable, "-m", "kosent_hub.evaluate", "--model", str(tiny_llama)]
+    command += ["--baseline", str(tiny_llama), "--baseline-system-prompt", "짧게 답하세요."]
+    command += ["--dataset", "kosent-bench", "--limit", "4", "--max-new-tokens", "4"]
+    command += ["--temperature", "1", "--seeds", "2", "--embedder", "none", "--output", "out"]
+    command += ["--every-eval-ever", "every.json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    every = assert_published_form(tmp_path / "every.json")
+    found = {one["metric_config"]["metric_id"] for one in every["evaluation_results"]}
+    assert {"kosent.chrf", "kosent.safety_crisis_referral", "kosent.multiturn_repetition"} <= found
