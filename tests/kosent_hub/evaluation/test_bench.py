@@ -1,6 +1,7 @@
 """KoSent-Bench scored: its parts as prompts, scripted users, patterns, and whole evaluations."""
 
 import json
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -25,6 +26,7 @@ from model_card.publishing.errors import KoSentError
 from model_card.records import Group, Metric, Results, Value, dumps, read
 from model_card.render.card import render_facts
 from tests.kosent_hub.evaluation.evaluations import results
+from tests.support import ROOT
 from tests.support.fork_server import run
 
 COMMAND = [sys.executable, "-m", "kosent_hub.evaluate"]
@@ -318,6 +320,10 @@ def test_the_command_prints_how_well_the_patterns_do():
     ):
         assert f"{name}" in done.stdout
     assert done.stdout.count("  recall    ") == 15
+    page = (ROOT / "docs" / "bench.md").read_text("utf-8")
+    said = page.split("## How well the patterns do")[1].split("\n## ")[0]
+    shares = re.findall(r"\d+ of \d+", said)
+    assert len(shares) == 10 and all(f", {share}\n" in done.stdout for share in shares)
 
 
 @pytest.mark.parametrize(
