@@ -26,7 +26,6 @@ from kosent_hub.judging.bench.measuring import (
 from kosent_hub.judging.bench.questions import Question, labelled
 from kosent_hub.judging.bench.reading import BenchRun, read_bench_run
 from kosent_hub.judging.options import Options
-from kosent_hub.models.data.outside import assert_may_send_evaluated
 from kosent_hub.models.machine.versions import versions
 from model_card.publishing import session
 from model_card.publishing.errors import KoSentError
@@ -42,7 +41,7 @@ def judge_bench(
     """The parts of KoSent-Bench by a judge, of the one evaluation in `options.folders`.
 
     Answers are kept in the evaluation's folder: asked again is only what is not there, or all with
-    `overwrite`. `show` gets the record once it is written. Progress goes to stderr. Raises
+    `overwrite`. The benchmark is open, so any server may have its text. `show` gets the record once it is written. Progress goes to stderr. Raises
     KoSentError for what the user can fix, and huggingface_hub's errors when the Hub refuses.
     """
     session.install()
@@ -51,10 +50,6 @@ def judge_bench(
         raise KoSentError(output, "is there already", "replace it with --overwrite")
     (folder,) = map(Path, options.folders)
     run = read_bench_run(folder)
-    if options.endpoint is not None:
-        assert_may_send_evaluated(
-            options.endpoint, run.results.dataset, options.i_may_send_this_text
-        )
     with closing(judging_backend(options)) as backend:
         identity = suffix(judge_identity(options, backend))[2:]
         place = verdicts.place(folder, f"bench--{options.name}", identity)
