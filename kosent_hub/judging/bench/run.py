@@ -41,8 +41,9 @@ def judge_bench(
     """The parts of KoSent-Bench by a judge, of the one evaluation in `options.folders`.
 
     Answers are kept in the evaluation's folder: asked again is only what is not there, or all with
-    `overwrite`. The benchmark is open, so any server may have its text. `show` gets the record once it is written. Progress goes to stderr. Raises
-    KoSentError for what the user can fix, and huggingface_hub's errors when the Hub refuses.
+    `overwrite`. The benchmark is open, so any server may have its text. `show` gets the record once
+    it is written. Progress goes to stderr. Raises KoSentError for what the user can fix, and
+    huggingface_hub's errors when the Hub refuses.
     """
     session.install()
     output = None if options.output is None else Path(options.output)
