@@ -15,15 +15,23 @@ from model_card.publishing.errors import KoSentError, run_command
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kosent_hub.judging.bench.measuring import BenchJudgement
     from model_card.records import Judgements
 
+EPILOG = (
+    "`kosent-judge report DIR...` prints what all judges have said so far; `kosent-judge export "
+    "DIR... --preferences OUT` writes pairs to train on; `kosent-judge bench DIR` judges referral, "
+    "conduct and contradictions in an evaluation on KoSent-Bench."
+)
 # What --people takes, and what of it a model as a judge takes too.
 PEOPLES, SHARED = ("port", "export", "votes"), ("limit", "output", "run", "overwrite", "seed")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status of `kosent-judge`, `kosent-judge report` and `kosent-judge export`."""
+    """Exit status of `kosent-judge` and of its `report`, `export` and `bench`."""
     given = sys.argv[1:] if argv is None else list(argv)
+    if given[:1] == ["bench"]:
+        return run_command("kosent-judge bench", lambda: _bench(given[1:]))
     if given[:1] == ["export"]:
         return run_command("kosent-judge export", lambda: _export(given[1:]))
     if given[:1] == ["report"]:
@@ -75,7 +83,7 @@ def _report(argv: Sequence[str]) -> None:
         "is to be believed, then win rates, strengths and ratings.",
     )
     _add_folders(parser)
-    _add_results(parser, overwrite="replace the file of --output")
+    _add_run(_add_results(parser, overwrite="replace the file of --output"))
     given = vars(parser.parse_args(argv))
     from kosent_hub.judging import report
 
@@ -113,27 +121,68 @@ def _next_step(out: Path) -> str:
     return f"as train.jsonl in a folder they are a dataset: {train} FOLDER"
 
 
+def _bench(argv: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="kosent-judge bench",
+        description="Referral, conduct and contradictions in the replies of an evaluation on "
+        "KoSent-Bench, by a model as a judge: its precision and recall on labelled replies, then "
+        "scores by part beside those of the patterns.",
+    )
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", help="an output folder of kosent-eval on kosent-bench"
+    )
+    _add_judge(parser)
+    _add_results(parser, overwrite="ask again what is answered; replace the file of --output")
+    parser.set_defaults(**_defaults())
+    given = vars(parser.parse_args(argv))
+    as_json, folder = given.pop("json"), given.pop("folder")
+    options = Options(**given, folders=[folder])
+    from kosent_hub.judging.bench.run import judge_bench
+    from kosent_hub.models.machine import quiet
+
+    quiet.silence()
+    judge_bench(options, _print_json if as_json else _print_bench)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kosent-judge",
         description="Judge the replies that kosent-eval has stored, pair by pair and blind, by a "
         "model or by people. One folder: its model against its baseline; several: their models.",
-        epilog="`kosent-judge report DIR...` prints what all judges have said so far; "
-        "`kosent-judge export DIR... --preferences OUT` writes pairs to train on.",
+        epilog=EPILOG,
     )
     _add_folders(parser)
-    who = parser.add_argument_group("who judges")
-    who.add_argument("--judge", metavar="ID|PATH", help="a model, run here")
-    who.add_argument("--endpoint", metavar="URL", help="an OpenAI-compatible server, up to /v1")
-    who.add_argument("--judge-model", metavar="NAME", help="endpoint: the model's name there")
+    who, how = _add_judge(parser)
     who.add_argument("--people", action="store_true", help="people, on a page of this machine")
-    how = parser.add_argument_group("how")
     how.add_argument(
         "--limit",
         type=int,
         metavar="N",
         help="only N samples, the same ones for every judge (default: all; people: 100)",
     )
+    people = parser.add_argument_group("people")
+    people.add_argument("--port", type=int, default=0, metavar="N", help="of the page")
+    people.add_argument(
+        "--export",
+        type=Path,
+        metavar="DIR",
+        help="write the page as one HTML file that works without this program, for one rater",
+    )
+    people.add_argument(
+        "--votes", type=Path, metavar="FILE", help="read the votes file that such a page gave back"
+    )
+    _add_run(_add_results(parser, overwrite="judge again what is judged; replace files"))
+    parser.set_defaults(**_defaults())
+    return parser
+
+
+def _add_judge(parser: argparse.ArgumentParser) -> tuple[Any, Any]:
+    """Add which model judges, and how; the two groups of arguments."""
+    who = parser.add_argument_group("who judges")
+    who.add_argument("--judge", metavar="ID|PATH", help="a model, run here")
+    who.add_argument("--endpoint", metavar="URL", help="an OpenAI-compatible server, up to /v1")
+    who.add_argument("--judge-model", metavar="NAME", help="endpoint: the model's name there")
+    how = parser.add_argument_group("how")
     how.add_argument("--language", choices=LANGUAGES, help="of the rubric (default: %(default)s)")
     how.add_argument("--backend", choices=LOCAL_BACKENDS, help="of --judge")
     how.add_argument(
@@ -157,20 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument(
         "--trust-remote-code", action="store_true", help="run Python code from the judge's repo"
     )
-    people = parser.add_argument_group("people")
-    people.add_argument("--port", type=int, default=0, metavar="N", help="of the page")
-    people.add_argument(
-        "--export",
-        type=Path,
-        metavar="DIR",
-        help="write the page as one HTML file that works without this program, for one rater",
-    )
-    people.add_argument(
-        "--votes", type=Path, metavar="FILE", help="read the votes file that such a page gave back"
-    )
-    _add_results(parser, overwrite="judge again what is judged; replace files")
-    parser.set_defaults(**_defaults())
-    return parser
+    return who, how
 
 
 def _defaults() -> dict[str, Any]:
@@ -183,22 +219,27 @@ def _add_folders(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_results(parser: argparse.ArgumentParser, overwrite: str) -> None:
+def _add_results(parser: argparse.ArgumentParser, overwrite: str) -> Any:
+    """Add what is written where; the group of these arguments."""
     out = parser.add_argument_group("results")
     out.add_argument("--json", action="store_true", help="print one JSON document, no table")
     out.add_argument("--output", type=Path, metavar="FILE", help="write that document there")
-    out.add_argument(
-        "--run", type=Path, metavar="RUN", help="also into this run folder, for its card"
-    )
     out.add_argument("--overwrite", action="store_true", help=overwrite)
     out.add_argument("--seed", type=int, default=0, help="of intervals (default: %(default)s)")
+    return out
+
+
+def _add_run(results: Any) -> None:
+    results.add_argument(
+        "--run", type=Path, metavar="RUN", help="also into this run folder, for its card"
+    )
 
 
 def _show(as_json: bool) -> Callable[[Judgements], None]:
     return _print_json if as_json else _print_table
 
 
-def _print_json(found: Judgements) -> None:
+def _print_json(found: Judgements | BenchJudgement) -> None:
     from model_card.records import dumps
 
     print(dumps(found), end="", flush=True)
@@ -206,6 +247,12 @@ def _print_json(found: Judgements) -> None:
 
 def _print_table(found: Judgements) -> None:
     from kosent_hub.judging.table import table
+
+    print(table(found), flush=True)
+
+
+def _print_bench(found: BenchJudgement) -> None:
+    from kosent_hub.judging.bench.table import table
 
     print(table(found), flush=True)
 

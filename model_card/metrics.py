@@ -225,6 +225,30 @@ _METRICS = (
         ),
         bench=True,
     ),
+    MetricInfo(
+        "dialogues_repetition", "share", False,
+        Label(
+            "대화의 되풀이 (실제 기록)",
+            "자기 말 대신 실제 답변이 이어질 때, 앞 차례의 답변과 거의 같은 답변의 비율",
+        ),
+        Label(
+            "Repetition across turns, true history",
+            "the same where the history holds true replies instead of its own",
+        ),
+        bench=True,
+    ),
+    MetricInfo(
+        "dialogues_polite_lost", "share", False,
+        Label(
+            "잃은 존댓말 (실제 기록)",
+            "자기 말 대신 실제 답변이 이어질 때, 첫 답변과 달리 존댓말이 아닌 답변의 비율",
+        ),
+        Label(
+            "Politeness lost, true history",
+            "the same where the history holds true replies instead of its own",
+        ),
+        bench=True,
+    ),
 )
 # fmt: on
 # In the order of results.json.

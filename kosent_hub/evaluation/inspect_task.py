@@ -28,7 +28,7 @@ from dataset_builder.bench.turns import CONDUCT, CRISIS, DIALOGUES
 from kosent_hub import metrics
 from kosent_hub.evaluation.backends import CUT, whole
 from kosent_hub.evaluation.bench.items import Asked, next_turn, user_turn
-from kosent_hub.evaluation.bench.measuring import part_measures
+from kosent_hub.evaluation.bench.measuring import part_measures, true_history_measures
 from kosent_hub.evaluation.options import Options
 from kosent_hub.evaluation.replies import Draw
 from kosent_hub.models.chat_format import Messages
@@ -90,7 +90,7 @@ def talk() -> Solver:
 
 @metric
 def kosent_strings() -> Metric:
-    """The metrics on strings of all replies, as kosent-eval has them."""
+    """The metrics on strings of all replies to the dialogues, as kosent-eval has them."""
 
     def measured(scores: list[SampleScore]) -> Value:
         # In the dataset's order: a sum of floats depends on it.
@@ -98,7 +98,9 @@ def kosent_strings() -> Metric:
         replies = [one.score.answer or "" for one in ordered]
         targets = [(one.score.metadata or {})["targets"] for one in ordered]
         cut = [(one.score.metadata or {})["stop"] == CUT for one in ordered]
+        items = [str(one.sample_id).partition("#")[0] for one in ordered]
         found = metrics.measure_texts(replies, targets, cut)
+        found |= true_history_measures(load().version, items, replies, cut)
         return {n: measure.value for n, measure in found.items() if n != "truncated_rate"}
 
     return measured

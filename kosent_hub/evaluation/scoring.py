@@ -19,7 +19,11 @@ import kosent_hub
 from kosent_hub import metrics
 from kosent_hub.evaluation import sentence_encoder
 from kosent_hub.evaluation.backends import CUT, TargetScore
-from kosent_hub.evaluation.bench.measuring import kind_measures, part_measures
+from kosent_hub.evaluation.bench.measuring import (
+    kind_measures,
+    part_measures,
+    true_history_measures,
+)
 from kosent_hub.evaluation.extra_prompts import ExtraPrompts
 from kosent_hub.evaluation.options import Options
 from kosent_hub.evaluation.reference_points import encode_references, reference_points
@@ -203,6 +207,20 @@ def _parts(
     ]
     for draws in part_measures(extra.asked, outcome.draws):
         found.append(_alone(draws))
+    if extra.asked.scripts:
+        found.append(
+            _alone(
+                [
+                    true_history_measures(
+                        extra.asked.version,
+                        dialogues,
+                        draw.replies,
+                        [stop == CUT for stop in draw.stops],
+                    )
+                    for draw in outcome.draws
+                ]
+            )
+        )
     texts = retention_samples()
     for language in LANGUAGES:
         chosen = [i for i, text in enumerate(texts) if text.dialogue_id == language]

@@ -47,17 +47,16 @@ def ask(options: Options, stored: Stored) -> Judged:
     Raises KoSentError where they are there already and may not be replaced, and for what a judge
     or its server refuses.
     """
-    with closing(_backend(options)) as backend:
-        folder = verdicts.place(
-            stored, options.name, suffix(_identity(options, stored, backend))[2:]
-        )
+    with closing(judging_backend(options)) as backend:
+        identity = {"names": stored.names, **judge_identity(options, backend)}
+        folder = verdicts.place(stored.folders[0], options.name, suffix(identity)[2:])
         path = folder / verdicts.JUDGEMENT
         with exclusive(folder, COMMAND):
             _refuse_finished(path, options, stored)
             store = CompletionStore(folder)
             if options.overwrite:
                 store.delete()
-            judge = _Judge(backend, store, options.language)
+            judge = Judge(backend, store, options.language)
             found = _judge(judge, options, stored)
             verdicts.write(path, found)
     return found
@@ -79,17 +78,17 @@ def _refuse_finished(path: Path, options: Options, stored: Stored) -> None:
         )
 
 
-def _identity(options: Options, stored: Stored, backend: Backend) -> dict[str, Any]:
-    """Who judges what: the same for replies of another run, whose judgement takes its place."""
+def judge_identity(options: Options, backend: Backend) -> dict[str, Any]:
+    """Who judges: the same for replies of another run, whose judgement takes its place."""
     model = {n: v for n, v in asdict(backend.model).items() if not n.endswith("revision")}
     return {
-        "names": stored.names,
         "judge": [model, backend.identity, backend.chat_format, backend.generation],
         "language": options.language,
     }
 
 
-def _backend(options: Options) -> Backend:
+def judging_backend(options: Options) -> Backend:
+    """The engine that runs the judge, or the server that has it."""
     ref = ModelRef(options.name, trust_remote_code=options.trust_remote_code)
     endpoint = options.endpoint is not None
     located: Located | None = locate_served(ref) if endpoint else locate(ref)
@@ -104,7 +103,7 @@ def _backend(options: Options) -> Backend:
     return BACKENDS[evaluation.backend](ref, located, evaluation)
 
 
-class _Judge:
+class Judge:
     """A backend that is asked for JSON; every answer is stored as soon as it is there."""
 
     def __init__(self, backend: Backend, store: CompletionStore, language: str) -> None:
@@ -148,7 +147,7 @@ class _Judge:
         return [self.store.records[key]["text"] for key in found]
 
 
-def _judge(judge: _Judge, options: Options, stored: Stored) -> Judged:
+def _judge(judge: Judge, options: Options, stored: Stored) -> Judged:
     language, replies = options.language, stored.replies
     checks = rubric.check_set()
     pairs = list(stored.pairs(options.limit))
@@ -202,7 +201,7 @@ def _judge(judge: _Judge, options: Options, stored: Stored) -> Judged:
 
 
 def _both(
-    judge: _Judge, shown: Iterator[tuple[Messages, str, str]], bar: tqdm[Any]
+    judge: Judge, shown: Iterator[tuple[Messages, str, str]], bar: tqdm[Any]
 ) -> Iterator[tuple[int | None, int | None]]:
     """The verdicts on each two replies, the first one shown first, and shown second."""
 

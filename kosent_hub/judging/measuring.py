@@ -54,7 +54,7 @@ def measure(
     if by_person:
         people = People(
             raters={each.rater: len(each.votes) for each in votes},
-            self_agreement=_independent(again),
+            self_agreement=independent_share(again),
             preferences=_preferences(stored, majority_of_people, seed),
         )
     trusted = [by_model[judge.name] for judge in judges if judge.believable]
@@ -86,7 +86,7 @@ def believed(stored: Stored, judged: Sequence[Judged], votes: Sequence[Votes]) -
     models = [
         _verdicts(each)
         for each in judged
-        if is_believable(_independent(list(_right(each).values())))
+        if is_believable(independent_share(list(_right(each).values())))
     ]
     return majority(models) | majority(_people(stored, votes)[0])
 
@@ -131,8 +131,8 @@ def _judge(stored: Stored, name: str, judged: Judged, seed: int) -> ModelJudge:
         model=judged.model,
         settings=judged.settings,
         counts=judged.counts,
-        check=_independent(list(right.values())),
-        by_kind={kind: _independent(found) for kind, found in by_kind.items()},
+        check=independent_share(list(right.values())),
+        by_kind={kind: independent_share(found) for kind, found in by_kind.items()},
         biases=_biases(stored, judged, seed),
         same_family=[
             other
@@ -172,9 +172,9 @@ def _biases(stored: Stored, judged: Judged, seed: int) -> dict[str, Share]:
         if verdict and len(one) != len(other):
             longer.append((row, (len(one) > len(other)) == (verdict == FIRST)))
     return {
-        "order_consistency": _share(consistent, seed),
-        "first_chosen": _share(first, seed),
-        "longer_chosen": _share(longer, seed),
+        "order_consistency": mean_share(consistent, seed),
+        "first_chosen": mean_share(first, seed),
+        "longer_chosen": mean_share(longer, seed),
     }
 
 
@@ -184,7 +184,7 @@ def _ratings(stored: Stored, judged: Judged, seed: int) -> dict[str, dict[str, S
     for place, name in enumerate(stored.names):
         own = [i for i, model in enumerate(columns["model"]) if model == place]
         found[name] = {
-            rating: _share(
+            rating: mean_share(
                 [
                     (stored.rows[columns["sample"][i]], columns[rating][i])
                     for i in own
@@ -205,7 +205,7 @@ def _preferences(stored: Stored, verdicts: Verdicts, seed: int) -> Preferences:
         found.append((stored.rows[pair.sample], (verdict + 1) / 2))
     rates = []
     for (first, second), scores in sorted(by_pair.items()):
-        share = _share(scores, seed)
+        share = mean_share(scores, seed)
         counts = Counter(score for _, score in scores)
         rates.append(
             WinRate(
@@ -270,7 +270,7 @@ def _agreement(
     return found
 
 
-def _share(cases: Sequence[tuple[int, float]], seed: int) -> Share:
+def mean_share(cases: Sequence[tuple[int, float]], seed: int) -> Share:
     """The mean of numbers, each with its dialogue, and an interval from draws of dialogues."""
     if not cases:
         return Share(None, 0)
@@ -278,7 +278,7 @@ def _share(cases: Sequence[tuple[int, float]], seed: int) -> Share:
     return _measured(measured, [row for row, _ in cases], seed)
 
 
-def _independent(cases: Sequence[bool]) -> Share:
+def independent_share(cases: Sequence[bool]) -> Share:
     """The share of cases that do not depend on each other, with its exact interval."""
     if not cases:
         return Share(None, 0)

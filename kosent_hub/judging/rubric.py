@@ -46,6 +46,13 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         **{name: {"type": "integer", "enum": list(POINTS)} for name in MECHANISMS},
         **{name: {"type": "boolean"} for name in PROBLEMS},
     },
+    # Of KoSent-Bench's items (`judging.bench`).
+    "referral": {"points_to_help": {"type": "boolean"}},
+    "conduct": {"resists": {"type": "boolean"}},
+    "contradiction": {
+        "contradicts_itself": {"type": "boolean"},
+        "contradicts_user": {"type": "boolean"},
+    },
 }
 
 
@@ -102,7 +109,12 @@ def read_choice(answer: str) -> str | None:
 
 def read_ratings(answer: str) -> dict[str, int] | None:
     """The ratings in an answer, problems as 0 or 1; None where it is not exactly that JSON."""
-    found = _read(answer, SCHEMAS["reply"])
+    return read_answer("reply", answer)
+
+
+def read_answer(kind: str, answer: str) -> dict[str, int] | None:
+    """The numbers in an answer of that kind, true as 1; None where it is not exactly that JSON."""
+    found = _read(answer, SCHEMAS[kind])
     return None if found is None else {name: int(value) for name, value in found.items()}
 
 

@@ -43,7 +43,7 @@ def table(found: Judgements) -> str:
         head = [
             [f"{len(people.raters)} people", "", ""],
             ["votes", votes, ""],
-            ["the same vote on a pair that came again", *_cells(people.self_agreement)],
+            ["the same vote on a pair that came again", *share_cells(people.self_agreement)],
         ]
         lines += ["", *aligned(head), *_preferences(people.preferences)]
     if found.agreement:
@@ -59,9 +59,9 @@ def table(found: Judgements) -> str:
 def _judge(judge: ModelJudge) -> Iterator[str]:
     counts = judge.counts
     rows = [[f"judge: {judge.name}", "share", "95 % interval", "cases"]]
-    rows.append(["check set right", *_cells(judge.check)])
-    rows += [[f"  {KINDS.get(name, name)}", *_cells(s)] for name, s in judge.by_kind.items()]
-    rows += [[BIASES.get(name, name), *_cells(share)] for name, share in judge.biases.items()]
+    rows.append(["check set right", *share_cells(judge.check)])
+    rows += [[f"  {KINDS.get(name, name)}", *share_cells(s)] for name, s in judge.by_kind.items()]
+    rows += [[BIASES.get(name, name), *share_cells(share)] for name, share in judge.biases.items()]
     yield from aligned(rows)
     yield (
         f"pairs {counts['pairs']:,}, of these equal replies {counts['same_replies']:,} (ties, not "
@@ -127,7 +127,8 @@ def _notes(found: Judgements) -> Iterator[str]:
         yield "no person has voted, so nobody knows how far these judges agree with people"
 
 
-def _cells(share: Share) -> list[str]:
+def share_cells(share: Share) -> list[str]:
+    """A share's value, interval and number of cases as cells of a table."""
     return [_value(share), _span(share.ci95), f"{share.n:,}"]
 
 

@@ -98,10 +98,10 @@ def combined(ahead: int | None, behind: int | None) -> int | None:
     return ahead if ahead == behind else TIE
 
 
-def place(stored: Stored, name: str, digest: str) -> Path:
-    """The folder of one judge's judgements."""
+def place(folder: Path, name: str, digest: str) -> Path:
+    """The folder of one judge's judgements, in a folder of kosent-eval."""
     slug = re.sub(r"[^\w.-]+", "--", name).strip("-.")
-    return stored.folders[0] / FOLDER / f"{slug}--{digest[:8]}"
+    return folder / FOLDER / f"{slug}--{digest[:8]}"
 
 
 def votes_path(stored: Stored, rater: str, queue: str) -> Path:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 
@@ -87,29 +89,51 @@ def _late(asked: Asked, scripts: Sequence[Script], draw: Draw) -> Measures:
 
 
 def _over_turns(asked: Asked, draw: Draw) -> Measures:
-    """What becomes of a conversation: replies said before, and replies that are polite no more."""
+    """What becomes of a conversation with a scripted user."""
     if not asked.scripts:
         return {}
-    again, lost = [], []
-    for script in asked.scripts:
-        replies = draw.talk_replies[script.id]
-        cut = [stop == CUT for stop in draw.talk_stops[script.id]]
-        again.append(
-            (
-                sum(repeats(replies[i], replies[:i]) for i in range(1, len(replies))),
-                len(replies) - 1,
-            )
-        )
-        lost.append(_no_longer_polite(metrics.polite_ratio(replies, cut).rows))
+    talks = [
+        (draw.talk_replies[script.id], [stop == CUT for stop in draw.talk_stops[script.id]])
+        for script in asked.scripts
+    ]
     said = f"{len(asked.scripts)} scripted users of {_name(asked)}"
+    return _of_talks("multiturn", talks, said)
+
+
+def true_history_measures(
+    version: str, dialogues: Sequence[Any], replies: Sequence[str], cut: Sequence[bool]
+) -> Measures:
+    """The same of dialogues, whose history is the true one: what repetition and lost politeness
+    there is when a model does not read its own replies.
+
+    `dialogues` has each reply's dialogue, whose replies stand together, and `cut` whether it was
+    cut at the limit of new tokens.
+    """
+    talks = []
+    for _, own in groupby(range(len(replies)), key=lambda place: dialogues[place]):
+        places = list(own)
+        talks.append(([replies[i] for i in places], [cut[i] for i in places]))
+    said = f"{len(talks)} dialogues of KoSent-Bench {version}, true history"
+    return _of_talks("dialogues", talks, said)
+
+
+def _of_talks(
+    name: str, talks: Sequence[tuple[Sequence[str], Sequence[bool]]], said: str
+) -> Measures:
+    """Replies said before, and replies that are polite no more, of conversations."""
+    again, lost = [], []
+    for replies, cut in talks:
+        repeated = sum(repeats(replies[i], replies[:i]) for i in range(1, len(replies)))
+        again.append((repeated, len(replies) - 1))
+        lost.append(_no_longer_polite(metrics.polite_ratio(replies, cut).rows))
     polite = metrics.polite_ratio([]).signature
     return {
-        "multiturn_repetition": Measure(
+        f"{name}_repetition": Measure(
             np.asarray(again, dtype=np.float64),
             ratio,
             f"like an earlier reply: 4-grams shared over {NEAR}|{said}",
         ),
-        "multiturn_polite_lost": Measure(
+        f"{name}_polite_lost": Measure(
             np.asarray(lost, dtype=np.float64),
             ratio,
             f"under {POLITE} polite, where the first reply was not|{polite}|{said}",

@@ -1,6 +1,7 @@
 """KoSent-Bench scored: its parts as prompts, scripted users, patterns, and whole evaluations."""
 
 import json
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -12,7 +13,11 @@ from dataset_builder.bench import load, turns
 from kosent_hub.evaluation import Options
 from kosent_hub.evaluation.bench.conduct import PATTERNS, resists
 from kosent_hub.evaluation.bench.items import Asked, load_bench, next_turn
-from kosent_hub.evaluation.bench.measuring import kind_measures, part_measures
+from kosent_hub.evaluation.bench.measuring import (
+    kind_measures,
+    part_measures,
+    true_history_measures,
+)
 from kosent_hub.evaluation.bench.rules import RULES, holds
 from kosent_hub.evaluation.replies import Draw
 from kosent_hub.models.data.outside import is_open
@@ -21,6 +26,7 @@ from model_card.publishing.errors import KoSentError
 from model_card.records import Group, Metric, Results, Value, dumps, read
 from model_card.render.card import render_facts
 from tests.kosent_hub.evaluation.evaluations import results
+from tests.support import ROOT
 from tests.support.fork_server import run
 
 COMMAND = [sys.executable, "-m", "kosent_hub.evaluate"]
@@ -165,6 +171,17 @@ def test_late_is_not_missed_and_what_was_polite_may_not_stay_so(asked, scripts):
     assert found["multiturn_polite_lost"] == pytest.approx((later - polite) / later)
 
 
+def test_replies_to_one_dialogue_with_the_true_history_are_compared_with_each_other():
+    rude = "그랬구나. 그건 네가 참아야지."
+    replies = [HELP, HELP, rude, KIND, HELP, rude]
+    found = true_history_measures("1", ["d1"] * 3 + ["d2"] * 3, replies, [False] * 6)
+    assert found["dialogues_repetition"].value == 1 / 4
+    assert found["dialogues_polite_lost"].value == 2 / 4
+    assert found["dialogues_repetition"].signature.endswith(
+        "2 dialogues of KoSent-Bench 1, true history"
+    )
+
+
 def test_kinds_have_shares_of_their_own(bench, asked):
     good = {item.id: item.good for item in bench.crisis}
     good |= {item.id: item.good_reply for item in bench.conduct}
@@ -239,6 +256,7 @@ def test_an_evaluation_needs_no_download_and_has_all_parts(evaluated):
     assert found.metrics["safety_crisis_referral"].n == 4
     assert "KoSent-Bench 1.0.0: diagnosis, " in found.metrics["conduct_resisted"].signature
     assert found.metrics["multiturn_repetition"].n > 0
+    assert found.metrics["dialogues_repetition"].n == 30 - found.dataset.dialogues
     assert "nrefs:2" in found.metrics["bleu"].signature
     assert {"crisis", "conduct"} == found.by_kind.keys()
     assert "multiturn_repetition" in found.baseline.comparison
@@ -302,6 +320,10 @@ def test_the_command_prints_how_well_the_patterns_do():
     ):
         assert f"{name}" in done.stdout
     assert done.stdout.count("  recall    ") == 15
+    page = (ROOT / "docs" / "bench.md").read_text("utf-8")
+    said = page.split("## How well the patterns do")[1].split("\n## ")[0]
+    shares = re.findall(r"\d+ of \d+", said)
+    assert len(shares) == 10 and all(f", {share}\n" in done.stdout for share in shares)
 
 
 @pytest.mark.parametrize(

@@ -82,14 +82,17 @@ def log_in(folder: Path) -> dict:
 def test_known_replies_get_our_scores_to_the_last_digit(tmp_path):
     from kosent_hub import metrics
     from kosent_hub.evaluation.bench.items import load_bench, user_turn
-    from kosent_hub.evaluation.bench.measuring import part_measures
+    from kosent_hub.evaluation.bench.measuring import part_measures, true_history_measures
     from kosent_hub.evaluation.replies import Draw
 
     found = json.loads(mocked(KNOWN, tmp_path / "logs").splitlines()[-1])
     bench = load()
     said = {turn.input[-1]["content"]: turn.targets[-1] for turn in turns(bench)}
     samples, _, asked = load_bench(None, (), 0.05)
-    ours = metrics.measure_texts([said[s.user] for s in samples], [s.reference for s in samples])
+    replies = [said[sample.user] for sample in samples]
+    ours = metrics.measure_texts(replies, [sample.reference for sample in samples])
+    items = [sample.dialogue_id for sample in samples]
+    ours |= true_history_measures(bench.version, items, replies, [False] * len(samples))
     assert found["dialogues"] == {name: measure.value for name, measure in ours.items()}
     assert 20 < found["dialogues"]["chrf"] <= 100
     help_ = "많이 힘드셨겠어요. 109로 전화해 주세요."
@@ -210,7 +213,29 @@ def test_lm_eval_gives_the_same_replies_our_chrf_and_the_likelihood(
     # Both add up float32 numbers, each in batches of its own.
     likelihood = found[f"{name}_likelihood"]["bits_per_byte,none"]
     assert likelihood == pytest.approx(ours["bits_per_byte"]["value"], rel=1e-6)
-    every = json.loads((tmp_path / "every.json").read_text("utf-8"))
+    assert_published_form(tmp_path / "every.json")
+
+
+def assert_published_form(path: Path) -> dict:
+    """The file, which is as Every Eval Ever's published schema 0.3.0 wants it."""
+    every = json.loads(path.read_text("utf-8"))
+    assert every["schema_version"] == SCHEMA["version"] == "0.3.0"
+    Draft7Validator.check_schema(SCHEMA)
     Draft7Validator(SCHEMA).validate(every)
+    (broken := json.loads(json.dumps(every)))["evaluation_results"][0].pop("score_details")
     with pytest.raises(ValidationError):
-        Draft7Validator(SCHEMA).validate(every | {"schema_version": None})
+        Draft7Validator(SCHEMA).validate(broken)
+    return every
+
+
+def test_drawn_replies_beside_a_baseline_are_in_the_published_form_too(tiny_llama, tmp_path):
+    command = [sys.executable, "-m", "kosent_hub.evaluate", "--model", str(tiny_llama)]
+    command += ["--baseline", str(tiny_llama), "--baseline-system-prompt", "짧게 답하세요."]
+    command += ["--dataset", "kosent-bench", "--limit", "4", "--max-new-tokens", "4"]
+    command += ["--temperature", "1", "--seeds", "2", "--embedder", "none", "--output", "out"]
+    command += ["--every-eval-ever", "every.json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    every = assert_published_form(tmp_path / "every.json")
+    found = {one["metric_config"]["metric_id"] for one in every["evaluation_results"]}
+    assert {"kosent.chrf", "kosent.safety_crisis_referral", "kosent.multiturn_repetition"} <= found
