@@ -40,6 +40,12 @@ def check(settings: Settings) -> None:
     refuse(list(_disk(settings)))
 
 
+def elsewhere(settings: Settings) -> list[str]:
+    """Problems of a run on another machine with a GPU: not of this one's device and disk."""
+    settings.training.use_cpu = settings.training.use_cpu and "use_cpu" in settings.asked
+    return [*_asked(settings), *_hub(settings)]
+
+
 def check_memory(settings: Settings, counts: Counts) -> None:
     """Raise KoSentError when the planned peak for this data does not fit the device."""
     values = DEFAULTS | settings.values({*DEFAULTS, "adapter", "trainer"})

@@ -334,7 +334,7 @@ def parse(argv: Sequence[str]) -> Settings:
         def error(self, message: str) -> NoReturn:
             raise KoSentError(None, f"{message}", "see kosent-train --help")
 
-    name, flags = _split_config(argv)
+    name, flags = split_config(argv)
     path, values = find(name), load(name)
     trainer = _trainer(values, flags)
     if trainer not in TRAINERS:
@@ -488,7 +488,7 @@ def _as_flag(value: Any) -> str:
     return json.dumps(value) if isinstance(value, dict) else str(_text(value))
 
 
-def _split_config(argv: Sequence[str]) -> tuple[str, list[str]]:
+def split_config(argv: Sequence[str]) -> tuple[str, list[str]]:
     """The recipe's name and the other flags."""
     flags = [part for flag in argv for part in _split_equals(flag)]
     if flags.count("--config") != 1 or flags[-1] == "--config":
