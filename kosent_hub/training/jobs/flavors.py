@@ -48,12 +48,13 @@ class Flavor:
 def choose(job: Job, offered: Mapping[str, JobHardwareInfo], wanted: str | None) -> Flavor:
     """The flavour that is `wanted`, or the smallest that the Hub offers and the training fits.
 
-    Raises KoSentError for one that is not offered or has not exactly one GPU, and where the
-    training does not fit.
+    Raises KoSentError for one that is not offered or not in FLAVORS, and where the training does
+    not fit.
     """
     there = [name for name in FLAVORS if name in offered]
     if wanted is not None and wanted not in there:
-        why = "has not exactly one GPU" if wanted in offered else "is not offered by the Hub"
+        known = "is none with one GPU that is known here"
+        why = known if wanted in offered else "is not offered by the Hub"
         raise KoSentError(f"--flavor {wanted}", why, f"there are {', '.join(there) or 'none'}")
     planned = None
     for name in [wanted] if wanted else there:
@@ -68,9 +69,8 @@ def choose(job: Job, offered: Mapping[str, JobHardwareInfo], wanted: str | None)
             None, "the Hub offers no machine with one GPU at present", "train on another machine"
         )
     where = f"--flavor {wanted}" if wanted else f"{there[-1]}, the largest there is"
-    raise KoSentError(
-        where,
-        f"the training does not fit: it needs {planned.peak_gib:.1f} GiB of "
-        f"{planned.available_gib:.1f}",
-        f"add {' or '.join(planned.suggestions)}",
-    )
+    remedies = " or ".join(planned.suggestions)
+    if planned.peak_gib <= (planned.available_gib or 0):
+        raise KoSentError(where, remedies)
+    need = f"the training needs {planned.peak_gib:.1f} GiB of {planned.available_gib:.1f}"
+    raise KoSentError(where, need, f"add {remedies}" if remedies.startswith("--") else remedies)

@@ -77,15 +77,21 @@ def test_what_a_job_could_not_do_is_refused(run, hub, place: Path):
     assert "kosent-data push dataset --repo-id ORG/NAME, then --dataset_name" in said[0]
     assert "3 problems" in said[-1] or "4 problems" in said[-1]
     assert refusal(*data, *PUSH, ABROAD, "--flavor", "a10g-largex2")[-1] == (
-        "kosent-train: --flavor a10g-largex2: has not exactly one GPU; there are t4-small, l4x1, "
-        "a10g-small, a100-large"
+        "kosent-train: --flavor a10g-largex2: is none with one GPU that is known here; "
+        "there are t4-small, l4x1, a10g-small, a100-large"
     )
     assert (
         "--flavor h200: is not offered by the Hub; "
         in (refusal(*data, *PUSH, ABROAD, "--flavor", "h200")[-1])
     )
-    assert refusal(*data, *PUSH, ABROAD, "--bf16", "true", "--flavor", "t4-small")[-1].endswith(
-        "add T4 has no bfloat16: --dtype float16 --bf16 false --fp16 true"
+    assert refusal(*data, *PUSH, ABROAD, "--bf16", "true", "--flavor", "t4-small")[-1] == (
+        "kosent-train: --flavor t4-small: T4 has no bfloat16: --dtype float16 --bf16 false "
+        "--fp16 true"
+    )
+    long = ("--max_length", "9000000", "--packing", "true")
+    assert (
+        "a100-large, the largest there is: the training needs "
+        in (refusal(*data, *PUSH, ABROAD, *long)[-1])
     )
     assert hub.jobs == [] and not hub.exists(FILES)
 
