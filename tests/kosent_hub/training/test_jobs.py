@@ -102,12 +102,8 @@ def test_a_machine_that_will_not_do_is_refused(refusal):
         "kosent-train: --flavor t4-small: T4 has no bfloat16: --dtype float16 --bf16 false "
         "--fp16 true"
     )
-    long = ("--max_length", "9000000", "--packing", "true")
-    assert (
-        "a100-large, the largest there is: the training needs "
-        in (refusal(*data, *PUSH, ABROAD, *long)[-1])
-    )
-    assert hub.jobs == [] and not hub.exists(FILES)
+    large = refusal(*data, *PUSH, ABROAD, "--per_device_train_batch_size", "99999999")[-1]
+    assert "a100-large, the largest there is: the training needs " in large
 
 
 @pytest.mark.slow
