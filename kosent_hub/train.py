@@ -54,9 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = sys.argv[1:] if argv is None else list(argv)
     if flags[:1] == ["push"]:
         return push.main(flags[1:])
-    if any(flag.partition("=")[0] == "--on" for flag in flags) and not {"-h", "--help"} & set(
-        flags
-    ):
+    names = {flag.partition("=")[0] for flag in flags}
+    if "--on" in names and not {"-h", "--help"} & names:
         return run_command("kosent-train", lambda: _on_another_machine(flags))
     return run_command("kosent_hub.train", lambda: _main(flags))
 

@@ -202,9 +202,9 @@ def start(job: TrainingJob) -> JobInfo:
 
 def _problems(settings: Settings) -> list[str]:
     """What a job could not do, one line each."""
-    found = []
+    found: list[str] = []
     dataset, adapter = settings.dataset_id, settings.extra.adapter
-    if Path(dataset).exists():
+    if dataset and Path(dataset).exists():
         found.append(
             f"{dataset} is on this machine, and a job reads the Hub: kosent-data push {dataset} "
             "--repo-id ORG/NAME, then --dataset_name ORG/NAME"
@@ -239,14 +239,16 @@ def _problems(settings: Settings) -> list[str]:
 
 def _own_files(name: str, settings: Settings) -> tuple[list[str], dict[str, bytes]]:
     """The flags that name recipe and chat template there, and what of these is no packaged file."""
-    flags, files = ["--config", name], {}
+    flags = ["--config", name]
+    files: dict[str, bytes] = {}
     if name not in recipe.packaged():
         values = {k: v for k, v in recipe.load(name).items() if k not in OWN}
         path = f"recipe/{recipe.title(name)}"
         files[path] = yaml.safe_dump(values, allow_unicode=True, sort_keys=False).encode()
         flags = ["--config", f"{MOUNT}/{path}"]
     if settings.chat_template is not None:
-        path = f"template/{Path(settings.training.chat_template_path).name}"
+        given: Any = settings.training  # not DPO's, which has none
+        path = f"template/{Path(given.chat_template_path).name}"
         files[path] = settings.chat_template.encode()
         flags += ["--chat_template_path", f"{MOUNT}/{path}"]
     return flags, files
@@ -254,7 +256,8 @@ def _own_files(name: str, settings: Settings) -> tuple[list[str], dict[str, byte
 
 def _without(flags: Sequence[str], names: Sequence[str]) -> list[str]:
     """The flags but those of these names, and their values."""
-    kept, left_out = [], False
+    kept: list[str] = []
+    left_out = False
     for part in flags:
         if part.startswith("--"):
             left_out = part[2:].partition("=")[0].replace("-", "_") in names
