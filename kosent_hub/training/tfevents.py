@@ -38,8 +38,9 @@ def event_files(folder: Path) -> dict[str, bytes]:
     writer = RecordWriter(file)
     writer.write(Event(wall_time=begin, file_version=_VERSION).SerializeToString())
     for entry in facts.log_history:
+        if not isinstance(step := entry.get("step"), int):
+            continue
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in _scalars(entry)]
-        step = int(entry["step"])
         event = Event(wall_time=begin + each * step, step=step, summary=Summary(value=values))
         writer.write(event.SerializeToString())
     return {PATH: file.getvalue()}
