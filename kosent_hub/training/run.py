@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -323,7 +324,8 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
         trainer.add_callback(SampleReplies(data.form, system_prompt, validation, folder, autocast))
     if settings.push is not None and settings.push.checkpoints:
         trainer.add_callback(PushCheckpoints(settings.push, data.base, base_name))
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with redirect_stdout(sys.stderr):  # trackio prints where its curves are
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.stop.asked:
         raise KoSentError(
             None,

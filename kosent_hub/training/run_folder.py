@@ -2,7 +2,7 @@
 
 adapter_model.safetensors  adapter_config.json  tokenizer files  README.md
 kosent/run.json  kosent/log_history.jsonl  kosent/plots/*.png
-checkpoint-*/  runs/       for resuming and for TensorBoard; never pushed
+checkpoint-*/  runs/       for resuming, and for TensorBoard on this machine; never pushed
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kosent_hub.training.tfevents import event_files
 from model_card import records
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import atomic_write
@@ -205,4 +206,4 @@ def to_push(folder: Path) -> dict[str, Path | bytes]:
                 folder, f"no {needed}", "this is not a finished run, train it to its end first"
             )
     found = {name: folder / name for name in (*ADAPTER, *TOKENIZER) if (folder / name).is_file()}
-    return found | record_files(folder)
+    return found | record_files(folder) | event_files(folder)

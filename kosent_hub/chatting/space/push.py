@@ -17,10 +17,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from kosent_hub.chatting.options import Options
 from kosent_hub.chatting.page.server import check_gradio
-from kosent_hub.chatting.space.wheel import build_wheel, pinned
 from kosent_hub.chatting.words import IN_SPACE, LANGUAGES, NOTICE
 from kosent_hub.evaluation.safety.crisis import crisis_line
 from kosent_hub.models.locate import Located, ModelRef, locate
+from kosent_hub.models.machine.wheel import build_wheel, pinned
 from model_card.check.card import ERROR, CheckedCard, Finding
 from model_card.check.checks import check, check_repo
 from model_card.licenses import TERMS_PATHS, known_license, space_refused, terms
@@ -63,10 +63,10 @@ def push_space(
     session.install()
     model = _read_model(options, public=public)
     with tempfile.TemporaryDirectory() as folder:
-        wheel = build_wheel(Path(folder))
+        wheel = build_wheel(Path(folder), "--space", "chat")
         files: dict[str, Path | bytes] = {
             wheel.name: wheel,
-            REQUIREMENTS: ("\n".join(pinned(wheel)) + "\n").encode(),
+            REQUIREMENTS: ("\n".join(pinned(wheel, "chat")) + "\n").encode(),
             APP: _app(options, model, wheel.name),
             **model.texts,
         }

@@ -3,9 +3,12 @@
 import json
 import os
 import re
+import shutil
 import signal
+import socket
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 
 from model_card import records
-from tests.kosent_hub.conftest import BASE, SYSTEM, dialogue
+from tests.kosent_hub.conftest import BASE, SYSTEM, USER, dialogue
 from tests.support import fork_server
 from tests.support.launchers import LAUNCHERS, forks
 
@@ -177,6 +180,45 @@ def test_curves_are_logged_for_the_card_and_for_tensorboard(trained: Path):
     wanted = {"train/loss", "train/mean_token_accuracy", "train/learning_rate"}
     assert wanted <= set(board.Tags()["scalars"])
     assert len(board.Scalars("train/loss")) == 10
+
+
+def test_curves_are_pushed_without_the_name_of_the_host_or_any_text(
+    run, hub, trained: Path, tmp_path: Path
+):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert [p for p in (trained / "runs").rglob("*") if socket.gethostname() in p.name]
+    folder, said = tmp_path / "calm", USER[0]
+    shutil.copytree(trained, folder, ignore=shutil.ignore_patterns("checkpoint-*"))
+    log = folder / records.LOG_HISTORY_PATH
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    entries[0] |= {"said": said, "where": str(folder)}
+    log.write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries))
+
+    def push() -> bytes:
+        command = ["kosent-train", "push", str(folder), "--repo-id", "kosent/calm"]
+        done = run(command, cwd=tmp_path, env=hub.env())
+        assert done.returncode == 0, done.stderr
+        files = hub.files("kosent/calm")
+        (name,) = [name for name in files if "tfevents" in name]
+        assert name == "runs/kosent/events.out.tfevents"
+        return files[name]
+
+    data = push()
+    for text in (socket.gethostname(), said, str(tmp_path), "calm", BASE):
+        assert text.encode() not in data
+    (tmp_path / "board").mkdir()
+    (tmp_path / "board" / "events.out.tfevents").write_bytes(data)
+    board = EventAccumulator(str(tmp_path / "board")).Reload()
+    for tag, key in (("train/loss", "loss"), ("eval/loss", "eval_loss")):
+        logged = [(e["step"], pytest.approx(e[key])) for e in entries if key in e]
+        assert [(point.step, point.value) for point in board.Scalars(tag)] == logged
+    assert not [tag for tag in board.Tags()["scalars"] if "second" in tag or "runtime" in tag]
+    assert board.Tags()["tensors"] == []
+    ends = records.read(records.Run, trained / records.RUN_PATH).created
+    assert board.Scalars("train/loss")[-1].wall_time == datetime.fromisoformat(ends).timestamp()
+    before = hub.head("kosent/calm")
+    assert push() == data and hub.head("kosent/calm") == before
 
 
 def started(workplace: Path, env: dict[str, str], until: Path) -> fork_server.Process:
@@ -359,6 +401,7 @@ def test_qlora_on_a_cpu_is_pushed_at_the_end_and_reloads_the_same(
     assert {
         "adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "README.md",
         "kosent/run.json", "kosent/log_history.jsonl", "kosent/plots/loss.png",
+        "runs/kosent/events.out.tfevents",
     } <= files.keys()  # fmt: skip
     assert not {name for name in files if "checkpoint" in name or name.endswith((".bin", ".pt"))}
     for name, data in files.items():

@@ -29,7 +29,9 @@ VALUES = {
     "lora_task_type": "SEQ_CLS", "model_init_kwargs": '{"use_cache": false}',
     "packing_strategy": "wrapped", "pad_token": "<|eom_id|>", "prediction_loss_only": "false",
     "remove_unused_columns": "false", "resume_from_checkpoint": "nowhere",
-    "save_only_model": "true", "truncation_mode": "keep_end",
+    "save_only_model": "true", "trackio_bucket_id": "kosent/curves",
+    "trackio_space_id": "kosent/curves", "trackio_static_space_id": "kosent/curves",
+    "truncation_mode": "keep_end",
 }  # fmt: skip
 START = [
     *TRAIN, "--config", "smollm2-135m/cpu", "--model_name_or_path", BASE,

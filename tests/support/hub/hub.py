@@ -42,7 +42,8 @@ class Hub:
     """A running Hub. Use as a context manager, or through the `hub` fixture.
 
     `endpoint` is its address, `storage` the other one that large files go to and come from.
-    `page_size` bounds a page of a listing, `part_size` (bytes) an upload in one piece.
+    `page_size` bounds a page of a listing, `part_size` (bytes) an upload in one piece. `jobs` are
+    those that were started, as they were asked for.
     """
 
     def __init__(self, home: Path, port: int = 0):
@@ -50,6 +51,7 @@ class Hub:
         self.store, self.accounts, self.faults = Store(), Accounts(), Faults()
         self._journal = Journal()
         self.parts: dict[tuple[str, int], bytes] = {}
+        self.jobs: list[dict[str, Any]] = []
         self._sizes()
         self._listen(port, 0)
         self.endpoint, self.storage = (server.address for server in self._servers)
@@ -171,6 +173,7 @@ class Hub:
             self.store.repos.clear()
             self.store.large.clear()
         self.parts.clear()
+        self.jobs.clear()
         self._sizes()
         shutil.rmtree(self.home, ignore_errors=True)
         self.accounts.tokens.clear()

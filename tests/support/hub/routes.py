@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from tests.support.hub import (
     routes_discussions,
     routes_files,
+    routes_jobs,
     routes_lfs,
     routes_read,
     routes_write,
@@ -45,6 +46,7 @@ ROUTES = {
         + routes_lfs.ROUTES
         + routes_discussions.ROUTES
         + routes_files.ROUTES
+        + routes_jobs.ROUTES
     ),
     "storage": _compiled(routes_lfs.STORAGE_ROUTES + routes_files.STORAGE_ROUTES),
 }

@@ -1,4 +1,4 @@
-"""What a Space installs: this checkout as a wheel, and the versions of what that needs."""
+"""What another machine installs (a Space, a job): this checkout as a wheel, and its versions."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ BESIDE = ("LICENSE", "README.md", "pyproject.toml")
 EPOCH = "315532800"
 
 
-def build_wheel(folder: Path) -> Path:
+def build_wheel(folder: Path, flag: str, extra: str = "") -> Path:
     """The wheel of the checkout that this code runs from, written into the folder.
 
-    Raises KoSentError where the code runs from no checkout, or pip cannot build it.
+    `flag` is what asks for it; `extra` what that needs of pyproject.toml, "" for none. Raises
+    KoSentError where the code runs from no checkout, or pip cannot build it.
     """
     checkout = Path(kosent_hub.__file__).parents[1]
     if not all((checkout / name).is_file() for name in BESIDE):
         raise KoSentError(
-            "--space",
+            flag,
             "pushes a wheel of this project's checkout, and kosent-hub is installed without one",
-            "run it where `pip install -e '.[chat]'` was run in a checkout",
+            f"run it where `{_install(extra)}` was run in a checkout",
         )
     # A copy, because pip would leave a `build` there whose files get into the next wheel.
     source = folder / "source"
@@ -56,27 +57,31 @@ def build_wheel(folder: Path) -> Path:
     return wheel
 
 
-def pinned(wheel: Path) -> list[str]:
-    """The installed versions of all that the wheel needs to show its page, as requirements."""
+def pinned(wheel: Path, extra: str = "") -> list[str]:
+    """The installed versions of all that the wheel needs with this extra, as requirements."""
     (info,) = (p for p in zipfile.Path(wheel).iterdir() if p.name.endswith(".dist-info"))
     versions: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
-    todo = list(_requirements(PathDistribution(info), ("", "chat")))
+    todo = list(_requirements(PathDistribution(info), ("", extra)))
     for name, _ in todo:
         if _installed(name) is None:
             raise KoSentError(
-                name, "is not installed, so there is no version to pin", "pip install -e '.[chat]'"
+                name, "is not installed, so there is no version to pin", _install(extra)
             )
     while todo:
-        name, extra = todo.pop()
+        name, of_package = todo.pop()
         found = _installed(name)
         # What only another platform needs is not here; pip finds it there.
-        if found is None or (name, extra) in seen:
+        if found is None or (name, of_package) in seen:
             continue
-        seen.add((name, extra))
+        seen.add((name, of_package))
         versions[name] = found.version.partition("+")[0]
-        todo += _requirements(found, (extra,))
+        todo += _requirements(found, (of_package,))
     return [f"{name}=={version}" for name, version in sorted(versions.items())]
+
+
+def _install(extra: str) -> str:
+    return f"pip install -e '.[{extra}]'" if extra else "pip install -e ."
 
 
 def _requirements(package: Distribution, extras: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,1 @@
+"""A training as a job on the Hub's machines: `kosent-train ... --on hf-jobs`."""
