@@ -11,7 +11,7 @@ from kosent_hub.exporting import converter, read_back
 from kosent_hub.exporting.read_back import Checks
 from kosent_hub.exporting.sentencepiece_file import write_sentencepiece
 from kosent_hub.models.locate import Located
-from kosent_hub.models.merged import Merged, write_merged
+from kosent_hub.models.weights.merged import Merged, write_merged
 from kosent_hub.training.push import fill_merged
 from model_card.facts import gather_folder
 from model_card.publishing.errors import KoSentError

@@ -14,10 +14,10 @@ from kosent_hub.demo_models.gguf_files import read_gguf
 from kosent_hub.evaluation.backends.local.plain import plain_replies
 from kosent_hub.exporting.texts import odd_texts
 from kosent_hub.models.chat_format import ChatFormat
-from kosent_hub.models.load import load_causal_model
 from kosent_hub.models.locate import Located, ModelRef, locate
-from kosent_hub.models.merge import next_logits
-from kosent_hub.models.probes import SENTENCES, probe_prompts
+from kosent_hub.models.weights.load import load_causal_model
+from kosent_hub.models.weights.merge import next_logits
+from kosent_hub.models.weights.probes import SENTENCES, probe_prompts
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.hub_ids import is_hub_id
 

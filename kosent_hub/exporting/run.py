@@ -13,8 +13,8 @@ from kosent_hub.exporting.push import check_repo, push_gguf, push_merged
 from kosent_hub.exporting.read_back import Checks
 from kosent_hub.exporting.scored import score
 from kosent_hub.models.locate import ModelRef, locate
-from kosent_hub.models.merge import Change
-from kosent_hub.models.merged import write_merged
+from kosent_hub.models.weights.merge import Change
+from kosent_hub.models.weights.merged import write_merged
 from kosent_hub.training.push import base_on_hub, fill_merged
 from kosent_hub.training.run_folder import to_push
 from model_card import records

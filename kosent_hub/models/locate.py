@@ -14,7 +14,6 @@ from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from kosent_hub.models.chat_format import ChatFormat, chat_format
-from kosent_hub.models.gguf_file import is_gguf, opened
 from kosent_hub.models.repos.adapter_files import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -26,6 +25,7 @@ from kosent_hub.models.repos.adapter_files import (
 from kosent_hub.models.repos.repo import resolve
 from kosent_hub.models.repos.untrusted import explained, read_settings
 from kosent_hub.models.tokenizer import load_tokenizer
+from kosent_hub.models.weights.gguf_file import is_gguf, opened
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import decode_text
 from model_card.records import RUN_PATH, EvaluatedModel, Repo

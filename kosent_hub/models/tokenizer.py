@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from kosent_hub.models import template_limits
 from kosent_hub.models.chat_format import EXAMPLE, ChatFormat, chat_format
-from kosent_hub.models.gguf_file import is_gguf, opened, split_as_written
 from kosent_hub.models.machine import distributed
 from kosent_hub.models.repos import untrusted
+from kosent_hub.models.weights.gguf_file import is_gguf, opened, split_as_written
 from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:

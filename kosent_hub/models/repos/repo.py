@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kosent_hub.models.gguf_file import is_gguf
 from kosent_hub.models.repos import untrusted
+from kosent_hub.models.weights.gguf_file import is_gguf
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.hub_ids import is_hub_id
 from model_card.records import Repo

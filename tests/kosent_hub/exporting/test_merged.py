@@ -67,7 +67,7 @@ def test_what_was_written_before_an_end_is_not_written_again(
 ):
     from transformers import AutoModelForCausalLM
 
-    from kosent_hub.models.merged import write_merged
+    from kosent_hub.models.weights.merged import write_merged
 
     folder = tmp_path / "merged"
     found, shards = located(place, monkeypatch), []
@@ -101,7 +101,7 @@ def test_a_number_format_that_keeps_the_adapter(
     """A base in bfloat16, and an adapter that is large or smaller than half its last bit."""
     from transformers import AutoModelForCausalLM
 
-    from kosent_hub.models.merged import write_merged
+    from kosent_hub.models.weights.merged import write_merged
 
     shutil.copytree(place / BASE, tmp_path / BASE)
     AutoModelForCausalLM.from_pretrained(place / BASE).bfloat16().save_pretrained(tmp_path / BASE)
@@ -121,7 +121,7 @@ def test_a_number_format_that_keeps_the_adapter(
     ],
 )
 def test_other_peoples_folders_are_not_replaced(tmp_path: Path, name, content, said):
-    from kosent_hub.models.merged import refuse_existing
+    from kosent_hub.models.weights.merged import refuse_existing
 
     (tmp_path / name).write_text(content)
     with pytest.raises(KoSentError, match=said):

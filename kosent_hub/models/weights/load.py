@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from kosent_hub.models.attach import attach
 from kosent_hub.models.chat_format import EXAMPLE
-from kosent_hub.models.gguf_file import opened
 from kosent_hub.models.locate import Located
 from kosent_hub.models.machine import device
-from kosent_hub.models.merge import change, effect, merge
 from kosent_hub.models.repos.untrusted import check_size, explained
+from kosent_hub.models.weights.attach import attach
+from kosent_hub.models.weights.gguf_file import opened
+from kosent_hub.models.weights.merge import change, effect, merge
 
 
 @dataclass(frozen=True)
