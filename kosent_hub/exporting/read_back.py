@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,10 @@ from model_card.publishing.hub_ids import is_hub_id
 
 # Of a greedy reply.
 NEW_TOKENS = 32
+# Not the padding token: ours may be another one that the tokenizer reserves.
 _SPECIAL = {
     "bos_token_id": "bos_token_id",
     "eos_token_id": "eos_token_id",
-    "padding_token_id": "pad_token_id",
     "unknown_token_id": "unk_token_id",
 }
 
@@ -70,8 +69,7 @@ def check_metadata(file: Path, found: Source) -> dict[str, Any]:
     for name, ours in _SPECIAL.items():
         if f"tokenizer.ggml.{name}" in fields or name in ("bos_token_id", "eos_token_id"):
             number = getattr(tokenizer, ours)
-            # The padding token that a tokenizer declares; ours may be another that it reserves.
-            if number is not None and ours != "pad_token_id":
+            if number is not None:
                 wanted[f"tokenizer.ggml.{name}"] = number
     if found.license is not None:
         wanted["general.license"] = found.license
@@ -119,11 +117,6 @@ def check_replies(file: Path, found: Source, *, exact: bool) -> tuple[int, float
     if exact and equal < len(replies):
         raise _refused(f"{len(replies) - equal} of {len(replies)} greedy replies are others")
     return equal, (logits - found.logits).abs().max().item()
-
-
-def metadata_of(checks: Mapping[str, Any]) -> str:
-    """The metadata as one line."""
-    return ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in checks.items())
 
 
 def _answers(model_id: str, form: ChatFormat) -> tuple[list[list[int]], torch.Tensor]:

@@ -104,11 +104,10 @@ def load_causal_model(
 
     Raises KoSentError, one line, for whatever transformers cannot load.
     """
-    with explained(model_id, trust_remote_code), opened(model_id) as (place, gguf):
+    with explained(model_id, trust_remote_code), opened(model_id, revision) as (place, which, _):
         return AutoModelForCausalLM.from_pretrained(
             place,
-            **gguf,
-            revision=revision,
+            **which,
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
