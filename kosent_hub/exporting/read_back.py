@@ -16,6 +16,7 @@ from kosent_hub.models.chat_format import ChatFormat
 from kosent_hub.models.locate import Located, ModelRef, locate
 from kosent_hub.models.weights.load import load_causal_model
 from kosent_hub.models.weights.merge import next_logits
+from kosent_hub.models.weights.merged import PROMPTS
 from kosent_hub.models.weights.probes import SENTENCES, probe_prompts
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.hub_ids import is_hub_id
@@ -33,7 +34,7 @@ _SPECIAL = {
 @dataclass(frozen=True)
 class Source:
     """The merged model that a GGUF file is made from, and how it answers the probes: `replies` are
-    token ids, `logits` those of their first tokens."""
+    token ids, `logits` those of the first tokens of the first ten."""
 
     located: Located
     replies: list[list[int]]
@@ -120,13 +121,13 @@ def check_replies(file: Path, found: Source, *, exact: bool) -> tuple[int, float
 
 
 def _answers(model_id: str, form: ChatFormat) -> tuple[list[list[int]], torch.Tensor]:
-    """Greedy replies to the probes, and the logits of their first tokens, in float32."""
+    """Greedy replies to the probes, and the logits of the first ones' first tokens, in float32."""
     model = load_causal_model(model_id, None, "float32").eval()
     prompts: list[array[int]] = probe_prompts(form, len(SENTENCES))
     pad = form.tokenizer.pad_token_id
     stop = form.stop_ids(None)
     replies = dict(plain_replies(model, prompts, stop, NEW_TOKENS, pad))
-    return [replies[i] for i in range(len(prompts))], next_logits(model, prompts)
+    return [replies[i] for i in range(len(prompts))], next_logits(model, prompts[:PROMPTS])
 
 
 def _refused(why: str) -> KoSentError:

@@ -89,7 +89,7 @@ def test_a_gguf_file_is_pushed_with_a_card(run, hub, smollm2: Path, tmp_path: Pa
     texts = {"LICENSE": "LLAMA 3.2 COMMUNITY LICENSE AGREEMENT", "USE_POLICY.md": "# Use policy"}
     hub.create(LLAMA, files={"README.md": "---\nlicense: llama3.2\n---\n", **texts})
     dialogues.write_dataset(tmp_path / "chat", 4)
-    env = hub.env()
+    env = hub.env() | {"OMP_NUM_THREADS": "1"}
     flags = "--dataset chat --embedder none --max-new-tokens 8 --limit 4 --no-safety"
     scored = run(["kosent-eval", "--model", "run", *flags.split()], cwd=tmp_path, env=env)
     assert scored.returncode == 0, scored.stderr
