@@ -1,4 +1,4 @@
-"""A GGUF file as a model of kosent-chat and kosent-eval: of this machine, and in a repo of the Hub."""
+"""A GGUF file as a model of kosent-chat and kosent-eval: a file here, and in a repo of the Hub."""
 
 import hashlib
 import json
