@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Talk to a chat model, on a page of this machine or in the terminal. An "
         "adapter stands beside its base on the page.",
     )
-    parser.add_argument("model", metavar="MODEL", help="a Hub id or folder; a run folder")
+    parser.add_argument("model", metavar="MODEL", help="a Hub id, a folder or a GGUF file")
     parser.add_argument("--revision", metavar="R", help="the model's branch, tag or commit")
     parser.add_argument(
         "--baseline",

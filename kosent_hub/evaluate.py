@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="`kosent-eval compare DIR DIR...` compares the models of several evaluations.",
     )
     what = parser.add_argument_group("what to evaluate")
-    what.add_argument("--model", required=True, metavar="ID|PATH", help="model or adapter")
+    what.add_argument("--model", required=True, metavar="ID|PATH", help="model, adapter or GGUF")
     what.add_argument("--revision", metavar="R", help="the model's branch, tag or commit")
     what.add_argument("--baseline", metavar="ID|PATH", help="a second model to compare with")
     what.add_argument(

@@ -86,11 +86,8 @@ def _show(done: Exported) -> None:
             "apart at most"
         )
         print("metadata: " + ", ".join(f"{k} {v}" for k, v in checks.metadata.items()))
-        print(
-            "smaller, by llama.cpp's own tool: "
-            + _k_quant(done.path)
-            + " (its replies are then to be scored again)"
-        )
+    if done.k_quant is not None:
+        print(f"smaller, by llama.cpp's own tool, to be scored again: {done.k_quant}")
     if done.modelfile is not None:
         print(f"for Ollama: {done.modelfile}")
     if done.scores is not None:
@@ -99,12 +96,6 @@ def _show(done: Exported) -> None:
         print(table(done.scores))
     if done.url is not None:
         print(done.url)
-
-
-def _k_quant(path: str) -> str:
-    """The command that makes a K-quant of a GGUF file."""
-    stem = path.removesuffix(".gguf")
-    return shlex.join(["llama-quantize", path, f"{stem}-Q4_K_M.gguf", "Q4_K_M"])
 
 
 def _next(done: Exported) -> None:

@@ -8,6 +8,7 @@ A licence that is not in this table is read from the base model's own card, neve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,15 @@ class Terms:
     files: tuple[str, ...]
     in_card: str
     prefix: str = ""
+
+    def allow_name(self, repo_id: str) -> bool:
+        """Whether a repo may have this name."""
+        return plain(repo_id.split("/")[-1]).startswith(plain(self.prefix))
+
+
+def plain(name: str) -> str:
+    """A name without spaces and dashes: a repo's cannot have the former."""
+    return re.sub(r"[\s_-]", "", name)
 
 
 @dataclass(frozen=True)

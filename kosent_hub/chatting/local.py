@@ -22,9 +22,9 @@ from kosent_hub.evaluation.backends import CUT, whole
 from kosent_hub.evaluation.backends.local.plain import plain_replies
 from kosent_hub.evaluation.backends.local.sampling import Sampling
 from kosent_hub.models.chat_format import ChatFormat, Messages
-from kosent_hub.models.load import load_model
 from kosent_hub.models.locate import Located
 from kosent_hub.models.machine.device import out_of_memory
+from kosent_hub.models.weights.load import load_model
 from model_card.publishing.errors import KoSentError
 
 

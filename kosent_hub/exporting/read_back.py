@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,20 @@ from kosent_hub.demo_models.gguf_files import read_gguf
 from kosent_hub.evaluation.backends.local.plain import plain_replies
 from kosent_hub.exporting.texts import odd_texts
 from kosent_hub.models.chat_format import ChatFormat
-from kosent_hub.models.load import load_causal_model
 from kosent_hub.models.locate import Located, ModelRef, locate
-from kosent_hub.models.merge import next_logits
-from kosent_hub.models.probes import SENTENCES, probe_prompts
+from kosent_hub.models.weights.load import load_causal_model
+from kosent_hub.models.weights.merge import next_logits
+from kosent_hub.models.weights.merged import PROMPTS
+from kosent_hub.models.weights.probes import SENTENCES, probe_prompts
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.hub_ids import is_hub_id
 
 # Of a greedy reply.
 NEW_TOKENS = 32
+# Not the padding token: ours may be another one that the tokenizer reserves.
 _SPECIAL = {
     "bos_token_id": "bos_token_id",
     "eos_token_id": "eos_token_id",
-    "padding_token_id": "pad_token_id",
     "unknown_token_id": "unk_token_id",
 }
 
@@ -34,7 +34,7 @@ _SPECIAL = {
 @dataclass(frozen=True)
 class Source:
     """The merged model that a GGUF file is made from, and how it answers the probes: `replies` are
-    token ids, `logits` those of their first tokens."""
+    token ids, `logits` those of the first tokens of the first ten."""
 
     located: Located
     replies: list[list[int]]
@@ -70,8 +70,7 @@ def check_metadata(file: Path, found: Source) -> dict[str, Any]:
     for name, ours in _SPECIAL.items():
         if f"tokenizer.ggml.{name}" in fields or name in ("bos_token_id", "eos_token_id"):
             number = getattr(tokenizer, ours)
-            # The padding token that a tokenizer declares; ours may be another that it reserves.
-            if number is not None and ours != "pad_token_id":
+            if number is not None:
                 wanted[f"tokenizer.ggml.{name}"] = number
     if found.license is not None:
         wanted["general.license"] = found.license
@@ -121,19 +120,14 @@ def check_replies(file: Path, found: Source, *, exact: bool) -> tuple[int, float
     return equal, (logits - found.logits).abs().max().item()
 
 
-def metadata_of(checks: Mapping[str, Any]) -> str:
-    """The metadata as one line."""
-    return ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in checks.items())
-
-
 def _answers(model_id: str, form: ChatFormat) -> tuple[list[list[int]], torch.Tensor]:
-    """Greedy replies to the probes, and the logits of their first tokens, in float32."""
+    """Greedy replies to the probes, and the logits of the first ones' first tokens, in float32."""
     model = load_causal_model(model_id, None, "float32").eval()
     prompts: list[array[int]] = probe_prompts(form, len(SENTENCES))
     pad = form.tokenizer.pad_token_id
     stop = form.stop_ids(None)
     replies = dict(plain_replies(model, prompts, stop, NEW_TOKENS, pad))
-    return [replies[i] for i in range(len(prompts))], next_logits(model, prompts)
+    return [replies[i] for i in range(len(prompts))], next_logits(model, prompts[:PROMPTS])
 
 
 def _refused(why: str) -> KoSentError:

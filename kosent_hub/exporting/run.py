@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from kosent_hub.exporting import ollama
@@ -13,8 +13,8 @@ from kosent_hub.exporting.push import check_repo, push_gguf, push_merged
 from kosent_hub.exporting.read_back import Checks
 from kosent_hub.exporting.scored import score
 from kosent_hub.models.locate import ModelRef, locate
-from kosent_hub.models.merge import Change
-from kosent_hub.models.merged import write_merged
+from kosent_hub.models.weights.merge import Change
+from kosent_hub.models.weights.merged import write_merged
 from kosent_hub.training.push import base_on_hub, fill_merged
 from kosent_hub.training.run_folder import to_push
 from model_card import records
@@ -26,15 +26,17 @@ from model_card.run_folder import write_card
 @dataclass(frozen=True)
 class Exported:
     """What an export wrote: its place and bytes, number format, what merging changed in logits,
-    for a GGUF file what was read back, and where the Modelfile, the scores and the repo are."""
+    for a GGUF file what was read back and the command that makes a smaller one, and where the
+    Modelfile, the scores and the repo are."""
 
     path: str
     kind: str
     bytes: int
     change: Change
     checks: Checks | None = None
+    k_quant: str | None = None
     modelfile: str | None = None
-    scores: records.Results | None = field(default=None)
+    scores: records.Results | None = None
     url: str | None = None
 
 
@@ -49,7 +51,7 @@ def export(options: Options) -> Exported:
     record = records.read(records.Run, run / records.RUN_PATH)
     if options.repo_id is not None:
         base_on_hub(run)
-        check_repo(record, options.repo_id)
+        check_repo(record, options.repo_id, gguf=options.gguf is not None)
         commit.writer(options.repo_id)  # a token is better missed now
     located = locate(ModelRef(str(run)))
     modelfile = None
@@ -89,6 +91,7 @@ def export(options: Options) -> Exported:
         _size(path),
         merged.change,
         checks,
+        _k_quant(path, kind) if checks is not None else None,
         None if modelfile is None else str(modelfile),
         scores,
         url,
@@ -99,6 +102,15 @@ def _again(options: Options) -> str:
     """What to do when scoring or pushing failed, and what was written is whole."""
     path = options.merged or options.gguf
     return f"run the same command with --overwrite; {shlex.quote(str(path))} is whole"
+
+
+def _k_quant(path: Path, kind: str) -> str | None:
+    """The command by which llama.cpp makes a K-quant of a GGUF file; None for a file that is
+    quantised itself, which it refuses."""
+    if kind == "q8_0":
+        return None
+    smaller = path.with_name(f"{path.stem}-Q4_K_M.gguf")
+    return shlex.join(["llama-quantize", str(path), str(smaller), "Q4_K_M"])
 
 
 def _size(path: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import unicodedata
 
-from kosent_hub.models.probes import SENTENCES
+from kosent_hub.models.weights.probes import SENTENCES
 
 COUNT = 1000
 _PIECES = (

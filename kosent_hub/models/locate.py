@@ -14,7 +14,6 @@ from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from kosent_hub.models.chat_format import ChatFormat, chat_format
-from kosent_hub.models.gguf_file import is_gguf, opened
 from kosent_hub.models.repos.adapter_files import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -23,15 +22,17 @@ from kosent_hub.models.repos.adapter_files import (
     refuse_empty,
     refuse_unusable_weights,
 )
-from kosent_hub.models.repos.repo import resolve
+from kosent_hub.models.repos.repo import is_gguf, resolve
 from kosent_hub.models.repos.untrusted import explained, read_settings
 from kosent_hub.models.tokenizer import load_tokenizer
+from kosent_hub.models.weights.gguf_file import gguf_of, opened
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import decode_text
 from model_card.records import RUN_PATH, EvaluatedModel, Repo
 
 # The suffixes of the files that decide what a model replies.
-DECIDING = (".safetensors", ".json", ".jinja")
+DECIDING = (".safetensors", ".gguf", ".json", ".jinja")
+WEIGHTS = DECIDING[:2]
 # Bytes of weights whose SHA-256 takes long enough for a bar.
 LARGE = 2**31
 
@@ -107,8 +108,9 @@ class Located:
         """SHA-256 of each file of weights in a local folder, by its name; {} for repos of the Hub,
         whose commit says as much. An adapter's file is beside those of its base."""
         files = []
-        if is_gguf(self.model_id):
-            files.append(Path(self.model_id))
+        gguf = gguf_of(self.base_id, self.base.revision) if self.base.local else None
+        if gguf is not None:
+            files.append(gguf)
         elif self.base.local:
             files = [
                 p for p in Path(self.base_id).glob("*.safetensors") if p.name != ADAPTER_WEIGHTS
@@ -125,7 +127,7 @@ def locate(ref: ModelRef) -> Located:
     adapter is not whole, pickled, in several files, or one of another adapter.
     """
     repo = resolve(ref.model_id, ref.revision)
-    gguf = is_gguf(ref.model_id)
+    gguf = gguf_of(ref.model_id, repo.revision)
     config_file = None if gguf else cached(ref.model_id, ADAPTER_CONFIG, repo.revision)
     base_id, base = ref.model_id, repo
     if config_file is not None:
@@ -134,16 +136,19 @@ def locate(ref: ModelRef) -> Located:
         base_id, base = named_base(ref.model_id, settings, repo)
         print(f"{ref.model_id}: an adapter of {base_id}, {_place(base)}", file=sys.stderr)
     try:
-        with explained(base_id, ref.trust_remote_code), opened(base_id) as (place, keyword):
+        with (
+            explained(base_id, ref.trust_remote_code),
+            opened(base_id, base.revision) as (place, which, _),
+        ):
             config = AutoConfig.from_pretrained(
-                place, **keyword, revision=base.revision, trust_remote_code=ref.trust_remote_code
+                place, **which, trust_remote_code=ref.trust_remote_code
             )
     except KoSentError:
-        if not gguf:
+        if gguf is None:
             refuse_empty(base_id, base)
         raise
     _refuse_other_kinds(base_id, config)
-    own = gguf or cached(ref.model_id, "tokenizer_config.json", repo.revision) is not None
+    own = gguf or cached(ref.model_id, "tokenizer_config.json", repo.revision)
     at = (ref.model_id, repo.revision) if own else (base_id, base.revision)
     tokenizer = load_tokenizer(
         *at,
@@ -207,11 +212,15 @@ def _refuse_other_kinds(model_id: str, config: Any) -> None:
 
 def _blobs(model_id: str, revision: str | None) -> dict[str, str] | str | None:
     """The hashes of a loaded model's files by their names, or its commit if the cache has none."""
-    config = cached(model_id, ADAPTER_CONFIG, revision) or cached(model_id, "config.json", revision)
+    config = (
+        cached(model_id, ADAPTER_CONFIG, revision)
+        or cached(model_id, "config.json", revision)
+        or gguf_of(model_id, revision)
+    )
     files = [] if config is None else [p for p in config.parent.iterdir() if p.suffix in DECIDING]
     # The cache's files are links to blobs named by their hash, where the file system has links.
     blobs = {path.name: path.readlink().name for path in files if path.is_symlink()}
-    complete = len(blobs) == len(files) and any(name.endswith(".safetensors") for name in blobs)
+    complete = len(blobs) == len(files) and any(name.endswith(WEIGHTS) for name in blobs)
     return blobs if complete else revision
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosent_hub.models import template_limits
 from kosent_hub.models.chat_format import EXAMPLE, ChatFormat, chat_format
-from kosent_hub.models.gguf_file import is_gguf, opened, split_as_written
 from kosent_hub.models.machine import distributed
 from kosent_hub.models.repos import untrusted
+from kosent_hub.models.weights.gguf_file import opened, split_as_written
 from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
@@ -41,12 +40,12 @@ def load_tokenizer(
     from transformers import AutoTokenizer
 
     with untrusted.explained(model_id, trust_remote_code):
-        with opened(model_id) as (place, gguf):
+        with opened(model_id, revision) as (place, which, gguf):
             tokenizer = AutoTokenizer.from_pretrained(
-                place, **gguf, revision=revision, trust_remote_code=trust_remote_code
+                place, **which, trust_remote_code=trust_remote_code
             )
-        if is_gguf(model_id):
-            split_as_written(tokenizer, Path(model_id))
+        if gguf is not None:
+            split_as_written(tokenizer, gguf)
         if chat_template is not None:
             tokenizer.chat_template = chat_template
         try:

@@ -14,7 +14,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch.utils.data import Sampler, SequentialSampler
 from trl import DPOConfig, DPOTrainer
 
-from kosent_hub.models.attach import attach
+from kosent_hub.models.weights.attach import attach
 from kosent_hub.training.trainer import Resumable
 from model_card.publishing.errors import KoSentError
 

@@ -39,7 +39,7 @@ def push_merged(run: Path, repo_id: str, *, private: bool = True) -> str:
     Merged as `write_merged` does it, even where the base was quantised for training.
     """
     from kosent_hub.models.locate import ModelRef, locate
-    from kosent_hub.models.merged import write_merged
+    from kosent_hub.models.weights.merged import write_merged
 
     base_on_hub(run)
     with tempfile.TemporaryDirectory() as folder:

@@ -246,8 +246,8 @@ def _train(settings: Settings, argv: Sequence[str], show: Callable[[object], Non
     from accelerate import PartialState
     from trl import get_quantization_config
 
-    from kosent_hub.models.load import load_causal_model
     from kosent_hub.models.positions import last_position
+    from kosent_hub.models.weights.load import load_causal_model
     from kosent_hub.training.checkpoints import PushCheckpoints
     from kosent_hub.training.run_record import record
     from kosent_hub.training.sample_replies import SampleReplies

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from model_card.check.card import ERROR, WARNING, CheckedCard, Finding
-from model_card.licenses import NOTICE_PATH, POLICY_PATH, known_license, own_license, terms
+from model_card.licenses import NOTICE_PATH, POLICY_PATH, known_license, own_license, plain, terms
 from model_card.records import RUN_PATH
 from model_card.render.judgement_tables import preferences
 
@@ -90,12 +90,12 @@ def check_terms(card: CheckedCard) -> Iterator[Finding]:
         return
     # A push gives the repo its name and adds the files.
     level = ERROR if card.pushed else WARNING
-    code = _plain(asked.family).lower()
+    code = plain(asked.family).lower()
     name = card.name.split("/")[-1]
-    if not _plain(name).startswith(_plain(asked.prefix)):
+    if not asked.allow_name(name):
         message = f"{name}: the name of a model made from {asked.family} must begin with "
         message += f"“{asked.prefix}”"
-        remedy = f"rename the repo, e.g. {_plain(asked.prefix)}-{name}"
+        remedy = f"rename the repo, e.g. {plain(asked.prefix)}-{name}"
         yield Finding(1, level, f"{code}-name", message, remedy)
     if asked.in_card and card.first(re.escape(asked.in_card)) is None:
         yield Finding(card.body_line + 1, ERROR, *_MISSING_LINE[asked.family])
@@ -110,11 +110,6 @@ def check_terms(card: CheckedCard) -> Iterator[Finding]:
             yield Finding(
                 1, level, f"{code}-file", message, f"add it ({url}); {_ADDS[asked.family]}"
             )
-
-
-def _plain(name: str) -> str:
-    """A name without spaces and dashes: a repo's cannot have the former."""
-    return re.sub(r"[\s_-]", "", name)
 
 
 def check_credit(card: CheckedCard) -> Iterator[Finding]:

@@ -17,9 +17,11 @@ from tests.support import ROOT, disturbing
 from tests.support.commands import (
     BUILD,
     EVALUATE,
+    EXPORT,
     TRAIN,
     finished_run,
     for_evaluation,
+    for_export,
     for_training,
 )
 from tests.support.compared import held
@@ -45,11 +47,11 @@ def filled(path: str, at: int = 1, room: int = 0) -> disturbing.Moment:
 
 
 def survives(
-    command: Sequence[str], place: Path, moment: disturbing.Moment, where: str
+    command: Sequence[str], place: Path, moment: disturbing.Moment, where: str, draft: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """How `command` ends once there is room again, after it ended as it should without.
 
-    `where` is the place that the line has to name.
+    `where` is the place that the line has to name. Only what goes on from there leaves a `draft`.
     """
     before = held(place)
     full = disturbing.run(command, place, ENV, moment=moment)
@@ -63,7 +65,8 @@ def survives(
     (place / disturbing.FILLER).unlink()
     now = held(place)
     assert {path: now.get(path) for path in before} == before
-    assert not [path for path in now if re.search(r"(^|/)\.", path)], "drafts"
+    hidden = {path.split("/")[0] for path in now if re.search(r"(^|/)\.", path)}
+    assert hidden <= {draft}, "drafts"
     again = disturbing.run(command, place, ENV)
     assert again.returncode == 0, again.stderr
     return again
@@ -138,3 +141,18 @@ def test_an_evaluation(disk: Path, tiny_llama: Path, moment: disturbing.Moment, 
     (disk / "out").mkdir()
     (disk / "out" / "results.json").write_bytes(EARLIER.read_bytes())
     survives(EVALUATE, disk, moment, where)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [
+        (".merged.partial/.model.safetensors", "merged"),
+        (".merged.partial/.tokenizer.json", ".merged.partial/tokenizer.json"),
+    ],
+)
+def test_a_merged_model(disk: Path, tiny_llama: Path, path: str, where: str) -> None:
+    for_export(disk, tiny_llama)
+    again = survives(EXPORT, disk, filled(path), where, draft=".merged.partial")
+    assert "going on with .merged.partial" in again.stderr
+    assert {p.name for p in disk.iterdir()} == {"kosent", "run", "merged"}

@@ -24,9 +24,11 @@ from tests.support import disturbing, fork_server
 from tests.support.commands import (
     BUILD,
     EVALUATE,
+    EXPORT,
     TRAIN,
     finished_run,
     for_evaluation,
+    for_export,
     for_training,
 )
 from tests.support.compared import differences, held, settled
@@ -34,7 +36,9 @@ from tests.support.hub import Hub
 
 DATASET, MODEL = "alice/dialogues", "alice/model"
 # What the second run says when the first one was killed after all was done.
-ALREADY = re.compile(r"dataset: already there|run: already holds a finished run")
+ALREADY = re.compile(
+    r"dataset: already there|run: already holds a finished run|merged: already exists"
+)
 
 
 def moments(few: int) -> pytest.MarkDecorator:
@@ -57,8 +61,12 @@ def killed_everywhere(
     wanted: int,
     seed: int,
     also: Sequence[disturbing.Moment] = (),
+    whole: str | None = None,
 ) -> None:
-    """Kill `command` at moments spread over it, each time in a folder of its own; run it again."""
+    """Kill `command` at moments spread over it, each time in a folder of its own; run it again.
+
+    A folder `whole` is never there in parts.
+    """
     env = os.environ | {"HF_HUB_OFFLINE": "1"}
     calm = base / "calm"
     calm.mkdir()
@@ -76,6 +84,9 @@ def killed_everywhere(
         killed = disturbing.run(command, place, env, moment=moment)
         assert killed.returncode in (*disturbing.DEAD, 0), killed.stderr
         assert holds(place, before) or holds(place, expected), moment
+        if whole is not None and (place / whole).exists():
+            made = {path: data for path, data in expected.items() if path.startswith(f"{whole}/")}
+            assert made and holds(place, made), moment
         again = disturbing.run(command, place, env)
         finished = again.returncode == 2 and ALREADY.search(again.stderr.splitlines()[-1])
         assert again.returncode == 0 or finished, (moment, again.stderr)
@@ -126,6 +137,16 @@ def test_an_evaluation(wanted: int, tiny_llama: Path, tmp_path: Path) -> None:
     killed_everywhere(
         EVALUATE, lambda place: for_evaluation(place, tiny_llama), tmp_path, wanted, seed=4
     )
+
+
+@moments(0)  # the folder that a build replaces takes its name in the same way
+def test_an_export(wanted: int, tiny_llama: Path, tmp_path: Path) -> None:
+    for_export(tmp_path / "made", tiny_llama)
+
+    def prepare(place: Path) -> None:
+        shutil.copytree(tmp_path / "made", place, symlinks=True, dirs_exist_ok=True)
+
+    killed_everywhere(EXPORT, prepare, tmp_path, wanted, seed=8, whole="merged")
 
 
 def killed_by_request(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.kosent_hub import conftest as chat
 from tests.kosent_hub import dialogues
+from tests.kosent_hub.exporting.conftest import write_run
 from tests.model_card.cards import RECORDS
 from tests.support import ROOT
 
@@ -22,6 +23,7 @@ EVALUATE = (
     f"{sys.executable} -m kosent_hub.evaluate --model run --dataset chat --embedder none "
     "--max-new-tokens 8 --no-safety --dtype float32 --output out"
 ).split()
+EXPORT = ["kosent-export", "run", "--merged", "merged"]
 BUILD = ["kosent-data", "build", str(SAMPLE), "dataset"]
 
 
@@ -39,6 +41,13 @@ def for_evaluation(place: Path, tiny_llama: Path) -> None:
     (place / "run" / "kosent" / "run.json").write_text("{}")
     for file in tiny_llama.iterdir():
         (place / "run" / file.name).symlink_to(file)
+
+
+def for_export(place: Path, tiny_llama: Path) -> None:
+    """What EXPORT reads: an adapter, and its base, which is only linked."""
+    (place / chat.BASE).parent.mkdir(parents=True)
+    (place / chat.BASE).symlink_to(tiny_llama)
+    write_run(place, chat.BASE)
 
 
 def finished_run(folder: Path) -> Path:

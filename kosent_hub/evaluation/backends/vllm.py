@@ -65,7 +65,7 @@ class VllmBackend:
             ) from None
         import torch
 
-        from kosent_hub.models.load import count_parameters
+        from kosent_hub.models.weights.load import count_parameters
 
         model = located.ref
         dtype = model.dtype or device.compute_dtype(use_cpu=not torch.cuda.is_available())

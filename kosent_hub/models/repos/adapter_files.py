@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers.utils import cached_file
 
-from kosent_hub.models.repos.repo import resolve
+from kosent_hub.models.repos.repo import cached_commit, resolve
 from kosent_hub.models.repos.untrusted import base_of, read_settings
 from model_card.publishing.errors import HubUnavailable, KoSentError, user_error
 from model_card.publishing.hub_ids import is_hub_id
@@ -99,7 +99,7 @@ def refuse_unusable_weights(model_id: str, repo: Repo) -> None:
     """Raise KoSentError unless the adapter's weights are in one file of safetensors."""
     if cached(model_id, ADAPTER_WEIGHTS, repo.revision) is not None:
         return
-    files = _files(model_id, repo)
+    files = files_of(model_id, repo.revision)
     if _SHARDS in files:
         raise KoSentError(
             model_id,
@@ -132,7 +132,7 @@ def refuse_empty(model_id: str, repo: Repo) -> None:
         return
     inside = {
         str(path.parent)
-        for path in map(PurePosixPath, _files(model_id, repo))
+        for path in map(PurePosixPath, files_of(model_id, repo.revision))
         if path.name in (ADAPTER_CONFIG, "config.json") and len(path.parts) > 1
     }
     if not inside:
@@ -150,16 +150,20 @@ def refuse_empty(model_id: str, repo: Repo) -> None:
     raise KoSentError(model_id, f"its model is not at its top, but in {', '.join(folders)}", remedy)
 
 
-def _files(model_id: str, repo: Repo) -> list[str]:
-    """The paths of the files in the repo; of a folder, those at its top and settings below."""
-    if repo.local:
-        top = Path(model_id)
+def files_of(model_id: str, revision: str | None) -> list[str]:
+    """The paths of the files in the repo; of a folder, those at its top and settings below.
+
+    Offline, those in the cache.
+    """
+    top = Path(model_id)
+    if top.is_dir():
         found = [path for pattern in ("*", "*/*.json", "*/*/*.json") for path in top.glob(pattern)]
         return [path.relative_to(top).as_posix() for path in found]
     from huggingface_hub import HfApi
     from huggingface_hub.constants import is_offline_mode
 
     if is_offline_mode():
-        return []
-    info = HfApi().model_info(model_id, revision=repo.revision)
+        top = cached_commit(model_id, revision)
+        return [path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_file()]
+    info = HfApi().model_info(model_id, revision=revision)
     return [file.rfilename for file in info.siblings or []]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kosent_hub.models.gguf_file import is_gguf
 from kosent_hub.models.repos import untrusted
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.hub_ids import is_hub_id
 from model_card.records import Repo
+
+
+def is_gguf(model_id: str) -> bool:
+    """Whether the model is a GGUF file of this machine."""
+    return model_id.endswith(".gguf") and Path(model_id).is_file()
 
 
 def resolve(repo_id_or_path: str, revision: str | None = None, repo_type: str = "model") -> Repo:
@@ -36,7 +40,7 @@ def resolve(repo_id_or_path: str, revision: str | None = None, repo_type: str = 
             repo_id_or_path, "no such folder, and not a Hub id (ORG/NAME)", "check the spelling"
         ) from None
     if constants.is_offline_mode():
-        return Repo(repo_id_or_path, _cached_commit(repo_id_or_path, revision, repo_type))
+        return Repo(repo_id_or_path, cached_commit(repo_id_or_path, revision, repo_type).name)
     found = HfApi().repo_info(
         repo_id_or_path, repo_type=repo_type, revision=revision, files_metadata=True
     )
@@ -45,17 +49,23 @@ def resolve(repo_id_or_path: str, revision: str | None = None, repo_type: str = 
     return Repo(repo_id_or_path, found.sha)
 
 
-def _cached_commit(repo_id: str, revision: str | None, repo_type: str) -> str:
-    """The commit of the cached snapshot that an offline run will read."""
-    from huggingface_hub import try_to_load_from_cache
+def cached_commit(repo_id: str, revision: str | None, repo_type: str = "model") -> Path:
+    """The folder of the cached snapshot that an offline run will read, named by its commit."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    for name in ("config.json", "adapter_config.json", "README.md"):
-        cached = try_to_load_from_cache(repo_id, name, revision=revision, repo_type=repo_type)
-        if isinstance(cached, str):
-            parts = Path(cached).parts
-            return parts[parts.index("snapshots") + 1]
-    raise KoSentError(
-        repo_id,
-        "HF_HUB_OFFLINE=1 is set and the cache does not hold it",
-        "unset it once, or name a local folder",
-    )
+    try:
+        found = snapshot_download(
+            repo_id,
+            revision=revision,
+            repo_type=repo_type,
+            local_files_only=True,
+            allow_patterns=[],  # whichever files are there
+        )
+    except LocalEntryNotFoundError:
+        raise KoSentError(
+            repo_id,
+            "HF_HUB_OFFLINE=1 is set and the cache does not hold it",
+            "unset it once, or name a local folder",
+        ) from None
+    return Path(found)

@@ -42,7 +42,7 @@ def vocabulary() -> list[tuple[str, int]]:
     return found + [(token, NORMAL) for token in ["▁", *letters, *syllables]]
 
 
-def write_gguf(path: Path) -> None:
+def write_gguf(path: Path, chat_template: str | None = None) -> None:
     """Write the model: norms in float32, the head in Q8_0, the rest in float16."""
     import numpy as np
     from gguf import GGMLQuantizationType, GGUFWriter, quantize
@@ -72,6 +72,8 @@ def write_gguf(path: Path) -> None:
     writer.add_pad_token_id(0)
     writer.add_add_bos_token(True)
     writer.add_add_space_prefix(False)
+    if chat_template is not None:
+        writer.add_chat_template(chat_template)
 
     random = np.random.default_rng(0)
 

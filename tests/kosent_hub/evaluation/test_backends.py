@@ -36,9 +36,9 @@ def import_engines() -> None:
     from kosent_hub.evaluation.backends.local.probe import Reach, fast_reach
     from kosent_hub.evaluation.backends.local.sampling import Sampling
     from kosent_hub.evaluation.replies import collect
-    from kosent_hub.models.load import count_parameters
     from kosent_hub.models.locate import ModelRef, locate
     from kosent_hub.models.tokenizer import tokenizer_facts
+    from kosent_hub.models.weights.load import count_parameters
 
 
 @pytest.fixture(scope="module", autouse=True)

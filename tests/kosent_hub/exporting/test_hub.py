@@ -64,3 +64,46 @@ def test_the_merge_of_a_push_is_that_of_an_export(run, hub, tiny_llama: Path, tm
     files = hub.files("kosent/tiny-merged")
     for name in ("model.safetensors", "config.json", "tokenizer.json"):
         assert files[name] == (tmp_path / "merged" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("base", "licence", "there", "said"),
+    [
+        (
+            "meta-llama/Llama-3.2-1B-Instruct",
+            None,
+            None,
+            "--repo-id kosent/tiny: the name of a model made from Llama must begin with “Llama”; "
+            "call it kosent/Llama-tiny",
+        ),
+        (
+            BASE,
+            "cc-by-nd-4.0",
+            None,
+            f"{BASE}: its licence cc-by-nd-4.0 forbids to pass on what is made from it; "
+            "leave --repo-id out",
+        ),
+        (
+            BASE,
+            "apache-2.0",
+            "adapter_config.json",
+            "--repo-id kosent/tiny: that repo holds adapter_config.json, and its card is about "
+            "that; give the export a repo of its own",
+        ),
+    ],
+)
+def test_what_may_not_be_pushed_is_refused_before_it_is_made(
+    run, hub, tiny_llama: Path, tmp_path: Path, base: str, licence, there, said: str
+):
+    shutil.copytree(tiny_llama, tmp_path / base)
+    write_run(tmp_path, base)
+    if licence is not None:
+        hub.create(base, files={"README.md": f"---\nlicense: {licence}\n---\n"})
+    if there is not None:
+        hub.create("kosent/tiny", files={there: "{}"})
+    command = ["kosent-export", "run", "--merged", "merged", "--repo-id", "kosent/tiny"]
+    done = run(command, cwd=tmp_path, env=hub.env())
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"kosent-export: {said}"
+    assert not list(tmp_path.glob("*merged*"))
+    assert hub.exists("kosent/tiny") == (there is not None)

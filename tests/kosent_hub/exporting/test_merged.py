@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def test_what_was_written_before_an_end_is_not_written_again(
 ):
     from transformers import AutoModelForCausalLM
 
-    from kosent_hub.models.merged import write_merged
+    from kosent_hub.models.weights.merged import write_merged
 
     folder = tmp_path / "merged"
     found, shards = located(place, monkeypatch), []
@@ -89,6 +90,51 @@ def test_what_was_written_before_an_end_is_not_written_again(
     assert [p.name for p in tmp_path.iterdir()] == ["merged"]
 
 
+# The bytes of the model in memory, and how far the peak is above what was there before it.
+PEAK = """
+import re, sys
+from pathlib import Path
+from kosent_hub.models.locate import ModelRef, locate
+from kosent_hub.models.weights.merged import write_merged
+found = locate(ModelRef("run"))
+def resident(name):
+    return 1024 * int(re.search(rf"{name}:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+Path("/proc/self/clear_refs").write_text("5")  # the peak is measured from here
+before = resident("VmRSS")
+write_merged(found, Path("merged"), lambda draft: None, shard_size=int(sys.argv[1]))
+print(resident("VmHWM") - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks as Linux counts them")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_memory_holds_a_shard_more_than_the_model(
+    run, nobody, tiny_llama: Path, tmp_path: Path, dtype: str
+):
+    """In bfloat16 too, the model is in float32 while it is merged, where there is room for that."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(tiny_llama)
+    config.update({"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 10})
+    config.update({"num_attention_heads": 8, "num_key_value_heads": 8, "head_dim": 64})
+    shutil.copytree(tiny_llama, tmp_path / BASE)
+    model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+    model.save_pretrained(tmp_path / BASE)
+    write_run(tmp_path, BASE)
+    size, shard = 4 * model.num_parameters(), 16_000_000
+    assert size > 6 * shard
+    command = [sys.executable, "-c", PEAK, str(shard)]
+    done = run(command, cwd=tmp_path, env=nobody, script=True)
+    assert done.returncode == 0, done.stderr
+    more = int(done.stdout.split()[-1]) - size
+    print(f"{dtype}: {size / 1e6:.0f} MB in memory, peak {more / 1e6:.0f} MB above that")
+    assert len(list((tmp_path / "merged").glob("*.safetensors"))) > 3
+    # What a forward pass needs, and the allocator keeps.
+    assert more < shard + 40_000_000
+
+
 @pytest.mark.parametrize(("std", "dtype"), [(0.5, "bfloat16"), (2e-4, "float32")])
 def test_a_number_format_that_keeps_the_adapter(
     place: Path,
@@ -101,7 +147,7 @@ def test_a_number_format_that_keeps_the_adapter(
     """A base in bfloat16, and an adapter that is large or smaller than half its last bit."""
     from transformers import AutoModelForCausalLM
 
-    from kosent_hub.models.merged import write_merged
+    from kosent_hub.models.weights.merged import write_merged
 
     shutil.copytree(place / BASE, tmp_path / BASE)
     AutoModelForCausalLM.from_pretrained(place / BASE).bfloat16().save_pretrained(tmp_path / BASE)
@@ -121,7 +167,7 @@ def test_a_number_format_that_keeps_the_adapter(
     ],
 )
 def test_other_peoples_folders_are_not_replaced(tmp_path: Path, name, content, said):
-    from kosent_hub.models.merged import refuse_existing
+    from kosent_hub.models.weights.merged import refuse_existing
 
     (tmp_path / name).write_text(content)
     with pytest.raises(KoSentError, match=said):

@@ -35,18 +35,33 @@ def test_what_cannot_be_meant_is_refused(given, said: str):
         ("meta-llama/Llama-3.1-8B-Instruct", "a/KoSent", "call it a/Llama-KoSent"),
         ("meta-llama/Llama-3.1-8B-Instruct", "a/Llama-3.1-8B-KoSent-GGUF", None),
         ("google/gemma-3-270m", "a/KoSent", None),
+        ("LGAI-EXAONE/EXAONE-4.0-1.2B", "a/KoSent", "call it a/EXAONE-KoSent"),
+        ("LGAI-EXAONE/EXAONE-4.0-1.2B", "a/EXAONE-KoSent-GGUF", None),
+        (
+            "naver-hyperclovax/HyperCLOVAX-SEED-Text-Instruct-1.5B",
+            "a/KoSent",
+            "call it a/HyperCLOVAX-KoSent",
+        ),
+        (
+            "naver-hyperclovax/HyperCLOVAX-SEED-Text-Instruct-1.5B",
+            "a/HyperCLOVA-X-KoSent",
+            None,
+        ),
     ],
 )
-def test_a_repo_is_named_as_the_licence_asks(base: str, repo_id: str, said: str | None):
-    from kosent_hub.exporting.push import check_repo
+def test_a_repo_is_named_as_the_licence_asks(
+    hub, monkeypatch: pytest.MonkeyPatch, base: str, repo_id: str, said: str | None
+):
+    from kosent_hub.exporting import push
 
+    monkeypatch.setattr(push, "HfApi", hub.api)
     run = records.read(records.Run, RECORDS / "adapter" / "kosent" / "run.json")
     run = replace(run, base_model=records.Repo(base))
     if said is None:
-        check_repo(run, repo_id)
+        push.check_repo(run, repo_id, gguf=True)
         return
     with pytest.raises(KoSentError, match=said):
-        check_repo(run, repo_id)
+        push.check_repo(run, repo_id, gguf=True)
 
 
 def test_without_the_converter_the_command_that_installs_it_is_named(
@@ -74,6 +89,29 @@ def test_a_modelfile_has_the_system_message_and_what_ends_a_reply(tiny_llama: Pa
         "PARAMETER temperature 0\n"
         'PARAMETER stop "<|im_end|>"\n'
     )
+
+
+def test_a_modelfile_beside_another_and_what_it_cannot_hold(tiny_llama: Path, tmp_path: Path):
+    from kosent_hub.exporting.ollama import write_modelfile
+    from kosent_hub.models.chat_format import chat_format
+    from kosent_hub.models.tokenizer import load_tokenizer
+
+    form = chat_format(load_tokenizer(str(tiny_llama)))
+    (tmp_path / "ollama").mkdir()
+
+    def write(system: str | None, overwrite: bool = False) -> str:
+        file = tmp_path / "models" / "a.gguf"
+        path = write_modelfile(tmp_path / "ollama", file, form, system, overwrite=overwrite)
+        return path.read_text("utf-8")
+
+    assert write(None) == (
+        'FROM ../models/a.gguf\nPARAMETER temperature 0\nPARAMETER stop "<|im_end|>"\n'
+    )
+    with pytest.raises(KoSentError, match="already exists; name another folder, or add"):
+        write("다른 말")
+    with pytest.raises(KoSentError, match="which a Modelfile cannot hold"):
+        write('"""', overwrite=True)
+    assert "ADAPTER" not in write('그는 "응"이라고 했다.', overwrite=True)
 
 
 def test_the_texts_are_a_thousand_and_the_same_each_time():

@@ -54,8 +54,8 @@ def set_base(folder: Path, base: str | Path) -> None:
 
 
 def loaded(folder: Path):
-    from kosent_hub.models.load import load_model
     from kosent_hub.models.locate import ModelRef, locate
+    from kosent_hub.models.weights.load import load_model
 
     return load_model(locate(ModelRef(str(folder), dtype="float32")))
 

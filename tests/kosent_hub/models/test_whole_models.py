@@ -39,7 +39,7 @@ def test_missing_shards_are_named(tmp_path):
 
 @pytest.mark.slow
 def test_weights_of_other_shapes_are_said_to_be_that(tiny_llama, tmp_path):
-    from kosent_hub.models.load import load_causal_model
+    from kosent_hub.models.weights.load import load_causal_model
 
     folder = shutil.copytree(tiny_llama, tmp_path / "model")
     config = json.loads((folder / "config.json").read_text("utf-8"))

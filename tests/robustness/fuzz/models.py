@@ -104,8 +104,8 @@ def fuzz(base: Path, seed: int, count: int) -> Tried:
 
 
 def attempt(tried: Tried, name: str, model: Path) -> None:
-    from kosent_hub.models.load import load_model
     from kosent_hub.models.locate import ModelRef, locate
+    from kosent_hub.models.weights.load import load_model
 
     began, end = time.monotonic(), "loaded"
     try:

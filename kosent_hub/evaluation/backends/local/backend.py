@@ -15,10 +15,10 @@ from kosent_hub.evaluation.backends.local.probe import fast_reach, plain_batches
 from kosent_hub.evaluation.backends.local.sampling import Sampling
 from kosent_hub.evaluation.samples import Sample
 from kosent_hub.models.chat_format import EXAMPLE, UnusableDialogue
-from kosent_hub.models.load import load_model
 from kosent_hub.models.locate import Located
 from kosent_hub.models.machine import device, distributed
 from kosent_hub.models.positions import last_position
+from kosent_hub.models.weights.load import load_model
 from model_card.publishing.errors import KoSentError
 
 

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from kosent_hub.models.attach import attach
 from kosent_hub.models.chat_format import EXAMPLE
-from kosent_hub.models.gguf_file import opened
 from kosent_hub.models.locate import Located
 from kosent_hub.models.machine import device
 from kosent_hub.models.machine.products import use_onednn
-from kosent_hub.models.merge import change, effect, merge
 from kosent_hub.models.repos.untrusted import check_size, explained
+from kosent_hub.models.weights.attach import attach
+from kosent_hub.models.weights.gguf_file import opened
+from kosent_hub.models.weights.merge import change, effect, merge
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,10 @@ def load_causal_model(
 
     Raises KoSentError, one line, for whatever transformers cannot load.
     """
-    with explained(model_id, trust_remote_code), opened(model_id) as (place, gguf):
+    with explained(model_id, trust_remote_code), opened(model_id, revision) as (place, which, _):
         model = AutoModelForCausalLM.from_pretrained(
             place,
-            **gguf,
-            revision=revision,
+            **which,
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=trust_remote_code,

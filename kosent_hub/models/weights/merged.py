@@ -20,14 +20,14 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from kosent_hub.models.attach import attach
-from kosent_hub.models.load import load_causal_model, quantization
 from kosent_hub.models.locate import Located
 from kosent_hub.models.machine import device
-from kosent_hub.models.merge import Change, change, effect, merge, next_logits
-from kosent_hub.models.probes import probe_prompts
 from kosent_hub.models.repos.adapter_files import ADAPTER_WEIGHTS, cached
 from kosent_hub.models.repos.untrusted import check_size
+from kosent_hub.models.weights.attach import attach
+from kosent_hub.models.weights.load import load_causal_model, quantization
+from kosent_hub.models.weights.merge import Change, change, effect, merge, next_logits
+from kosent_hub.models.weights.probes import probe_prompts
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import atomic_write, exclusive, explain_full_disk
 
