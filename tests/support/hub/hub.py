@@ -19,6 +19,7 @@ from tests.support.hub.journal import Entry, Journal
 from tests.support.hub.messages import Request
 from tests.support.hub.server import Server
 from tests.support.hub.store import MAIN, Commit, HubError, Repo, Store
+from tests.support.hub.xet import Xet
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -49,6 +50,7 @@ class Hub:
         self.home = home
         self.store, self.accounts, self.faults = Store(), Accounts(), Faults()
         self._journal = Journal()
+        self.xet = Xet()
         self.parts: dict[tuple[str, int], bytes] = {}
         self._sizes()
         self._listen(port, 0)
@@ -170,6 +172,8 @@ class Hub:
         with self.store.lock:
             self.store.repos.clear()
             self.store.large.clear()
+            self.store.xet_hashes.clear()
+            self.xet = Xet()
         self.parts.clear()
         self._sizes()
         shutil.rmtree(self.home, ignore_errors=True)
