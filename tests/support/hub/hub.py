@@ -89,17 +89,22 @@ class Hub:
         self.accounts.expire(token)
 
     def env(
-        self, user: str | None = "alice", read_only: bool = False, home: Path | None = None
+        self,
+        user: str | None = "alice",
+        read_only: bool = False,
+        home: Path | None = None,
+        xet: bool = False,
     ) -> dict[str, str]:
         """Environment for a subprocess that talks to this Hub as `user`, None for a stranger.
 
-        `home` is its HF_HOME: one for all subprocesses of a test unless told otherwise.
+        `home` is its HF_HOME: one for all subprocesses of a test unless told otherwise. With `xet`,
+        large files travel as they do to and from the real Hub; else as LFS, which has no state.
         """
         env = {name: value for name, value in os.environ.items() if not OURS.match(name)}
         env |= {
             "HF_ENDPOINT": self.endpoint,
             "HF_HOME": str(home or self.home),
-            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_XET": "0" if xet else "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_UPDATE_DOWNLOAD_COUNTS": "0",
             "TOKENIZERS_PARALLELISM": "false",
