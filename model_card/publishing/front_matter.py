@@ -67,7 +67,7 @@ def merge(text: str, ours: Mapping[str, Any]) -> str:
     """The README with `ours` in its front matter; other keys, comments and order stay as they are.
 
     Shared lists are joined; in `model-index` and `widget` our entries replace our earlier ones; any
-    other key of ours is set. A key with that value already keeps its lines, so merging twice changes
+    other key of ours is set. A key with that value already keeps its lines: merging twice changes
     nothing.
     """
     theirs = read(text)
