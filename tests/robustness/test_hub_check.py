@@ -1,0 +1,130 @@
+"""`make hub-check`, the check of the real Hub, against the test Hub: as it is, and broken."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support import ROOT
+from tests.support.hub import Hub
+from tests.tools import hub_check
+from tests.tools.hub_check import ROWS, Scratch, delete, outcome
+
+pytestmark = pytest.mark.slow
+
+NAME = "alice/scratch"
+COMMAND = [sys.executable, "-m", "tests.tools.hub_check", NAME]
+# hf-xet's own patience: five attempts, the first pause of three seconds.
+IMPATIENT = {"HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "2", "HF_XET_CLIENT_RETRY_BASE_DELAY": "50ms"}
+
+
+def ours(hub: Hub) -> set[str]:
+    return {repo_id for _, repo_id in hub.store.repos}
+
+
+def test_all_rows_hold_and_nothing_is_left_but_what_was_there(hub, run):
+    hub.create(f"{NAME}-of-mine", files={"kept.txt": "kept"})
+    env = hub.env(xet=True) | IMPATIENT
+    done = run([*COMMAND, "--yes"], env=env, cwd=ROOT)
+    table = done.stdout.splitlines()
+    assert len(table) == 2 + len(ROWS) + 1
+    assert [line for line in table[2:] if not line.endswith("| yes |")] == []
+    assert done.returncode == 0, done.stderr
+    assert ours(hub) == {f"{NAME}-of-mine"}
+
+
+def test_what_does_not_hold_is_said_and_what_cannot_be_deleted_is_named(hub, run):
+    hub.fault("DELETE /api/repos/delete", "status", None, code=403)
+    hub.fault("PUT .*/settings", "html", None)
+    done = run([*COMMAND, "--yes"], env=hub.env() | IMPATIENT, cwd=ROOT)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert [
+        line for line in lines if line.startswith("| The dataset can be gated") and "no" in line
+    ]
+    assert [line for line in lines if line.startswith("| Parquet files travelled by Xet | **no**")]
+    (left,) = ours(hub)
+    assert lines[-1].startswith("| Both repos are deleted | **no**") and left in lines[-1]
+
+
+def test_it_asks_and_starts_only_with_an_id_and_a_token_that_may_write(hub, run):
+    asked = run(COMMAND, env=hub.env(), cwd=ROOT, input="n\n")
+    read_only = run([*COMMAND, "--yes"], env=hub.env(read_only=True), cwd=ROOT)
+    nameless = run([*COMMAND[:-1], "name", "--yes"], env=hub.env(), cwd=ROOT)
+    for done in (asked, read_only, nameless):
+        assert done.returncode == 2 and not done.stdout and "Traceback" not in done.stderr
+    assert "Go on? [y/N]" in asked.stderr and "nothing was done" in asked.stderr
+    assert not ours(hub)
+
+
+def fault(
+    match: str, kind: str, times: int | None = None, **options
+) -> Callable[[Scratch, Hub], None]:
+    def broken(scratch: Scratch, hub: Hub) -> None:
+        hub.fault(match, kind, times, **options)
+
+    return broken
+
+
+def opened(scratch: Scratch, hub: Hub) -> None:
+    hub.api().update_repo_settings(scratch.name, private=False)
+
+
+def without_xet(scratch: Scratch, hub: Hub) -> None:
+    hub.store.xet_hashes.clear()
+    commit = hub.store.repo("dataset", scratch.name).commit_at("main")
+    commit.tree.update({path: _plain(hub, blob) for path, blob in commit.tree.items()})
+
+
+def _plain(hub: Hub, blob):
+    return hub.store.large_blob(blob.sha256) if blob.sha256 else blob
+
+
+def forgetful(scratch: Scratch, hub: Hub) -> None:
+    """A Hub that makes commits, and none of them changes a file."""
+    keep = hub.store.commit
+
+    def commit(repo, ref, changes, title, author, **more):
+        return keep(repo, ref, {}, title, author, **(more | {"allow_empty": True}))
+
+    hub.store.commit = commit
+
+
+# Row: the Hub when it does not hold.
+BROKEN = {
+    hub_check.push: fault("POST .*/commit/main", "commit", 1),
+    hub_check.xet: without_xet,
+    hub_check.load: fault("GET /v2/reconstructions|GET /v1/reconstructions", "status", code=404),
+    hub_check.edit: forgetful,
+    hub_check.race: forgetful,
+    hub_check.card: forgetful,
+    hub_check.refusal: fault("POST /api/validate-yaml", "html"),
+    hub_check.pull_request: forgetful,
+    hub_check.private: opened,
+    hub_check.gated: fault("PUT .*/settings", "html"),
+}
+
+
+def test_every_row_can_fail(hub, tmp_path: Path):
+    """Each row held before the Hub broke, and does not after."""
+    scratch = Scratch(NAME, tmp_path, hub.api(), hub.env(xet=True) | IMPATIENT)
+    for repo_type in ("dataset", "model"):
+        scratch.make(repo_type)
+    assert outcome(hub_check.push, scratch) == ""
+    for row in ROWS:
+        if row is not hub_check.push:
+            assert outcome(row, scratch) == "", row.__name__
+        if row is hub_check.push or row is hub_check.xet:
+            continue
+        before = hub.store.commit
+        BROKEN[row](scratch, hub)
+        assert outcome(row, scratch) != "", row.__name__
+        hub.store.commit = before
+        hub.clear_faults()
+    for row in (hub_check.xet, hub_check.push):
+        BROKEN[row](scratch, hub)
+        assert outcome(row, scratch) != "", row.__name__
+        hub.clear_faults()
+    assert delete(scratch) == ""
+    assert not ours(hub)
