@@ -24,6 +24,7 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
+from dataset_builder import BuildOptions, build
 from dataset_builder.folder import data_path, read_splits
 from model_card.publishing import front_matter
 from model_card.publishing.commit import Head, Operation, commit, read_head, writer
@@ -88,7 +89,7 @@ def held(true: bool, otherwise: str) -> None:
 
 def push(scratch: Scratch) -> None:
     """`kosent-data push` is one private commit, and none the second time"""
-    scratch.run("-m", "dataset_builder.cli", "build", str(SAMPLE), str(scratch.dataset))
+    build(BuildOptions(source=SAMPLE, out=scratch.dataset))
     before = scratch.commits("dataset")
     for _ in range(2):
         push_data(scratch)
