@@ -21,9 +21,10 @@ Dataset.from_dict({"a": [1, 2]}).push_to_hub("alice/pushed", private=True)
 print(load_dataset("alice/pushed", split="train")["a"][:])
 """
 XET = """
-import random, struct
+import os, random, struct
 from pathlib import Path
-from huggingface_hub import HfApi, HfFileSystem, hf_hub_download
+from hf_xet import XetFileInfo, XetSession
+from huggingface_hub import HfApi, hf_hub_download
 
 seeded = random.Random(0)
 noise = seeded.randbytes(500_000)
@@ -37,9 +38,14 @@ for name, data in files.items():
     HfApi().upload_file(path_or_fileobj=data, path_in_repo=name, repo_id="alice/m")
 for name, data in files.items():
     assert Path(hf_hub_download("alice/m", name)).read_bytes() == data, name
-with HfFileSystem().open("alice/m/noise.bin", block_size=1000) as file:
-    file.seek(200_000)
-    assert file.read(1000) == noise[200_000:201_000]
+group = XetSession().new_download_stream_group(
+    token_refresh_url=os.environ["HF_ENDPOINT"] + "/api/models/alice/m/xet-read-token/main",
+    token_refresh_headers={"authorization": "Bearer " + os.environ["HF_TOKEN"]},
+)
+(edited,) = HfApi().get_paths_info("alice/m", "edited.bin")
+info = XetFileInfo(edited.xet_hash, edited.size)
+part = b"".join(group.download_stream(info, start=200_000, end=300_001))
+assert part == files["edited.bin"][200_000:300_001]
 print("the same")
 """
 LOAD_METRIC = """
