@@ -1,5 +1,6 @@
 """`make hub-check`, the check of the real Hub, against the test Hub: as it is, and broken."""
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import ROOT
-from tests.support.hub import Hub
+from tests.support.hub import Hub, cards
 from tests.tools import hub_check
 from tests.tools.hub_check import ROWS, Scratch, delete, outcome
 
@@ -89,40 +90,50 @@ def forgetful(scratch: Scratch, hub: Hub) -> None:
     hub.store.commit = commit
 
 
-# Row: the Hub when it does not hold.
+def tagless(scratch: Scratch, hub: Hub) -> None:
+    """A Hub that makes nothing of a card's tags."""
+    read = cards.describe
+    cards.describe = lambda *repo, **how: read(*repo, **how) | {"tags": []}
+
+
+# Row: the Hub when it does not hold, and what the row then says.
 BROKEN = {
-    hub_check.push: fault("POST .*/commit/main", "commit", 1),
-    hub_check.xet: without_xet,
-    hub_check.load: fault("GET /v2/reconstructions|GET /v1/reconstructions", "status", code=404),
-    hub_check.edit: forgetful,
-    hub_check.race: forgetful,
-    hub_check.card: forgetful,
-    hub_check.refusal: fault("POST /api/validate-yaml", "html"),
-    hub_check.pull_request: forgetful,
-    hub_check.private: opened,
-    hub_check.gated: fault("PUT .*/settings", "html"),
+    hub_check.load: (fault("GET /v[12]/reconstructions", "status", code=404), "."),
+    hub_check.edit: (forgetful, "extra.txt"),
+    hub_check.race: (forgetful, "a file is missing"),
+    hub_check.card: (tagless, "no tag"),
+    hub_check.refusal: (fault("POST /api/validate-yaml", "html"), "makes no sense"),
+    hub_check.pull_request: (forgetful, "does not have the file"),
+    hub_check.private: (opened, "a stranger sees the model"),
+    hub_check.gated: (fault("PUT .*/settings", "html"), "gated is"),
+    hub_check.xet: (without_xet, "no Xet hash"),
 }
 
 
-def test_every_row_can_fail(hub, tmp_path: Path):
-    """Each row held before the Hub broke, and does not after."""
-    scratch = Scratch(NAME, tmp_path, hub.api(), hub.env(xet=True) | IMPATIENT)
+@pytest.fixture
+def scratch(hub, tmp_path: Path) -> Scratch:
+    made = Scratch(NAME, tmp_path, hub.api(), hub.env(xet=True) | IMPATIENT)
     for repo_type in ("dataset", "model"):
-        scratch.make(repo_type)
+        made.make(repo_type)
+    return made
+
+
+def test_every_row_can_fail(hub, scratch: Scratch, monkeypatch):
+    """Each holds on a Hub that does what it should, and then not on a broken one."""
     assert outcome(hub_check.push, scratch) == ""
-    for row in ROWS:
-        if row is not hub_check.push:
-            assert outcome(row, scratch) == "", row.__name__
-        if row is hub_check.push or row is hub_check.xet:
-            continue
-        before = hub.store.commit
-        BROKEN[row](scratch, hub)
-        assert outcome(row, scratch) != "", row.__name__
-        hub.store.commit = before
-        hub.clear_faults()
-    for row in (hub_check.xet, hub_check.push):
-        BROKEN[row](scratch, hub)
-        assert outcome(row, scratch) != "", row.__name__
+    assert {hub_check.push, *BROKEN} == set(ROWS)
+    for row, (broken, says) in BROKEN.items():
+        assert outcome(row, scratch) == "", row.__name__
+        with monkeypatch.context() as whole:
+            whole.setattr(hub.store, "commit", hub.store.commit)
+            whole.setattr(cards, "describe", cards.describe)
+            broken(scratch, hub)
+            assert re.search(says, outcome(row, scratch)), row.__name__
         hub.clear_faults()
     assert delete(scratch) == ""
     assert not ours(hub)
+
+
+def test_a_push_of_more_than_one_commit_is_seen(hub, scratch: Scratch):
+    hub.fault("POST .*/commit/main", "commit", 1)
+    assert outcome(hub_check.push, scratch) == "2 commits"
