@@ -114,7 +114,7 @@ def check_values(card: CheckedCard) -> Iterator[Finding]:
                 remedy = "use ORG/NAME; leave a local folder out"
                 yield Finding(card.line_of(key), ERROR, f"{key}-id", message, remedy)
     if card.name in card.values("new_version"):
-        message = "new_version is this repo itself, so its page would send people round in a circle"
+        message = "new_version names this repo itself"
         remedy = "name the newer model's repo, or take the key out"
         yield Finding(card.line_of("new_version"), ERROR, "new_version-itself", message, remedy)
     if len(re.findall(r"[가-힣]", card.body)) > 200 and "ko" not in card.values("language"):

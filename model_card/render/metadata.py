@@ -14,7 +14,7 @@ from model_card.publishing.markdown import plain
 from model_card.render.context import is_lora, name_of
 from model_card.render.model_index import model_index
 
-# As many of the conversations as the Hub's page shows examples; the card's text has them all.
+# Enough for the page of the model; the text of the card has all conversations.
 MAX_WIDGETS = 3
 
 

@@ -14,6 +14,11 @@ from model_card.render.numbers import format_settings
 
 EVAL_RESULTS_PATH = ".eval_results/kosent.yaml"
 SOURCE = "kosent-eval"
+# Settings of an evaluation that are about other models, or about how replies are computed.
+SAME_SCORES = {
+    *("baseline", "baseline_system_prompt", "primary_metric", "safety"),
+    *("backend", "dtype", "engine_arg"),
+}
 
 
 def model_index(results: Sequence[Results], name: str, repo_id: str | None) -> list[dict[str, Any]]:
@@ -25,14 +30,16 @@ def eval_results(results: Sequence[Results], repo_id: str) -> bytes | None:
     """`.eval_results/kosent.yaml`: a task id per metric; None if no result belongs there.
 
     The Hub sets these values beside those of other models, so they are of the whole test split of a
-    dataset on the Hub, with the default settings: what the tasks of its eval.yaml mean. A task
-    holds one value, so of several evaluations the newest counts. Metrics that a list of models
-    could not be ordered by are left out.
+    dataset on the Hub, with the default settings (or `SAME_SCORES`): what the tasks of its eval.yaml
+    mean. A task holds one value, so of several evaluations those with the default settings count
+    before others, then the newest. Metrics that a list of models could not be ordered by are left
+    out.
     """
     chosen: dict[str, Results] = {}
-    for r in sorted(results, key=lambda r: r.created, reverse=True):
+    newest = sorted(results, key=lambda r: r.created, reverse=True)
+    for r in sorted(newest, key=lambda r: bool(r.settings)):
         on_hub = not r.dataset.local and is_hub_id(r.dataset.id)
-        if on_hub and r.dataset.split == "test" and not r.settings:
+        if on_hub and r.dataset.split == "test" and r.settings.keys() <= SAME_SCORES:
             chosen.setdefault(r.dataset.id, r)
     entries = [
         {

@@ -263,7 +263,9 @@ def test_one_value_for_each_task_of_the_hubs_own_form():
     limited = replace(newer, settings={"limit": 5})
     older = replace(ours, created="2000-01-01T00:00:00+00:00", metrics={})
     assert eval_results([other, limited], "kosent/Llama-x") is None  # no task of eval.yaml means it
-    made = eval_results([other, limited, older, ours], "kosent/Llama-x")
+    beside = replace(older, settings={"baseline": "a/b"}, metrics=ours.metrics)
+    assert eval_results([limited, beside], "kosent/Llama-x") is not None  # its own scores are usual
+    made = eval_results([other, limited, older, ours, beside], "kosent/Llama-x")
     assert check_eval_results(made.decode()) == []
     entries = yaml.safe_load(made)
     assert {"split" in entry["notes"] and entry["notes"][:4] for entry in entries} == {"test"}
