@@ -14,10 +14,10 @@ from model_card.render.numbers import format_settings
 
 EVAL_RESULTS_PATH = ".eval_results/kosent.yaml"
 SOURCE = "kosent-eval"
-# Settings of an evaluation that are about other models, or about how replies are computed.
+# Settings of an evaluation that are about other models, or about what computes the same replies.
 SAME_SCORES = {
     *("baseline", "baseline_system_prompt", "primary_metric", "safety"),
-    *("backend", "dtype", "engine_arg"),
+    *("backend", "dtype"),
 }
 
 
@@ -30,10 +30,10 @@ def eval_results(results: Sequence[Results], repo_id: str) -> bytes | None:
     """`.eval_results/kosent.yaml`: a task id per metric; None if no result belongs there.
 
     The Hub sets these values beside those of other models, so they are of the whole test split of a
-    dataset on the Hub, with the default settings (or `SAME_SCORES`): what the tasks of its eval.yaml
-    mean. A task holds one value, so of several evaluations those with the default settings count
-    before others, then the newest. Metrics that a list of models could not be ordered by are left
-    out.
+    dataset on the Hub, with the default settings (`SAME_SCORES` apart): what the tasks of its
+    eval.yaml mean. A task holds one value, so of several evaluations those with the default
+    settings count before others, then the newest. Metrics that a list of models could not be
+    ordered by are left out.
     """
     chosen: dict[str, Results] = {}
     newest = sorted(results, key=lambda r: r.created, reverse=True)
