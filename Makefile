@@ -8,7 +8,7 @@ VENV_HARNESS := .venv-harness
 BIN_HARNESS := $(VENV_HARNESS)/bin
 
 .PHONY: setup demo export-setup trackio-setup test test-slow test-vllm test-harness fuzz coverage \
-	lint audit bench gpu-kit screenshots clean
+	lint audit bench gpu-kit screenshots hub-check clean
 .DEFAULT_GOAL := test
 
 setup: $(VENV)/.ready
@@ -134,6 +134,10 @@ gpu-kit: setup
 # docs/images/chat.png and card.png, of the run folder RUN.
 screenshots: setup
 	$(BIN)/python -m tests.tools.screenshots $(RUN)
+
+# Private scratch repos on the real Hub, with your own token, and a table of what held there.
+hub-check: setup
+	$(BIN)/python -m tests.tools.hub_check $(or $(REPO),$(error say REPO=ORG/NAME)) $(if $(YES),--yes)
 
 clean:
 	rm -rf $(VENV) $(VENV_VLLM) $(VENV_HARNESS) build dist *.egg-info

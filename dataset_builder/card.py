@@ -29,13 +29,18 @@ def render(
     existing: str | None = None,
     repo_id: str | None = None,
     plot: str | None = None,
+    gated: bool = False,
 ) -> str:
-    """The README: our sections and metadata renewed, everything else of `existing` as it was."""
+    """The README: our sections and metadata renewed, everything else of `existing` as it was.
+
+    Of a gated repo, the metadata says what it asks people before they may see the files.
+    """
     ours = body(report, repo_id=repo_id, plot=plot)
     if existing is None:
         existing = f"# {markdown.escape(report['pretty_name'] or NAME)}\n"
     front, text = front_matter.split(existing)
-    return front_matter.merge(front + sections.merge(text, ours), dataset_metadata(report))
+    metadata = dataset_metadata(report) | (gate(report) if gated else {})
+    return front_matter.merge(front + sections.merge(text, ours), metadata)
 
 
 def body(
@@ -91,6 +96,27 @@ def dataset_metadata(report: dict[str, Any]) -> dict[str, Any]:
             ],
             "download_size": download,
             "dataset_size": sum(sizes.values()),
+        },
+    }
+
+
+def gate(report: dict[str, Any]) -> dict[str, Any]:
+    """What a gated repo asks; {} for data that is not AI Hub's, whose owner knows what to ask."""
+    if report["corpus"] != provenance.AIHUB:
+        return {}
+    return {
+        "extra_gated_heading": "AI 허브 승인 확인 / AI Hub approval",
+        "extra_gated_prompt": (
+            f"AI 허브 감성 대화 말뭉치({provenance.AIHUB_PAGE})의 이용 승인을 받은 대한민국 국민만 "
+            "이용할 수 있습니다. 제3자에게 열람·제공할 수 없고, 국외 서버에서의 저장·학습에는 별도 "
+            "합의가 필요합니다.\n\n"
+            "Only for people whom AI Hub has approved for this corpus. It may not be passed on; to "
+            "store it or train with it on servers abroad needs an agreement with AI Hub."
+        ),
+        "extra_gated_fields": {
+            "AI 허브 승인일 / Date of AI Hub's approval": "date_picker",
+            "AI 허브의 승인을 받았습니다 / AI Hub has approved my application": "checkbox",
+            "제3자에게 제공하지 않겠습니다 / I will not pass the data on": "checkbox",
         },
     }
 

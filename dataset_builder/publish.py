@@ -58,7 +58,9 @@ def push(
             progress(f"{local}: your changes stay here, the repo has a README; edit that one")
         where = local if there is None else f"{repo_id}/{folder.README}"
         text = decode_text(local.read_bytes() if there is None else there, where)
-        readme = card.render(report, existing=text, repo_id=repo_id, plot=card.PLOT)
+        readme = card.render(
+            report, existing=text, repo_id=repo_id, plot=card.PLOT, gated=head.gated
+        )
         contents: dict[str, str | bytes] = {file: str(dataset / file) for file in files}
         contents |= {
             folder.README: readme.encode(),

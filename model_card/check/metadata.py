@@ -17,9 +17,13 @@ from model_card.publishing.front_matter import load
 from model_card.publishing.hub_ids import is_hub_id
 
 RELATIONS = ("adapter", "finetune", "merge", "quantized")
+# Those of which the Hub makes something.
 KEYS = (
     *("language", "license", "license_name", "license_link", "library_name", "pipeline_tag"),
-    *("base_model", "base_model_relation", "datasets", "metrics", "tags", "model-index"),
+    *("base_model", "base_model_relation", "new_version", "datasets", "metrics", "tags"),
+    *("model-index", "model_name", "widget", "inference", "thumbnail", "co2_eq_emissions"),
+    *("extra_gated_prompt", "extra_gated_fields", "extra_gated_heading"),
+    *("extra_gated_description", "extra_gated_button_content", "extra_gated_eu_disallowed"),
 )
 RENDER = "write it, or let `kosent-card push` do it from the records"
 
@@ -48,7 +52,7 @@ def check_yaml(card: CheckedCard) -> Iterator[Finding]:
             message = f"{node.value} stands there twice; the Hub refuses that"
             yield Finding(line, ERROR, "metadata-twice", message, "keep one of them")
         seen.add(node.value)
-        close = difflib.get_close_matches(str(node.value), KEYS, n=1, cutoff=0.85)
+        close = difflib.get_close_matches(str(node.value).lower(), KEYS, n=1, cutoff=0.72)
         if close and node.value not in KEYS:
             message = f"unknown key {node.value!r}"
             yield Finding(line, WARNING, "metadata-key", message, f"did you mean {close[0]}?")
@@ -103,12 +107,16 @@ def check_values(card: CheckedCard) -> Iterator[Finding]:
             yield Finding(
                 card.line_of("language"), WARNING, "language-code", message, "Korean is ko"
             )
-    for key in ("base_model", "datasets"):
+    for key in ("base_model", "new_version", "datasets"):
         for value in card.values(key):
             if not is_hub_id(str(value)):
                 message = f"{value!r} is no id on the Hub"
                 remedy = "use ORG/NAME; leave a local folder out"
                 yield Finding(card.line_of(key), ERROR, f"{key}-id", message, remedy)
+    if card.name in card.values("new_version"):
+        message = "new_version names this repo itself"
+        remedy = "name the newer model's repo, or take the key out"
+        yield Finding(card.line_of("new_version"), ERROR, "new_version-itself", message, remedy)
     if len(re.findall(r"[가-힣]", card.body)) > 200 and "ko" not in card.values("language"):
         message = "the card is in Korean, but language does not name ko"
         yield Finding(card.line_of("language"), WARNING, "language-ko", message, "add ko")

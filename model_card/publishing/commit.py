@@ -49,6 +49,7 @@ class Head:
     repo_type: str
     sha: str | None
     private: bool
+    gated: bool
     _api: HfApi = field(repr=False)
     _files: dict[str, RepoFile] = field(repr=False)
 
@@ -217,7 +218,7 @@ def read_head(
 
     found = api.repo_info(repo_id, repo_type=repo_type, revision=revision)
     files = tree(found.sha) if found.sha else {}
-    return Head(repo_id, repo_type, found.sha, bool(found.private), api, files)
+    return Head(repo_id, repo_type, found.sha, bool(found.private), bool(found.gated), api, files)
 
 
 def _head_or_new(

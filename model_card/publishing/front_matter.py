@@ -20,6 +20,7 @@ SHARED_LISTS = ("language", "datasets", "metrics", "tags")
 # A few aliases save writing; aliases of aliases of aliases expand to more than any memory.
 MAX_ALIASES, MAX_DEPTH = 5, 100
 OUR_TASK = "Empathetic dialogue (KoSent)"
+OUR_WIDGETS = "KoSent"
 
 
 def split(text: str) -> tuple[str, str]:
@@ -65,8 +66,9 @@ def load(front: str) -> Any:
 def merge(text: str, ours: Mapping[str, Any]) -> str:
     """The README with `ours` in its front matter; other keys, comments and order stay as they are.
 
-    Shared lists are joined; in `model-index` our results replace our earlier ones; any other key
-    of ours is set. A key with that value already keeps its lines, so merging twice changes nothing.
+    Shared lists are joined; in `model-index` and `widget` our entries replace our earlier ones; any
+    other key of ours is set. A key with that value already keeps its lines: merging twice changes
+    nothing.
     """
     theirs = read(text)
     merged = {key: _joined(key, theirs.get(key), value) for key, value in ours.items()}
@@ -101,6 +103,8 @@ def _joined(key: str, theirs: Any, ours: Any) -> Any:
         return listed + [item for item in ours if item not in listed]
     if key == "model-index":
         return _joined_index(theirs, ours)
+    if key == "widget" and isinstance(theirs, list):
+        return [item for item in theirs if not _is_our_widget(item)] + ours
     return ours
 
 
@@ -121,6 +125,10 @@ def _joined_index(theirs: Any, ours: list[dict[str, Any]]) -> Any:
 
 def _is_ours(result: Any) -> bool:
     return isinstance(result, dict) and (result.get("task") or {}).get("name") == OUR_TASK
+
+
+def _is_our_widget(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("group") == OUR_WIDGETS
 
 
 def _key(result: dict[str, Any]) -> tuple[Any, Any, Any]:

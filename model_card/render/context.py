@@ -14,6 +14,7 @@ from typing import Any
 
 from model_card.facts import Facts
 from model_card.licenses import LICENSE_NAMES, TERMS_PATHS, own_license, terms
+from model_card.publishing.front_matter import dump
 from model_card.publishing.markdown import Markdown, code, escape, fenced, html_text, hub_link
 from model_card.records import (
     PLOTS_FOLDER,
@@ -98,6 +99,7 @@ def _run_context(facts: Facts, run: Run, repo_id: str | None) -> dict[str, Any]:
         "splits": ", ".join(f"{name} {count(rows)}" for name, rows in run.dataset.rows.items()),
         "lora": _lora(run),
         "learning_rate": _learning_rate(run),
+        "settings": fenced(dump(run.config), "yaml") if run.config else "",
         "dpo": _dpo(run),
         "parameters": run.parameters if counted else None,
         "hardware": run.hardware.device

@@ -14,6 +14,11 @@ from model_card.render.numbers import format_settings
 
 EVAL_RESULTS_PATH = ".eval_results/kosent.yaml"
 SOURCE = "kosent-eval"
+# Settings of an evaluation that are about other models, or about what computes the same replies.
+SAME_SCORES = {
+    *("baseline", "baseline_system_prompt", "primary_metric", "safety"),
+    *("backend", "dtype"),
+}
 
 
 def model_index(results: Sequence[Results], name: str, repo_id: str | None) -> list[dict[str, Any]]:
@@ -22,16 +27,19 @@ def model_index(results: Sequence[Results], name: str, repo_id: str | None) -> l
 
 
 def eval_results(results: Sequence[Results], repo_id: str) -> bytes | None:
-    """`.eval_results/kosent.yaml`: a task id per metric; None if no dataset is on the Hub.
+    """`.eval_results/kosent.yaml`: a task id per metric; None if no result belongs there.
 
-    A task holds one value, so of several evaluations on a dataset one counts: of the test split
-    before any other, with the default settings before any other, then the one of most samples,
-    then the newest. Metrics that a list of models could not be ordered by are left out.
+    The Hub sets these values beside those of other models, so they are of the whole test split of a
+    dataset on the Hub, with the default settings (`SAME_SCORES` apart): what the tasks of its
+    eval.yaml mean. A task holds one value, so of several evaluations those with the default
+    settings count before others, then the newest. Metrics that a list of models could not be
+    ordered by are left out.
     """
     chosen: dict[str, Results] = {}
     newest = sorted(results, key=lambda r: r.created, reverse=True)
-    for r in sorted(newest, key=_rank):
-        if not r.dataset.local and is_hub_id(r.dataset.id):
+    for r in sorted(newest, key=lambda r: bool(r.settings)):
+        on_hub = not r.dataset.local and is_hub_id(r.dataset.id)
+        if on_hub and r.dataset.split == "test" and r.settings.keys() <= SAME_SCORES:
             chosen.setdefault(r.dataset.id, r)
     entries = [
         {
@@ -52,15 +60,9 @@ def eval_results(results: Sequence[Results], repo_id: str) -> bytes | None:
     return dump(entries).encode() if entries else None
 
 
-def _rank(results: Results) -> tuple[bool, bool, int]:
-    data = results.dataset
-    return data.split != "test", bool(results.settings), -data.samples
-
-
 def _notes(results: Results, metric: Metric) -> str:
-    data, settings = results.dataset, format_settings(results.settings)
-    facts = [f"{data.split} split", f"{data.samples} samples", *([settings] if settings else [])]
-    return ", ".join([*facts, metric.signature])
+    data = results.dataset
+    return f"{data.split} split, {data.samples} samples, {metric.signature}"
 
 
 def _result(results: Results, repo_id: str | None) -> dict[str, Any]:

@@ -202,6 +202,17 @@ def test_a_public_repo_is_refused(hub, folder: Path) -> None:
     assert list(hub.files(REPO, "dataset")) == [".gitattributes"]
 
 
+def test_a_gated_repo_asks_for_what_ai_hub_asks(hub, folder: Path) -> None:
+    put(hub, folder)
+    assert "extra_gated" not in readme(hub)
+    hub.api().update_repo_settings(REPO, repo_type="dataset", gated="manual")
+    put(hub, folder)
+    metadata = yaml.safe_load(readme(hub).split("---\n")[1])
+    assert "aihub.or.kr" in metadata["extra_gated_prompt"]
+    assert list(metadata["extra_gated_fields"].values()) == ["date_picker", "checkbox", "checkbox"]
+    assert len(hub.commits(REPO, "dataset")) == 3
+
+
 def test_public_needs_the_rights(hub, run, folder: Path) -> None:
     command = ["kosent-data", "push", folder, "--repo-id", REPO, "--public"]
     done = run(command, env=hub.env("alice"))

@@ -103,6 +103,19 @@ def test_what_people_wrote_around_survives_and_edits_inside_are_kept_and_shown(
     assert readme(hub) == text.replace("## 써 보세요", "## 써 보기")
 
 
+def test_keys_that_people_added_stay(hub, llama_files):
+    publish(REPO, llama_files, message="Train", api=hub.api())
+    own = "new_version: kosent/Llama-3.2-KoSent\nwidget:\n- text: 내 예시\n"
+    hub.land(REPO, {"README.md": readme(hub).replace("---\n", f"---\n{own}", 1)}, author="carol")
+    talk = (RECORDS / "adapter" / "kosent" / "conversations.json").read_bytes()
+    for _ in range(2):
+        publish(REPO, {"kosent/conversations.json": talk}, message="Talk", api=hub.api())
+    card = front_matter.read(readme(hub))
+    assert card["new_version"] == "kosent/Llama-3.2-KoSent"
+    assert card["widget"][0] == {"text": "내 예시"}
+    assert [example.get("group") for example in card["widget"]] == [None, *3 * ["KoSent"]]
+
+
 def test_a_person_writing_in_between_is_not_lost(hub, llama_files):
     publish(REPO, llama_files, message="Train", api=hub.api())
     hub.fault(

@@ -10,7 +10,6 @@ import yaml
 
 from tests.kosent_hub.dialogues import write_dataset
 from tests.support import fork_server
-from tests.support.hub.validate import check_eval_results
 
 # Some minutes on two cores.
 pytestmark = pytest.mark.slow
@@ -102,7 +101,6 @@ def test_eight_evaluations_pushed_at_once_are_all_in_the_card(hub, crowd, run, t
     assert sorted(values) == sorted(measured)
     headings = [line for line in card.splitlines() if line.startswith("### alice/chat · test")]
     assert len(set(headings)) == 8
-    assert check_eval_results(files[".eval_results/kosent.yaml"].decode()) == []
     checked = run(["kosent-card", "check", MODEL], env=hub.env())
     assert checked.returncode == 0, checked.stdout + checked.stderr
 

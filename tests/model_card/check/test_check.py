@@ -81,12 +81,39 @@ def test_our_own_card_in_its_repo_is_without_fault():
         ({"1,033": "1,034"}, "section-edited"),
         ({"<!-- kosent:end ko-head -->": ""}, "marker-broken"),
         ({"\nlicense: llama3.1": "\nlicence: llama3.1"}, "metadata-key"),
+        (
+            {"\nlicense: llama3.1": f"\nnew_version: {LLAMA}\nlicense: llama3.1"},
+            "new_version-itself",
+        ),
+        ({"\nlicense: llama3.1": "\nnew_version: ./newer\nlicense: llama3.1"}, "new_version-id"),
         ({"      split: test\n": ""}, "score-split"),
         ({"language:": "tags: []\nlanguage:"}, "metadata-twice"),
     ],
 )
 def test_one_thing_wrong_is_one_thing_found(change, code):
     assert code in {finding.code for finding in check(ours(**change))}
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("newversion", "new_version"),
+        ("extra_gated_feilds", "extra_gated_fields"),
+        ("widgets", "widget"),
+        ("Tags", "tags"),
+        ("library", "library_name"),
+        ("pipeline", "pipeline_tag"),
+        ("base-model-relation", "base_model_relation"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_known_one(written, meant):
+    (finding,) = check(ours(**{"\nlicense: llama3.1": f"\n{written}: x\nlicense: llama3.1"}))
+    assert (finding.code, finding.remedy) == ("metadata-key", f"did you mean {meant}?")
+
+
+@pytest.mark.parametrize("key", ["new_version", "extra_gated_prompt", "inference", "quantized_by"])
+def test_keys_of_the_hub_and_of_others_are_left_alone(key):
+    assert check(ours(**{"\nlicense: llama3.1": f"\n{key}: a/b\nlicense: llama3.1"})) == []
 
 
 def test_a_card_older_than_its_records_is_found():

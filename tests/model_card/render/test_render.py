@@ -144,6 +144,19 @@ def test_a_reply_that_was_cut_says_so():
         assert text[f"{lang}-conversations"].count(mark) == 1
 
 
+def test_examples_of_the_hubs_page_are_whole_replies_to_prompts_of_ours():
+    private = Conversation("우리 회사 이야기인데", "네", None)
+    cut = replace(ADAPTER.conversations[0], tuned_cut=True)
+    facts = replace(ADAPTER, conversations=[private, cut, *ADAPTER.conversations[1:]])
+    shown = front_matter.read(render_facts(facts, repo_id=None))["widget"]
+    expected = ADAPTER.conversations[1:4]
+    assert [example["messages"][-1]["content"] for example in shown] == [c.prompt for c in expected]
+    assert [example["output"]["text"] for example in shown] == [c.tuned_reply for c in expected]
+    assert all(example["messages"][0]["role"] == "system" for example in shown)
+    facts = replace(ADAPTER, conversations=[private])
+    assert "widget" not in front_matter.read(render_facts(facts, repo_id=None))
+
+
 def test_a_run_that_says_little_gives_a_card_that_says_little():
     assert ADAPTER.run is not None
     run = replace(
@@ -249,7 +262,10 @@ def test_one_value_for_each_task_of_the_hubs_own_form():
     newer = replace(ours, created="2100-01-01T00:00:00+00:00")
     limited = replace(newer, settings={"limit": 5})
     older = replace(ours, created="2000-01-01T00:00:00+00:00", metrics={})
-    made = eval_results([other, limited, older, ours], "kosent/Llama-x")
+    assert eval_results([other, limited], "kosent/Llama-x") is None  # no task of eval.yaml means it
+    beside = replace(older, settings={"baseline": "a/b"}, metrics=ours.metrics)
+    assert eval_results([limited, beside], "kosent/Llama-x") is not None  # its own scores are usual
+    made = eval_results([other, limited, older, ours, beside], "kosent/Llama-x")
     assert check_eval_results(made.decode()) == []
     entries = yaml.safe_load(made)
     assert {"split" in entry["notes"] and entry["notes"][:4] for entry in entries} == {"test"}

@@ -19,6 +19,7 @@ from tests.support.hub.journal import Entry, Journal
 from tests.support.hub.messages import Request
 from tests.support.hub.server import Server
 from tests.support.hub.store import MAIN, Commit, HubError, Repo, Store
+from tests.support.hub.xet import Xet
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -50,6 +51,7 @@ class Hub:
         self.home = home
         self.store, self.accounts, self.faults = Store(), Accounts(), Faults()
         self._journal = Journal()
+        self.xet = Xet()
         self.parts: dict[tuple[str, int], bytes] = {}
         self.jobs: list[dict[str, Any]] = []
         self._sizes()
@@ -89,17 +91,22 @@ class Hub:
         self.accounts.expire(token)
 
     def env(
-        self, user: str | None = "alice", read_only: bool = False, home: Path | None = None
+        self,
+        user: str | None = "alice",
+        read_only: bool = False,
+        home: Path | None = None,
+        xet: bool = False,
     ) -> dict[str, str]:
         """Environment for a subprocess that talks to this Hub as `user`, None for a stranger.
 
-        `home` is its HF_HOME: one for all subprocesses of a test unless told otherwise.
+        `home` is its HF_HOME: one for all subprocesses of a test unless told otherwise. With `xet`,
+        large files travel as they do to and from the real Hub; else as LFS, which has no state.
         """
         env = {name: value for name, value in os.environ.items() if not OURS.match(name)}
         env |= {
             "HF_ENDPOINT": self.endpoint,
             "HF_HOME": str(home or self.home),
-            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_XET": "0" if xet else "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_UPDATE_DOWNLOAD_COUNTS": "0",
             "TOKENIZERS_PARALLELISM": "false",
@@ -172,6 +179,8 @@ class Hub:
         with self.store.lock:
             self.store.repos.clear()
             self.store.large.clear()
+            self.store.xet_hashes.clear()
+            self.xet = Xet()
         self.parts.clear()
         self.jobs.clear()
         self._sizes()

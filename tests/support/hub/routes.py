@@ -13,6 +13,7 @@ from tests.support.hub import (
     routes_lfs,
     routes_read,
     routes_write,
+    routes_xet,
 )
 from tests.support.hub.messages import Request, Response, refusal
 from tests.support.hub.store import HubError
@@ -47,8 +48,11 @@ ROUTES = {
         + routes_discussions.ROUTES
         + routes_files.ROUTES
         + routes_jobs.ROUTES
+        + routes_xet.ROUTES
     ),
-    "storage": _compiled(routes_lfs.STORAGE_ROUTES + routes_files.STORAGE_ROUTES),
+    "storage": _compiled(
+        routes_lfs.STORAGE_ROUTES + routes_files.STORAGE_ROUTES + routes_xet.STORAGE_ROUTES
+    ),
 }
 REPO = re.compile(
     r"/(?:api/(?=models/|datasets/|spaces/))?(?:(?P<types>models|datasets|spaces)/)?"

@@ -33,6 +33,9 @@ def resolve(
             "X-Linked-ETag": f'"{blob.sha256}"',
             "Location": location,
         }
+        if blob.xet:
+            tokens = f"{hub.endpoint}/api/{repo_type}s/{repo_id}/xet-read-token/{commit.sha}"
+            headers |= {"X-Xet-Hash": blob.xet, "Link": f'<{tokens}>; rel="xet-auth"'}
         return Response(302, f"Found. Redirecting to {location}".encode(), headers)
     name = path.rsplit("/", 1)[-1]
     if name.isascii():

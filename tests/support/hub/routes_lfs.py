@@ -84,10 +84,6 @@ def put_part(hub: Hub, request: Request, sha256: str, number: str) -> Response:
     return Response(200, headers={"ETag": f'"{hashlib.md5(request.body).hexdigest()}"'})
 
 
-def no_xet(hub: Hub, request: Request, repo_type: str, repo_id: str, **_: str) -> Response:
-    raise HubError(404, None, "This Hub has no Xet storage: set HF_HUB_DISABLE_XET=1")
-
-
 def _whole(hub: Hub, oid: str) -> dict[str, Any]:
     return {"href": f"{hub.storage}/upload/{oid}?signature={hub.signature(oid)}", "header": {}}
 
@@ -116,7 +112,6 @@ ROUTES = [
     ("POST", r"{prefix}{id}\.git/info/lfs/objects/batch", batch),
     ("POST", r"{prefix}{id}\.git/info/lfs/objects/verify", verify),
     ("POST", r"/api/complete_multipart/(?P<sha256>[0-9a-f]{64})", complete),
-    ("GET", r"/api/{types}/{id}/xet-(?:read|write)-token(?:/{rev})?", no_xet),
 ]
 STORAGE_ROUTES = [
     ("PUT", r"/upload/(?P<sha256>[0-9a-f]{64})", put),

@@ -154,6 +154,8 @@ def entry_of(path: str, blob: Blob) -> dict[str, Any]:
     entry = {"type": "file", "oid": blob.oid, "size": blob.size, "path": path}
     if blob.sha256:
         entry["lfs"] = {"oid": blob.sha256, "size": blob.size, "pointerSize": 134}
+    if blob.xet:
+        entry["xetHash"] = blob.xet
     return entry
 
 

@@ -39,12 +39,14 @@ class NothingChanged(Exception):
 
 @dataclass(frozen=True)
 class Blob:
-    """One version of one file; `sha256` is set when it is kept as a large file (LFS)."""
+    """One version of one file; `sha256` is set when it is kept as a large file (LFS),
+    and `xet`, the hash of Xet storage, when it came through that."""
 
     content: bytes | Path
     size: int
     oid: str
     sha256: str | None = None
+    xet: str | None = None
 
     def read(self) -> bytes:
         return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
@@ -127,6 +129,7 @@ class Store:
         self.lock = threading.RLock()
         self.repos: dict[tuple[str, str], Repo] = {}
         self.large: dict[str, bytes | Path] = {}
+        self.xet_hashes: dict[str, str] = {}  # of what came through Xet, by SHA-256
 
     def repo(self, repo_type: str, repo_id: str) -> Repo:
         try:
@@ -202,7 +205,8 @@ class Store:
                 f"exist. For instance, this can happen if you used git push --no-verify: {sha256}",
             ) from None
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
-        return Blob(content, size, git_oid(pointer(sha256, size)), sha256)
+        oid = git_oid(pointer(sha256, size))
+        return Blob(content, size, oid, sha256, self.xet_hashes.get(sha256))
 
     def blob(self, path: str, content: bytes | Path, attributes: bytes = GITATTRIBUTES) -> Blob:
         """The blob of a file put here by the server itself, large if its name says so."""

@@ -20,6 +20,34 @@ from datasets import Dataset, load_dataset
 Dataset.from_dict({"a": [1, 2]}).push_to_hub("alice/pushed", private=True)
 print(load_dataset("alice/pushed", split="train")["a"][:])
 """
+XET = """
+import os, random, struct
+from pathlib import Path
+from hf_xet import XetFileInfo, XetSession
+from huggingface_hub import HfApi, hf_hub_download
+
+seeded = random.Random(0)
+noise = seeded.randbytes(500_000)
+files = {
+    "noise.bin": noise,
+    "numbers.bin": b"".join(struct.pack("<f", seeded.gauss(0, 1)) for _ in range(50_000)) + b"end",
+    "text.bin": b"all work and no play " * 10_000,
+    "edited.bin": noise[:250_000] + b"!" + noise[250_000:],
+}
+for name, data in files.items():
+    HfApi().upload_file(path_or_fileobj=data, path_in_repo=name, repo_id="alice/m")
+for name, data in files.items():
+    assert Path(hf_hub_download("alice/m", name)).read_bytes() == data, name
+group = XetSession().new_download_stream_group(
+    token_refresh_url=os.environ["HF_ENDPOINT"] + "/api/models/alice/m/xet-read-token/main",
+    token_refresh_headers={"authorization": "Bearer " + os.environ["HF_TOKEN"]},
+)
+(edited,) = HfApi().get_paths_info("alice/m", "edited.bin")
+info = XetFileInfo(edited.xet_hash, edited.size)
+part = b"".join(group.download_stream(info, start=200_000, end=300_001))
+assert part == files["edited.bin"][200_000:300_001]
+print("the same")
+"""
 LOAD_METRIC = """
 import evaluate
 print(evaluate.load("kosent/score").compute(predictions=["a"], references=["a"]))
@@ -72,6 +100,12 @@ def no_token_left_the_hub(hub) -> bool:
     return not any("authorization" in e.headers for e in hub.journal if e.origin == "storage")
 
 
+def no_hub_token_in_storage(hub) -> bool:
+    """Xet's storage wants a token, but one of its own."""
+    there = [e.headers.get("authorization", "") for e in hub.journal if e.origin == "storage"]
+    return any(there) and not any("hf_" in shown for shown in there)
+
+
 def parquet(values) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(pa.table({"x": values}), buffer)
@@ -116,17 +150,17 @@ def test_hf_command_and_a_stranger(hub, run):
     assert hub.journal[-1].line == "GET /api/models/kosent/m/revision/main 401"
 
 
-def test_xet_is_refused_in_a_line_that_says_what_to_set(hub, run):
+def test_xet_sends_and_gets_chunks_of_every_kind(hub, run):
+    """Packed, packed by every fourth byte, as they are; a file that shares most of another's."""
     hub.create("alice/m")
-    env = hub.env()
-    del env["HF_HUB_DISABLE_XET"]
-    code = (
-        "from huggingface_hub import HfApi\n"
-        "HfApi().upload_file(path_or_fileobj=b'\\0', path_in_repo='w.bin', repo_id='alice/m')"
-    )
-    done = run(["python", "-c", code], env=env)
-    assert "ConnectionError: Network error" in done.stderr
-    assert hub.journal[-1].line == "GET /api/models/alice/m/xet-write-token/main 404"
+    done = run(["python", "-c", XET], env=hub.env(xet=True), script=True)
+    assert succeeded(done)[-1] == "the same"
+    assert no_hub_token_in_storage(hub)
+    sizes = [e.size for e in hub.journal if e.path.startswith("/v1/xorbs/")]
+    assert len(sizes) == 4 and sizes[3] < sizes[0] / 2, sizes
+    assert not [e for e in hub.journal if e.path.startswith("/upload/")]
+    reads = [e for e in hub.journal if e.path.startswith("/v2/reconstructions/")]
+    assert len(reads) == 5, "each file, and a range of one"
 
 
 def test_by_hand():

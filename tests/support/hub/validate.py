@@ -115,7 +115,7 @@ def _common(data: dict[str, Any]) -> Found:
 
 def _model(data: dict[str, Any]) -> Found:
     errors: Found = []
-    for key, kind in (("base_model", "model"), ("datasets", "dataset")):
+    for key, kind in (("base_model", "model"), ("new_version", "model"), ("datasets", "dataset")):
         for place, value in _items(data, key):
             if not _is_id(value):
                 errors.append(
