@@ -20,7 +20,7 @@ from kosent_hub.models.repos.adapter_files import refuse_adapter, refuse_empty
 from kosent_hub.models.repos.repo import resolve
 from kosent_hub.training.pairs import COLUMNS
 from kosent_hub.training.planning import plan as planning
-from kosent_hub.training.planning.memory import DEFAULTS, GIB, adapter
+from kosent_hub.training.planning.memory import DEFAULTS, GIB, adapter, checked
 from kosent_hub.training.recipe import REFUSED, REFUSED_BY_DPO
 from model_card.licenses import conditions_line
 from model_card.publishing.commit import writer
@@ -88,11 +88,15 @@ def _asked(settings: Settings) -> Iterator[str]:
             yield f"--{name} {given}: {known.why}; {known.remedy}"
     yield from _combinations(settings)
     yield from (_dpo if settings.is_dpo else _sft)(settings)
-    try:
-        check_share(settings.extra.max_dropped)
-        _ = settings.chat_template
-    except (KoSentError, OSError) as error:
-        yield f"{explain(error)}"
+    for check in (
+        lambda: checked(settings.values(DEFAULTS)),
+        lambda: check_share(settings.extra.max_dropped),
+        lambda: settings.chat_template,
+    ):
+        try:
+            check()
+        except (KoSentError, OSError) as error:
+            yield f"{explain(error)}"
     if settings.push and not is_hub_id(settings.model_id):
         yield (
             f"a push is asked for, but the base is the folder {settings.model_id}, which nobody "

@@ -1,7 +1,7 @@
 """A command under ZeRO-3 on CPUs: `accelerate launch --config_file deepspeed-zero3.yaml -m ...`.
 
-accelerate leaves DeepSpeed aside on CPUs, and trains as DDP, though DeepSpeed has an accelerator for
-them (DS_ACCELERATOR=cpu). Here it does not. Says how many parameters are shared out.
+accelerate leaves DeepSpeed aside on CPUs, and trains as DDP, though DeepSpeed runs on them
+(DS_ACCELERATOR=cpu). Here it does not. Says how many parameters are shared out.
 """
 
 from __future__ import annotations
