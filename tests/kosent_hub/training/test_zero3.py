@@ -32,6 +32,7 @@ def deepspeed() -> Path:
     folder = Path(sys.prefix) / "share" / "kosent-deepspeed"
     content = hashlib.sha256(WANTED.read_bytes()).hexdigest()
     ready = folder / ".ready"
+    folder.parent.mkdir(exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not ready.is_file() or ready.read_text() != content:
             shutil.rmtree(folder, ignore_errors=True)
@@ -49,7 +50,7 @@ def deepspeed() -> Path:
 
 
 def test_two_processes_that_share_all_of_it_train_what_one_does(
-    run, workplace: Path, nobody: dict[str, str], deepspeed: Path, tmp_path: Path
+    run, workplace: Path, nobody: dict[str, str], deepspeed: Path
 ):
     one = run(["kosent-train", *CALM, "--output_dir", "alone"], cwd=workplace, env=nobody)
     assert one.returncode == 0, one.stderr
@@ -64,14 +65,13 @@ def test_two_processes_that_share_all_of_it_train_what_one_does(
         | {
             "ACCELERATE_USE_CPU": "true",
             "DS_ACCELERATOR": "cpu",
-            "PATH": f"{deepspeed / 'bin'}:{os.environ['PATH']}",
             "PYTHONPATH": f"{deepspeed}:{ROOT}",
-            "TORCH_EXTENSIONS_DIR": str(tmp_path),
         },
         fresh=True,
-        timeout=600,
+        timeout=1200,
     )
     assert shared.returncode == 0, shared.stderr
+    assert "memory not checked" not in shared.stderr
     found = re.search(r"shared out: (\d+) of (\d+) parameters", shared.stderr)
     assert found and int(found[1]) == int(found[2]) > 0, shared.stderr
     assert furthest(workplace / "alone", workplace / "shared") < 1e-3
