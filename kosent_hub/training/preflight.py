@@ -103,7 +103,7 @@ def _asked(settings: Settings) -> Iterator[str]:
     yield from _combinations(settings)
     yield from (_dpo if settings.is_dpo else _sft)(settings)
     for check in (
-        lambda: checked(settings.values(DEFAULTS)),
+        lambda: checked(DEFAULTS | settings.values(DEFAULTS)),
         lambda: check_share(settings.extra.max_dropped),
         lambda: settings.chat_template,
     ):
