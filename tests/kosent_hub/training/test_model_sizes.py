@@ -178,8 +178,8 @@ def test_none_of_the_classes_of_transformers_is_a_traceback(tmp_path, capsys):
         found = json.loads(out)
         assert 0 < found["parameters"]["trained"] < found["parameters"]["all"], name
         each = found["parts"]["weights"] * 2**30 / found["parameters"]["all"]
-        assert 0.4 < each < 2.2, (name, each)
-    assert planned > 165
+        assert 0.4 < each < 2.5, (name, each)  # some have tables in buffers
+    assert planned > 150
     base = load_base(str(tmp_path / "jamba"))
     assert base.layers == len(base.by_block) > 0 and all(base.by_block)
 
