@@ -184,10 +184,12 @@ def _values_for(gpu: Gpu | None) -> str:
 
 
 def _allowed_targets(base: ModelSizes) -> list[str]:
-    """Names of the linear layers without the one that peft refuses."""
+    """Names of the linear layers without the one that peft refuses; a pattern where one is left,
+    since TRL and peft read a single name as a pattern."""
     linear = (m.name for m in base.matrices if m.kind == "linear")
     names = {name.split(".")[-1] for name in linear if in_text(base.blocks, name)}
-    return sorted(name for name in names if name != base.refused_target)
+    left = sorted(name for name in names if name != base.refused_target)
+    return left if len(left) > 1 else [f".*{name}" for name in left]
 
 
 def plan_job(job: Job) -> Plan:

@@ -180,6 +180,8 @@ def test_none_of_the_classes_of_transformers_is_a_traceback(tmp_path, capsys):
         each = found["parts"]["weights"] * 2**30 / found["parameters"]["all"]
         assert 0.4 < each < 2.5, (name, each)  # some have tables in buffers
     assert planned > 150
+    # Of whose linear layers peft takes one, which is then a pattern.
+    assert plan.main([str(tmp_path / "mamba2"), "--json"]) == 0
     base = load_base(str(tmp_path / "jamba"))
     assert base.layers == len(base.by_block) > 0 and all(base.by_block)
 
