@@ -157,6 +157,8 @@ def _verdict(fits: bool | None) -> str:
 def _span(hours: tuple[float, float] | None) -> str:
     """`0.6 to 2.3 hours`, in minutes when that is short."""
     low, high = hours or (0.0, 0.0)
+    if high * 60 < 0.5:
+        return "less than a minute"
     if high < 2:
         return f"{low * 60:.0f} to {high * 60:.0f} minutes"
     return f"{low:.1f} to {high:.1f} hours"
@@ -164,6 +166,8 @@ def _span(hours: tuple[float, float] | None) -> str:
 
 def _short(low: float, high: float) -> str:
     """`2.6-9.9h`, in minutes when that is short."""
+    if high * 60 < 0.5:
+        return "<1m"
     return f"{low * 60:.0f}-{high * 60:.0f}m" if high < 1 else f"{low:.1f}-{high:.1f}h"
 
 

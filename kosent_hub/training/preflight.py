@@ -21,7 +21,7 @@ from kosent_hub.models.repos.adapter_files import refuse_adapter, refuse_empty
 from kosent_hub.models.repos.repo import resolve
 from kosent_hub.training.pairs import COLUMNS
 from kosent_hub.training.planning import plan as planning
-from kosent_hub.training.planning.memory import DEFAULTS, GIB, adapter
+from kosent_hub.training.planning.memory import DEFAULTS, GIB, adapter, checked
 from kosent_hub.training.recipe import REFUSED, REFUSED_BY_DPO
 from model_card.licenses import conditions_line
 from model_card.publishing.commit import writer
@@ -53,7 +53,9 @@ def check_memory(settings: Settings, counts: Counts) -> None:
         trusted = settings.training.trust_remote_code
         base = planning.load_base(settings.model_id, trust_remote_code=trusted)
         data = planning.from_counts(counts, "")
-        needed = planning.plan_job(planning.Job(base, values, data, _this_device(settings)))
+        processes = distributed.world_size()
+        job = planning.Job(base, values, data, _this_device(settings), gpus=processes)
+        needed = planning.plan_job(job)
     except KoSentError as unknown:
         print(f"memory not checked: {unknown}", file=sys.stderr)
         return
@@ -61,12 +63,24 @@ def check_memory(settings: Settings, counts: Counts) -> None:
         return
     if needed.peak_gib <= (needed.available_gib or 0):
         raise KoSentError(None, needed.suggestions[0])
+    if any(way.fits for way in needed.several if way.name == _sharing(settings)):
+        return
     remedies = " or ".join(needed.suggestions)
     raise KoSentError(
         None,
         f"this needs {needed.peak_gib:.1f} GiB and there are {needed.available_gib:.1f}",
         f"add {remedies}",
     )
+
+
+def _sharing(settings: Settings) -> str:
+    """How the launcher has the base shared out among GPUs, by the plan's names. What is quantised
+    is loaded whole on each, and accelerate shares nothing out on CPUs."""
+    if settings.model.load_in_4bit or settings.model.load_in_8bit or settings.training.use_cpu:
+        return "DDP"
+    asked = {"FSDP2": "ACCELERATE_USE_FSDP", "ZeRO-3": "ACCELERATE_USE_DEEPSPEED"}
+    found = (name for name, flag in asked.items() if os.environ.get(flag, "").lower() == "true")
+    return next(found, "DDP")
 
 
 def refuse(problems: list[str]) -> None:
@@ -96,11 +110,15 @@ def _asked(settings: Settings) -> Iterator[str]:
     yield from _combinations(settings)
     yield from _trackio(settings)
     yield from (_dpo if settings.is_dpo else _sft)(settings)
-    try:
-        check_share(settings.extra.max_dropped)
-        _ = settings.chat_template
-    except (KoSentError, OSError) as error:
-        yield f"{explain(error)}"
+    for check in (
+        lambda: checked(DEFAULTS | settings.values(DEFAULTS)),
+        lambda: check_share(settings.extra.max_dropped),
+        lambda: settings.chat_template,
+    ):
+        try:
+            check()
+        except (KoSentError, OSError) as error:
+            yield f"{explain(error)}"
     if settings.push and not is_hub_id(settings.model_id):
         yield (
             f"a push is asked for, but the base is the folder {settings.model_id}, which nobody "

@@ -394,7 +394,7 @@ def fields(flags: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
     types = (ScriptArguments, DPOConfig, SFTConfig, ModelConfig, ExtraArguments)
     known = {f.name: f for kind in types for f in dataclasses.fields(kind) if f.init}
     for name, value in read.items():
-        _check(name, value, known, where="kosent-plan")
+        _check(name, value, known, where=None)
     return read
 
 
@@ -504,7 +504,7 @@ def _split_equals(flag: str) -> list[str]:
     return flag.split("=", 1) if flag.startswith("--config=") else [flag]
 
 
-def _check(key: str, value: Any, known: dict[str, dataclasses.Field], where: str) -> None:
+def _check(key: str, value: Any, known: dict[str, dataclasses.Field], where: str | None) -> None:
     """Refuse a recipe's key that no dataclass has, or a value that is plainly of another type."""
     if key not in known:
         raise KoSentError(where, f"unknown key {key!r}{_near(key, known)}")

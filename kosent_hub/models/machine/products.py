@@ -25,7 +25,7 @@ def use_onednn(model: Any) -> None:
         return
     for layer in model.modules():
         if type(layer) is torch.nn.Linear and layer.weight.numel() >= LARGE:
-            layer.forward = partial(_linear, layer)
+            layer.forward = partial(_linear, layer)  # type: ignore[method-assign]
 
 
 class _Product(torch.autograd.Function):

@@ -7,6 +7,7 @@ the peaks of real steps.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,8 +37,56 @@ DEFAULTS: dict[str, Any] = {
     "use_cpu": False,
 }
 
+_DTYPES = ("auto", "bfloat16", "float16", "float32")
+# Zero is a value of these.
+_FROM_ZERO = ("lora_dropout", "max_steps")
+# Lists, of which a flag with one name is text.
+_LISTS = ("lora_modules_to_save", "lora_target_parameters")
+
 # TRL's head on a GPU works on tiles of this many tokens times this much of the vocabulary.
 _TILE_TOKENS, _TILE_VOCABULARY = 4096, 32768
+
+
+def checked(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with numbers as numbers; raises KoSentError for one that no training can have.
+
+    YAML has `1e-1` as text, and TRL reads it as a number.
+    """
+    lists = {name: [settings[name]] for name in _LISTS if isinstance(settings.get(name), str)}
+    found = dict(settings) | lists
+    for name, default in DEFAULTS.items():
+        value = settings[name]
+        if isinstance(default, bool):
+            fits, expected = value in (True, False), "true or false"
+        elif name == "dtype":
+            fits, expected = value in _DTYPES, " or ".join(_DTYPES)
+        elif name == "lora_target_modules":
+            names = value if isinstance(value, list) else [value or ""]
+            fits = all(isinstance(one, str) for one in names)
+            expected = "names of layers, or all-linear"
+        elif isinstance(default, int | float) and not (name == "max_length" and value is None):
+            whole = isinstance(default, int)
+            found[name] = number = _number(value, whole=whole)
+            least = "" if name in _FROM_ZERO else " above zero"
+            fits = number is not None and (number > 0 or not least)
+            expected = f"a {'whole ' if whole else ''}number{least}"
+        else:
+            continue
+        if not fits:
+            shown = str(value).lower() if isinstance(value, bool) else value
+            raise KoSentError(f"--{name} {shown}", f"expected {expected}")
+    return found
+
+
+def _number(value: Any, *, whole: bool) -> float | None:
+    """The value as a number, a whole one where that is asked for; None for what is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    if isinstance(value, bool) or not math.isfinite(number):
+        return None
+    return number if not whole else int(number) if number.is_integer() else None
 
 
 @dataclass(frozen=True)

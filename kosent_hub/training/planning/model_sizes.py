@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -152,7 +153,7 @@ def count(config: Any, model_id: str, *, trust_remote_code: bool = False) -> Mod
     if quantised:
         del config.quantization_config
     try:
-        with torch.device("meta"), explained(model_id):
+        with torch.device("meta"), explained(model_id), _whole():
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
             return _sizes(model, quantised)
     except KoSentError as error:
@@ -164,6 +165,19 @@ def count(config: Any, model_id: str, *, trust_remote_code: bool = False) -> Mod
             "transformers",
             "choose a base that writes text",
         ) from None
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """A block in which transformers does not share out with ZeRO-3 what it builds."""
+    from transformers.integrations import deepspeed
+
+    kept = deepspeed._hf_deepspeed_config_weak_ref
+    deepspeed.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        deepspeed._hf_deepspeed_config_weak_ref = kept
 
 
 def read(path: Path, model_id: str, *, trust_remote_code: bool = False) -> ModelSizes:

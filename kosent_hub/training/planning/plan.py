@@ -15,7 +15,15 @@ from kosent_hub.models.repos import untrusted
 from kosent_hub.training import recipe
 from kosent_hub.training.planning import gpus, model_sizes
 from kosent_hub.training.planning.gpus import Gpu
-from kosent_hub.training.planning.memory import DEFAULTS, GIB, Adapter, adapter, is_dpo, peak
+from kosent_hub.training.planning.memory import (
+    DEFAULTS,
+    GIB,
+    Adapter,
+    adapter,
+    checked,
+    is_dpo,
+    peak,
+)
 from kosent_hub.training.planning.model_sizes import ModelSizes, in_text
 from model_card.licenses import conditions_line
 from model_card.publishing.errors import KoSentError
@@ -135,7 +143,7 @@ def load_job(options: PlanOptions) -> Job:
     settings = DEFAULTS | recipe.load(title)
     if model:
         settings["model_name_or_path"] = options.recipe
-    settings |= options.fields
+    settings = checked(settings | dict(options.fields))
     if options.dataset_config is not None:
         settings["dataset_config"] = options.dataset_config
     gpu = gpu or find_gpu(None, None, use_cpu=settings["use_cpu"])
@@ -176,10 +184,12 @@ def _values_for(gpu: Gpu | None) -> str:
 
 
 def _allowed_targets(base: ModelSizes) -> list[str]:
-    """Names of the linear layers without the one that peft refuses."""
+    """Names of the linear layers without the one that peft refuses; a pattern where one is left,
+    since TRL and peft read a single name as a pattern."""
     linear = (m.name for m in base.matrices if m.kind == "linear")
     names = {name.split(".")[-1] for name in linear if in_text(base.blocks, name)}
-    return sorted(name for name in names if name != base.refused_target)
+    left = sorted(name for name in names if name != base.refused_target)
+    return left if len(left) > 1 else [f".*{name}" for name in left]
 
 
 def plan_job(job: Job) -> Plan:
@@ -519,6 +529,8 @@ def _downloaded_config(model_id: str) -> Path:
 def find_gpu(name: str | None, gigabytes: float | None, *, use_cpu: bool) -> Gpu | None:
     """The GPU of that name, or of that memory; without either this CPU if `use_cpu`, or None."""
     if gigabytes is not None:
+        if not 0 < gigabytes < math.inf:
+            raise KoSentError(f"--vram-gb {gigabytes:g}", "no size of a memory", "give its GB")
         return gpus.of_memory(gigabytes)
     if name is not None:
         return gpus.find(name)

@@ -207,11 +207,19 @@ def test_settings_are_flags_as_in_training(capsys):
     assert after["parameters"]["trained"] == 32 * 8 * (4096 + 4096 + 4096 + 1024)
     assert (before["steps"], after["steps"]) == (3227, 12_908)
     for flags, said in (
-        (["--lora_rank", "8"], "kosent-plan: unknown key 'lora_rank'"),
+        (["--lora_rank", "8"], "unknown key 'lora_rank'"),
         (["more"], "more: one recipe or base is planned at a time"),
+        (["--max_length", "abc"], "--max_length abc: expected a whole number above zero"),
+        (["--per_device_train_batch_size=0"], "--per_device_train_batch_size 0: expected a whole "),
+        (["--load_in_4bit", "maybe"], "--load_in_4bit maybe: expected true or false"),
+        (["--lora_dropout", "some"], "--lora_dropout some: expected a number"),
+        (["--dtype", "bfloat"], "--dtype bfloat: expected auto or bfloat16 or"),
+        (["--lora_target_modules", "q_proj", "5"], "--lora_target_modules ["),
+        (["--vram-gb", "-3"], "--vram-gb -3: no size of a memory"),
     ):
         assert plan.main([name, *flags]) == 2
-        assert said in capsys.readouterr().err
+        out, err = capsys.readouterr()
+        assert out == "" and err.startswith(f"kosent-plan: {said}") and err.count("\n") == 1
 
 
 def test_several_gpus_are_counted_apart(capsys):

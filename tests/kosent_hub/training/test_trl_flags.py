@@ -75,6 +75,7 @@ def test_a_setting_that_would_do_nothing_is_refused_with_what_to_do(run, workpla
         ("--early_stopping_patience 2 --eval_steps 15", "no multiple of save_steps 20: add --save"),
         ("--adapter calm", "--adapter is what DPO goes on from: add --trainer dpo, or leave it"),
         ("--datasets x", "--datasets: unknown flag"),
+        ("--gradient_accumulation_steps 0", "--gradient_accumulation_steps 0: expected a whole n"),
         ("--chat_template_path none.jinja", "--chat_template_path none.jinja: no such file; name"),
         ("--chat_template_path ORG/NAME", "download it first: hf download ORG/NAME chat_template"),
         (f"--chat_template_path {BASE}", f"a folder, and only the file's text is used; name the "
