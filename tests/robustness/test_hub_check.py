@@ -99,7 +99,7 @@ def tagless(scratch: Scratch, hub: Hub) -> None:
 # Row: the Hub when it does not hold, and what the row then says.
 BROKEN = {
     hub_check.load: (fault("GET /v[12]/reconstructions", "status", code=404), "."),
-    hub_check.edit: (forgetful, "extra.txt"),
+    hub_check.edit: (forgetful, "this name doesn.t exist"),
     hub_check.race: (forgetful, "a file is missing"),
     hub_check.card: (tagless, "no tag"),
     hub_check.refusal: (fault("POST /api/validate-yaml", "html"), "makes no sense"),
