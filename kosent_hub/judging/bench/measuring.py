@@ -163,7 +163,8 @@ def _shares(
             ),
         )
     yield from _of_referrals(own)
-    rows = {item.id: row for row, item in enumerate((*bench.scripts, *bench.dialogues))}
+    items = [item.id for item in bench.scripts] + [item.id for item in bench.dialogues]
+    rows = {item: row for row, item in enumerate(items)}
     for part in (MULTI_TURN, DIALOGUES):
         for name in CONTRADICTS:
             cases = [

@@ -77,7 +77,7 @@ def read_bench_run(folder: Path) -> BenchRun:
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     first = {line["model"]: line["seed"] for line in reversed(lines)}
     names = _names(results)
-    asked = []
+    asked: list[Asked] = []
     for role, name in names.items():
         own = [x for x in lines if x["model"] == role and x["seed"] == first[role]]
         asked += _of_lines(bench, name, own)

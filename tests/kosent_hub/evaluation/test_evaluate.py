@@ -276,7 +276,8 @@ def test_replies_are_kept_and_used_again_until_something_changes(tiny_llama, dat
     evaluate(*arguments)
     grown = completions(out)
     assert grown[: len(first)] == first
-    assert len(grown) == len(first) + 10 + 10  # the other samples' replies and fits
+    # The other samples' replies and fits, and the plain texts, which a limit leaves out.
+    assert len(grown) == len(first) + 10 + 10 + 40
     evaluate(*arguments)
     assert completions(out) == grown
     evaluate(*arguments, "--max-new-tokens", "9")
