@@ -40,6 +40,8 @@ def held(place: Path) -> dict[str, Any]:
 
 def settled(name: str, data: bytes) -> Any:
     """A file's content without what no two runs share; what a kill cut short as it is."""
+    if Path(name).name.startswith("events.out."):
+        return "curves, which have moments in them"
     try:
         if name == "README.md":
             return STAMPS.sub("", MEASURED.sub("", data.decode()))

@@ -269,6 +269,7 @@ def _differences(files: Files | None, wanted: Files | None) -> list[str]:
         return [] if files == wanted else ["the repo"]
     # A training run tells how long it took.
     told = {"kosent/run.json", "kosent/log_history.jsonl", "README.md"}
+    told.add("runs/kosent/events.out.tfevents")
     volatile = {".gitattributes"} | (told if "kosent/run.json" in wanted else set())
     paths = (files.keys() | wanted.keys()) - {"foreign.txt"}
     return [
