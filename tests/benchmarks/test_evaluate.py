@@ -32,8 +32,8 @@ from tests.kosent_hub.dialogues import write_dataset
 FULL = 256
 SAMPLES, NEW_TOKENS = int(os.environ.get("KOSENT_BENCH_SAMPLES", FULL)), 48
 PAIRS = 18_000
-# Times the loop and times vLLM. A CPU without fast bfloat16 is busy with the prompts, which no batch
-# makes faster: there, on AMD's with AVX2, 7.2 and 0.8 were measured.
+# Times the loop, and times vLLM. A CPU without fast bfloat16 is busy with the prompts, which no
+# batch makes faster: there, on AMD's with AVX2, 7.2 and 0.8 were measured.
 FLOORS = {"bfloat16": (12, 1.5), "float32": (6, 0.7)}
 # Every so many-th sample is enough for a loop that takes seconds for each.
 LOOP_STEP = 16
