@@ -145,14 +145,18 @@ def test_an_evaluation(disk: Path, tiny_llama: Path, moment: disturbing.Moment, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("path", "where"),
+    ("moment", "where"),
     [
-        (".merged.partial/.model.safetensors", "merged"),
-        (".merged.partial/.tokenizer.json", ".merged.partial/tokenizer.json"),
+        # Room for the note on what is merged, and not for the weights after it.
+        (filled(".merged.partial/..kosent-merge.json", room=2**16), "merged"),
+        (filled(".merged.partial/.tokenizer.json"), ".merged.partial/tokenizer.json"),
     ],
+    ids=["weights", "tokenizer"],
 )
-def test_a_merged_model(disk: Path, tiny_llama: Path, path: str, where: str) -> None:
+def test_a_merged_model(
+    disk: Path, tiny_llama: Path, moment: disturbing.Moment, where: str
+) -> None:
     for_export(disk, tiny_llama)
-    again = survives(EXPORT, disk, filled(path), where, draft=".merged.partial")
+    again = survives(EXPORT, disk, moment, where, draft=".merged.partial")
     assert "going on with .merged.partial" in again.stderr
     assert {p.name for p in disk.iterdir()} == {"kosent", "run", "merged"}
