@@ -45,6 +45,9 @@ _LISTS = ("lora_modules_to_save", "lora_target_parameters")
 
 # TRL's head on a GPU works on tiles of this many tokens times this much of the vocabulary.
 _TILE_TOKENS, _TILE_VOCABULARY = 4096, 32768
+# Learned tokens whose logits a training on a CPU computes at once: enough rows that reading the
+# head's weights for them does not count.
+CPU_HEAD_ROWS = 256
 
 
 def checked(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,7 +266,7 @@ def peak(
     if settings["load_in_4bit"] or base.packing:
         packed = (m.size for m in base.matrices if m.bitsandbytes or m.packed)
         passing += size * max(packed, default=0)
-    logits = _logits(base, tokens, learned, size, cpu)
+    logits = _logits(base, settings, tokens * learned, size)
     gradients = 4.0 * lora.parameters
     if settings["gradient_checkpointing"]:
         # Gradients appear as the kept inputs go, unless an earlier micro-batch left some.
@@ -359,10 +362,14 @@ def _heads(block: Sequence[Matrix], norm: Matrix) -> float:
     return max(1, outputs[0] // norm.outputs) if outputs else 1
 
 
-def _logits(base: ModelSizes, tokens: int, learned: float, size: int, cpu: bool) -> float:
-    """Bytes of the head: on a CPU the learned tokens' logits three times, on a GPU one tile."""
-    scored = tokens * learned
-    if cpu:
-        return 12 * scored * base.vocabulary
+def _logits(base: ModelSizes, settings: Mapping[str, Any], scored: float, size: int) -> float:
+    """Bytes of the head over the `scored` tokens: on a GPU one tile; on a CPU the logits of some
+    rows in float32, and of a 16-bit model once more in its format, but with DPO all, three times.
+    """
+    if settings["use_cpu"]:
+        if is_dpo(settings):
+            return 12 * scored * base.vocabulary
+        row = base.vocabulary * (4 if size == 4 else 4 + size)
+        return min(scored, CPU_HEAD_ROWS) * row + 2 * size * scored * base.hidden
     tile = min(scored, _TILE_TOKENS) * min(base.vocabulary, _TILE_VOCABULARY) * size
     return tile + scored * base.hidden * (4 + size)
