@@ -122,7 +122,7 @@ def test_a_gguf_file_is_pushed_with_a_card(run, hub, smollm2: Path, tmp_path: Pa
     scores = json.loads(files[record])
     assert scores["model"]["id"] == "pushed.gguf" and scores["baseline"]["model"]["adapter"]
     assert abs(scores["baseline"]["comparison"]["perplexity"]["relative"]) < 0.02
-    assert "| run |" in card  # a column with the adapter's scores
+    assert "| Compared with | This model | Difference |" in card  # with the adapter
 
     # Where nothing of this machine is: the repo is a model.
     elsewhere = tmp_path / "elsewhere"
