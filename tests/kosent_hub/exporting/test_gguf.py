@@ -32,7 +32,7 @@ GEMMA, GEMMA_RUN = "google/gemma-3-270m", "Gemma-3-270M-KoSent"
 
 
 # Seconds that one command may take, on a machine that does other work too.
-TIMEOUT = 1800
+TIMEOUT = 7200
 
 
 @pytest.fixture(scope="module")
