@@ -44,7 +44,7 @@ _ACCOUNT_WORDS = re.compile(
     "계좌|입금|송금|이체|예금|은행|뱅크|통장|농협|수협|신협|우체국|새마을|국민|신한|우리|하나|기업|카뱅|토스"
 )
 _NEAR = 20  # characters before and after the number
-# Full-width digits as Korean keyboards write them, each for one of ASCII.
+# Full-width digits and plus, one character for one, so that places stay.
 _NARROW = {0xFF10 + digit: str(digit) for digit in range(10)} | {ord("＋"): "+"}
 
 

@@ -29,8 +29,6 @@ pytestmark = [
 SMOLLM2, LLAMA = "HuggingFaceTB/SmolLM2-135M-Instruct", "meta-llama/Llama-3.2-1B-Instruct"
 NEW_TOKENS = 32
 GEMMA, GEMMA_RUN = "google/gemma-3-270m", "Gemma-3-270M-KoSent"
-
-
 # Seconds that one command may take, on a machine that does other work too.
 TIMEOUT = 7200
 
