@@ -44,10 +44,13 @@ _ACCOUNT_WORDS = re.compile(
     "계좌|입금|송금|이체|예금|은행|뱅크|통장|농협|수협|신협|우체국|새마을|국민|신한|우리|하나|기업|카뱅|토스"
 )
 _NEAR = 20  # characters before and after the number
+# Full-width digits and plus, one character for one, so that places stay.
+_NARROW = {0xFF10 + digit: str(digit) for digit in range(10)} | {ord("＋"): "+"}
 
 
 def find(text: str) -> list[tuple[str, int, int]]:
     """(kind, begin, end) of each piece of personal data, in order and without overlap."""
+    text = text.translate(_NARROW)
     found: list[tuple[str, int, int]] = []
     for kind in KINDS:
         for match in _PATTERNS[kind].finditer(text):

@@ -14,9 +14,14 @@ from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import decode_text
 
 from . import card, folder
+from .provenance import AIHUB
 from .sources import sha256
 
 MESSAGE = "Upload dataset with kosent-data"
+ABROAD = (
+    "the Hub's servers are abroad, where AI Hub lets its data be stored only by an agreement of "
+    "its own, in a private repo too"
+)
 
 
 def push(
@@ -48,6 +53,8 @@ def push(
     dataset = Path(dataset)
     report = folder.read_report(dataset)
     files = _checked(dataset, report)
+    if report["corpus"] == AIHUB:
+        progress(ABROAD)
     local = dataset / folder.README
     edited = sha256(local) != files.pop(folder.README)
     plot = card.emotions_plot(report)

@@ -12,6 +12,7 @@ import yaml
 
 from dataset_builder import push
 from dataset_builder.cli import main
+from dataset_builder.publish import ABROAD
 from model_card.publishing.errors import KoSentError
 from tests.dataset_builder.corpora import TEST, TRAIN, records, rows, text, tree
 from tests.support import ROOT
@@ -188,11 +189,12 @@ def test_edits_of_the_local_card_go_along_the_first_time(hub, folder: Path, tmp_
     said: list[str] = []
     put(hub, folder, progress=said.append)
     assert "# 내 제목\n" in readme(hub)
-    assert said == []
+    assert said == [ABROAD]
     local.write_text(local.read_text("utf-8").replace("# 내 제목", "# 새 제목"), "utf-8")
     put(hub, folder, progress=said.append)
     assert "# 내 제목\n" in readme(hub)
-    assert said == [f"{local}: your changes stay here, the repo has a README; edit that one"]
+    edit = f"{local}: your changes stay here, the repo has a README; edit that one"
+    assert said == [ABROAD, ABROAD, edit]
 
 
 def test_a_public_repo_is_refused(hub, folder: Path) -> None:
@@ -211,6 +213,15 @@ def test_a_gated_repo_asks_for_what_ai_hub_asks(hub, folder: Path) -> None:
     assert "aihub.or.kr" in metadata["extra_gated_prompt"]
     assert list(metadata["extra_gated_fields"].values()) == ["date_picker", "checkbox", "checkbox"]
     assert len(hub.commits(REPO, "dataset")) == 3
+
+
+def test_data_of_others_than_ai_hub_go_abroad_unsaid(hub, folder: Path) -> None:
+    source = folder.parent / "source"
+    (source / "README.md").write_text("---\nlicense: mit\ncorpus: kosent-sample\n---\n")
+    assert main(["build", str(source), str(folder), "--overwrite"]) == 0
+    said: list[str] = []
+    put(hub, folder, progress=said.append)
+    assert said == []
 
 
 def test_public_needs_the_rights(hub, run, folder: Path) -> None:
@@ -249,7 +260,7 @@ def test_a_token_that_may_not_write(hub, run, folder: Path) -> None:
     command = ["kosent-data", "push", folder, "--repo-id", REPO]
     done = run(command, env=hub.env("alice", read_only=True))
     assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+    *_, line = done.stderr.splitlines()
     assert line.startswith(f"kosent-data: {REPO}: your token may not write to this repo")
     assert "Traceback" not in done.stderr
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from kosent_hub.models.repos import untrusted
 from model_card.publishing.errors import KoSentError
+from model_card.publishing.files import atomic_write
 from model_card.publishing.hub_ids import is_hub_id
 from model_card.records import Repo
 
@@ -46,7 +48,25 @@ def resolve(repo_id_or_path: str, revision: str | None = None, repo_type: str = 
     )
     files = {file.rfilename: file.size for file in getattr(found, "siblings", None) or []}
     untrusted.check_files(repo_id_or_path, files)
+    if found.sha is not None and found.sha != revision:
+        _note_commit(repo_id_or_path, revision, repo_type, found.sha)
     return Repo(repo_id_or_path, found.sha)
+
+
+def _note_commit(repo_id: str, revision: str | None, repo_type: str, commit: str) -> None:
+    """Let the cache know the commit of a branch, where an offline run looks it up: a download by
+    commit, as all of ours are, does not write it there.
+
+    Source: https://huggingface.co/docs/huggingface_hub/guides/manage-cache#refs
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    cached = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo_id, repo_type=repo_type)
+    ref = cached / "refs" / (revision or constants.DEFAULT_REVISION)
+    with suppress(OSError, KoSentError):  # a cache that is full or may only be read
+        if not ref.is_file() or ref.read_text("utf-8") != commit:
+            atomic_write(ref, commit.encode())
 
 
 def cached_commit(repo_id: str, revision: str | None, repo_type: str = "model") -> Path:

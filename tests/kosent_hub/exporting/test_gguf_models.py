@@ -32,6 +32,7 @@ def test_a_file_and_a_repo_with_it_are_one_model(run, hub, tmp_path: Path):
     here = reply(FILE, env)
     assert here.strip()
     assert reply(REPO, env) == here
+    assert reply(REPO, env | {"HF_HUB_OFFLINE": "1"}) == here
 
     flags = "--dataset chat --embedder none --max-new-tokens 4 --no-safety --json"
     found = {}

@@ -40,7 +40,8 @@ def test_an_export_is_scored_against_its_adapter_and_pushed(
     assert json.loads(files[record])["model"]["id"] == "merged"
     card = files["README.md"].decode()
     assert front_matter.read(card)["base_model_relation"] == "merge"
-    assert "run" in card and hub.is_private("kosent/tiny-merged")
+    assert "| Compared with | This model | Difference |" in card
+    assert hub.is_private("kosent/tiny-merged")
     assert not [name for name in files if "adapter" in name]
 
     chat = "kosent-chat merged --terminal --temperature 0 --max-new-tokens 4"

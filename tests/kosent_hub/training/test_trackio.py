@@ -63,7 +63,7 @@ def test_curves_are_there_while_it_trains_and_go_nowhere(
     assert refused.stderr.splitlines()[-1] == (
         "kosent_hub.train: TRACKIO_SPACE_ID is set, and curves stay on this machine: unset it"
     )
-    done = run(TRAIN, cwd=workplace, env=env, fresh=True)
+    done = run(TRAIN, cwd=workplace, env=env, fresh=True, timeout=1800)
     assert (done.returncode, done.stdout) == (0, "live\n"), done.stderr
     assert "trackio show --project" in done.stderr
     watching, *addresses = asked.read_text().splitlines()
