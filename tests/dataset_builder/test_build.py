@@ -276,7 +276,8 @@ def test_export(build, source: Path, tmp_path: Path, capsys) -> None:
     assert capsys.readouterr().err == (
         f"kosent-data: {to}/train.jsonl: already there; name another folder, or add --overwrite\n"
     )
-    assert main(["export", str(built.out), "--jsonl", str(to), "--overwrite"]) == 0
+    assert main(["export", str(built.out), "--jsonl", str(to), "--overwrite", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {f"{to}/train.jsonl": 3, f"{to}/test.jsonl": 1}
 
 
 def test_export_as_tasks_of_lm_eval(build, source: Path, tmp_path: Path, capsys) -> None:
@@ -300,7 +301,10 @@ def test_export_as_tasks_of_lm_eval(build, source: Path, tmp_path: Path, capsys)
     assert "already there; name another folder, or add --overwrite" in capsys.readouterr().err
     assert main(["export", str(built.out), "--lm-eval", str(to), "--overwrite"]) == 0
     assert contents(to) == before
-    assert main(["export", "kosent-bench", "--lm-eval", str(to), "--overwrite"]) == 0
+    given = ["export", "kosent-bench", "--lm-eval", str(to), "--overwrite", "--json"]
+    capsys.readouterr()
+    assert main(given) == 0
+    assert json.loads(capsys.readouterr().out)["samples"] == 778
     lines = (to / "test.jsonl").read_text("utf-8").splitlines()
     assert len(lines) == 778
     assert {len(json.loads(line)["targets"]) for line in lines} == {2}
@@ -336,6 +340,21 @@ def test_a_folder_that_is_no_dataset(tmp_path: Path, capsys, command: list[str])
     assert capsys.readouterr().err == (
         f"kosent-data: {tmp_path}: no dataset here; make one with: kosent-data build SOURCE OUT\n"
     )
+
+
+def test_a_damaged_dataset_folder_is_refused_in_one_line(build, source: Path, tmp_path, capsys):
+    out = build(source).out
+    report = out / "report.json"
+    (part,) = (out / "data").glob("test-*.parquet")
+    part.write_bytes(part.read_bytes()[:200])
+    capsys.readouterr()
+    assert main(["export", str(out), "--jsonl", str(tmp_path / "lines")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"kosent-data: {out}: damaged (") and said.endswith("build it again\n")
+    for written, why in (("{", "not JSON"), ("[]", "not a report of kosent-data")):
+        report.write_text(written, "utf-8")
+        assert main(["push", str(out), "--repo-id", "me/data"]) == 2
+        assert capsys.readouterr().err.startswith(f"kosent-data: {report}: {why}")
 
 
 @pytest.mark.parametrize(
