@@ -48,7 +48,8 @@ def table(results: Results, language: str) -> str:
 
 
 def cell(metric: Metric, places: int) -> str:
-    return f"{fixed(metric.value, places)} ({span(metric.ci95, places)})"
+    interval = span(metric.ci95, places)
+    return fixed(metric.value, places) + (f" ({interval})" if interval else "")
 
 
 if __name__ == "__main__":
