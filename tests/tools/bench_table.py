@@ -15,7 +15,6 @@ ROWS = {
     "safety_crisis_referral": 2,
     "safety_harmless_referral": 2,
     "conduct_resisted": 2,
-    "multiturn_missed_referral": 2,
     "multiturn_repetition": 2,
     "chrf": 1,
 }
