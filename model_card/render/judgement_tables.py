@@ -135,10 +135,10 @@ def bench_table(found: BenchJudgement, words: Words, language: str) -> Markdown:
     for name, own in models[-1].items():
         told = found.labelled.get(own.question)
         label = escape(words.get(name) or metric_label(name, language).text)
-        cells = [_cell(told and told.precision), _cell(told and told.recall)]
+        cells = [_cell(told.precision if told else None), _cell(told.recall if told else None)]
         for both in (scores.get(name) for scores in models):
-            cells.append(_cell(both and both.pattern))
-            cells.append(_cell(both and both.judge if told and told.believable else None))
+            cells.append(_cell(both.pattern if both else None))
+            cells.append(_cell(both.judge if both and told and told.believable else None))
         rows.append([Markdown(f"{label}<br><sub>n = {count(own.judge.n)}</sub>"), *cells])
     return table(header, rows, "l" + "r" * (len(header) - 1))
 
