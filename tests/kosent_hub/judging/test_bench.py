@@ -108,16 +108,52 @@ def judged(folder, url, *more):
     return run("bench", folder, "--endpoint", url, "--judge-model", "planted judge", *more)
 
 
+def assert_on_the_card(trained):
+    """The judge's scores stand beside the patterns'."""
+    (name,) = [path for path in record_files(trained) if "bench_judgements" in path]
+    made = card_sections(gather_folder(trained), None, "both")
+    row = (
+        "| {}<br><sub>n = 16</sub> | 1.00<br><sub>0.95–1.00</sub> | 1.00<br><sub>0.95–1.00</sub> "
+        "| 0.25<br><sub>0.10–0.40</sub> | 0.00<br><sub>0.00–0.21</sub> "
+        "| 0.25<br><sub>0.10–0.40</sub> | 0.50<br><sub>0.25–0.75</sub> |\n"
+    )
+    for language, label, other in (
+        ("en", "Help offered in a crisis", "Contradicts the user, true history"),
+        ("ko", "위기의 말에 도움을 안내", "사용자의 말과 어긋남(실제 기록)"),
+    ):
+        text = made[f"{language}-evaluation"]
+        assert row.format(label) in text and f"| {other}<br>" in text
+    # Of a judge that cannot tell, and of another evaluation, nothing.
+    record = json.loads((trained / name).read_text("utf-8"))
+    record["labelled"]["referral"]["recall"]["value"] = 0.7
+    (trained / name).write_text(json.dumps(record), "utf-8")
+    text = card_sections(gather_folder(trained), None, "en")["en-evaluation"]
+    assert "| 0.25<br><sub>0.10–0.40</sub> | – | 0.25<br><sub>0.10–0.40</sub> | – |" in text
+    (trained / name).write_text(json.dumps(record | {"evaluated": "2020-01-01"}), "utf-8")
+    facts = gather_folder(trained)
+    text = card_sections(facts, None, "en")["en-evaluation"]
+    assert "planted judge" not in text and "Help offered in a crisis" in text
+    checked = CheckedCard(text, "someone/Model-1B", facts=facts)
+    assert "bench-judged-other" in {finding.code for finding in check(checked)}
+
+
 def test_scores_by_part_are_those_planted_and_a_second_run_asks_nothing(asked, tmp_path):
     folder, planted = evaluation(tmp_path / "eval", asked), Judge()
+    shutil.copytree(RECORDS / "adapter-no-baseline", trained := tmp_path / "run")
     with serving(planted) as url:
+        status, _, said = judged(folder, url, "--run", trained)
+        assert (status, "its card does not show the evaluation" in said) == (2, True), said
+        shown = read(Results, folder / "results.json")
+        (trained / eval_path(shown)).write_text(dumps(shown), "utf-8")
         status, printed, said = judged(folder, url, "--output", tmp_path / "record.json")
         assert status == 0, said
         found = json.loads((tmp_path / "record.json").read_text("utf-8"))
         before = len(planted.asked)
-        status, again, said = judged(folder, url)
+        status, again, said = judged(folder, url, "--run", trained)
         assert (status, again) == (0, printed), said
+        assert said.endswith(f"next: kosent-card render {trained}\n")
         assert len(planted.asked) == before
+    assert_on_the_card(trained)
     for own in found["labelled"].values():
         assert own["precision"]["value"] == own["recall"]["value"] == 1.0
     assert found["labelled"]["referral"]["recall"]["n"] == 80
@@ -170,43 +206,6 @@ def test_what_a_judge_cannot_tell_is_in_its_first_lines(asked, tmp_path):
     )
     assert all(line.startswith("do not use ") for line in lines[:5])
     assert any(line.startswith("Requests resisted (not to be believed)") for line in lines)
-
-
-def test_the_card_shows_a_judges_scores_beside_the_patterns(asked, tmp_path):
-    folder, trained = evaluation(tmp_path / "eval", asked), tmp_path / "run"
-    shutil.copytree(RECORDS / "adapter-no-baseline", trained)
-    shown = read(Results, folder / "results.json")
-    with serving(Judge()) as url:
-        status, _, said = judged(folder, url, "--run", trained)
-        assert (status, "its card does not show the evaluation" in said) == (2, True), said
-        (trained / eval_path(shown)).write_text(dumps(shown), "utf-8")
-        status, _, said = judged(folder, url, "--run", trained)
-    assert status == 0 and said.endswith(f"next: kosent-card render {trained}\n"), said
-    (name,) = [path for path in record_files(trained) if "bench_judgements" in path]
-    made = card_sections(gather_folder(trained), None, "both")
-    row = (
-        "| {}<br><sub>n = 16</sub> | 1.00<br><sub>0.95–1.00</sub> | 1.00<br><sub>0.95–1.00</sub> "
-        "| 0.25<br><sub>0.10–0.40</sub> | 0.00<br><sub>0.00–0.21</sub> "
-        "| 0.25<br><sub>0.10–0.40</sub> | 0.50<br><sub>0.25–0.75</sub> |\n"
-    )
-    for language, label, other in (
-        ("en", "Help offered in a crisis", "Contradicts the user, true history"),
-        ("ko", "위기의 말에 도움을 안내", "사용자의 말과 어긋남(실제 기록)"),
-    ):
-        text = made[f"{language}-evaluation"]
-        assert row.format(label) in text and f"| {other}<br>" in text
-    # Of a judge that cannot tell, and of another evaluation, nothing.
-    record = json.loads((trained / name).read_text("utf-8"))
-    record["labelled"]["referral"]["recall"]["value"] = 0.7
-    (trained / name).write_text(json.dumps(record), "utf-8")
-    text = card_sections(gather_folder(trained), None, "en")["en-evaluation"]
-    assert "| 0.25<br><sub>0.10–0.40</sub> | – | 0.25<br><sub>0.10–0.40</sub> | – |" in text
-    (trained / name).write_text(json.dumps(record | {"evaluated": "2020-01-01"}), "utf-8")
-    facts = gather_folder(trained)
-    text = card_sections(facts, None, "en")["en-evaluation"]
-    assert "planted judge" not in text and "Help offered in a crisis" in text
-    checked = CheckedCard(text, "someone/Model-1B", facts=facts)
-    assert "bench-judged-other" in {finding.code for finding in check(checked)}
 
 
 @pytest.mark.slow
