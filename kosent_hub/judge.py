@@ -15,8 +15,7 @@ from model_card.publishing.errors import KoSentError, run_command
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kosent_hub.judging.bench.measuring import BenchJudgement
-    from model_card.records import Judgements
+    from model_card.records import BenchJudgement, Judgements
 
 EPILOG = (
     "`kosent-judge report DIR...` prints what all judges have said so far; `kosent-judge export "
@@ -132,7 +131,9 @@ def _bench(argv: Sequence[str]) -> None:
         "folder", type=Path, metavar="DIR", help="an output folder of kosent-eval on kosent-bench"
     )
     _add_judge(parser)
-    _add_results(parser, overwrite="ask again what is answered; replace the file of --output")
+    _add_run(
+        _add_results(parser, overwrite="ask again what is answered; replace the file of --output")
+    )
     parser.set_defaults(**_defaults())
     given = vars(parser.parse_args(argv))
     as_json, folder = given.pop("json"), given.pop("folder")

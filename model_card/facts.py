@@ -14,11 +14,14 @@ from model_card.licenses import known_license
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import decode_text
 from model_card.records import (
+    BENCH_JUDGEMENTS_FOLDER,
     EVAL_FOLDER,
     JUDGEMENTS_FOLDER,
     LOG_HISTORY_PATH,
     RUN_PATH,
+    BenchJudgement,
     Judgements,
+    Record,
     Results,
     Run,
     loads,
@@ -42,6 +45,7 @@ class Facts:
     log_history: list[dict[str, Any]] = field(default_factory=list)
     conversations: list[Conversation] = field(default_factory=list)
     judgements: list[Judgements] = field(default_factory=list)
+    bench_judgements: list[BenchJudgement] = field(default_factory=list)
     relation: str = ADAPTER
     paths: frozenset[str] = frozenset()
     license: str | None = None
@@ -70,11 +74,11 @@ def gather(paths: Iterable[str], read: Callable[[str], bytes | None], where: str
 
     run = loads(Run, text(RUN_PATH), f"{where}/{RUN_PATH}") if RUN_PATH in known else None
 
-    def records(folder: str) -> list[str]:
-        return sorted(p for p in known if p.startswith(f"{folder}/") and p.endswith(".json"))
+    def records(kind: type[Record], folder: str) -> list[Record]:
+        found = sorted(p for p in known if p.startswith(f"{folder}/") and p.endswith(".json"))
+        return [loads(kind, text(path), f"{where}/{path}") for path in found]
 
-    results = [loads(Results, text(p), f"{where}/{p}") for p in records(EVAL_FOLDER)]
-    judged = [loads(Judgements, text(p), f"{where}/{p}") for p in records(JUDGEMENTS_FOLDER)]
+    results = records(Results, EVAL_FOLDER)
     # KoSent-Bench, which anybody can repeat, comes first. Stable: the default settings come before
     # others, and these in the order of their files.
     results.sort(
@@ -87,7 +91,8 @@ def gather(paths: Iterable[str], read: Callable[[str], bytes | None], where: str
         results=results,
         log_history=_log_history(text(log), f"{where}/{log}") if log in known else [],
         conversations=conversations_from(text(talk), f"{where}/{talk}") if talk in known else [],
-        judgements=judged,
+        judgements=records(Judgements, JUDGEMENTS_FOLDER),
+        bench_judgements=records(BenchJudgement, BENCH_JUDGEMENTS_FOLDER),
         relation=relation(known, text("config.json") if "config.json" in known else "", run),
         paths=known,
         license=known_license(run.base_model.id) if run else None,

@@ -30,7 +30,9 @@ EVAL_FOLDER = "kosent/eval"
 # The dataset's name, and its id in records, that stands for KoSent-Bench, which is in the package.
 BENCH = "kosent-bench"
 JUDGEMENTS_FOLDER = "kosent/judgements"
-# The share of the check set that a judge must get right for its win rates to be shown.
+BENCH_JUDGEMENTS_FOLDER = "kosent/bench_judgements"
+# The share of the check set that a judge must get right for its win rates to be shown; of labelled
+# replies, the precision and recall it must have for its scores on KoSent-Bench.
 BELIEVABLE = 0.8
 
 
@@ -445,6 +447,62 @@ class Judgements:
     schema_version: int = SCHEMA_VERSION
 
 
+@dataclass(frozen=True)
+class Detection:
+    """How well labelled replies are told apart: of the replies found, those labelled so
+    (`precision`), and of the replies labelled so, those found (`recall`)."""
+
+    precision: Share
+    recall: Share
+
+    @property
+    def believable(self) -> bool:
+        """Whether both are high enough for scores to be looked at."""
+        return is_believable(self.precision) and is_believable(self.recall)
+
+
+@dataclass(frozen=True)
+class PartScore:
+    """A share by a judge, and by pattern where there is a pattern for it. `question` names what the
+    judge must be able to tell, in BenchJudgement.labelled."""
+
+    question: str
+    judge: Share
+    pattern: Share | None
+
+
+@dataclass(frozen=True)
+class BenchJudgement:
+    """`kosent/bench_judgements/*.json`: the parts of KoSent-Bench by a judge. It holds no reply.
+
+    `evaluated` is `created` of the evaluation whose replies were judged: a card shows both
+    together. `labelled` has by question the judge's Detection, and that of the pattern under
+    `patterns`. `scores` are by the judged model's name, as in `models`, and the score's; the first
+    model is the one evaluated, the second its baseline. `counts`: answers, retried (asked again),
+    failures (answers that could not be read; they count in no score).
+    """
+
+    dataset: EvaluatedDataset
+    evaluated: str
+    models: dict[str, EvaluatedModel]
+    judge: str
+    model: EvaluatedModel
+    settings: dict[str, Any]
+    questions: Rubric
+    labelled: dict[str, Detection]
+    patterns: dict[str, Detection]
+    scores: dict[str, dict[str, PartScore]]
+    counts: dict[str, int]
+    seed: int
+    versions: dict[str, str]
+    created: str
+    schema_version: int = SCHEMA_VERSION
+
+    def is_of(self, results: Results) -> bool:
+        """Whether the replies judged are those of this evaluation."""
+        return (self.dataset, self.evaluated) == (results.dataset, results.created)
+
+
 Record = TypeVar("Record")
 
 
@@ -523,6 +581,16 @@ def judgements_path(found: Judgements) -> str:
     """
     slug = f"{found.dataset.id.replace('/', '--')}--{found.dataset.split}"
     return f"{JUDGEMENTS_FOLDER}/{slug}{suffix({'models': sorted(found.models)})}.json"
+
+
+def bench_judgement_path(found: BenchJudgement) -> str:
+    """The path in a model repo: `kosent/bench_judgements/<dataset>--<split>--<hash>.json`.
+
+    The hash is that of the models, the judge and its settings.
+    """
+    told = {"models": sorted(found.models), "judge": found.judge, "settings": found.settings}
+    slug = f"{found.dataset.id.replace('/', '--')}--{found.dataset.split}"
+    return f"{BENCH_JUDGEMENTS_FOLDER}/{slug}{suffix(told)}.json"
 
 
 def suffix(settings: Mapping[str, Any]) -> str:

@@ -10,7 +10,14 @@ from model_card.facts import Facts, gather_folder
 from model_card.licenses import terms_files, trained_from
 from model_card.publish import README, kept_edits, plots, show_kept_edits
 from model_card.publishing.files import atomic_write, decode_text
-from model_card.records import LOG_HISTORY_PATH, RUN_PATH, dumps, eval_path, judgements_path
+from model_card.records import (
+    LOG_HISTORY_PATH,
+    RUN_PATH,
+    bench_judgement_path,
+    dumps,
+    eval_path,
+    judgements_path,
+)
 from model_card.render.card import render_facts
 
 
@@ -65,4 +72,5 @@ def record_files(folder: Path) -> dict[str, Path | bytes]:
     known = [RUN_PATH, LOG_HISTORY_PATH, CONVERSATIONS_PATH, README]
     files: dict[str, Path | bytes] = {p: folder / p for p in known if (folder / p).is_file()}
     files |= {eval_path(results): dumps(results).encode() for results in facts.results}
-    return files | {judgements_path(found): dumps(found).encode() for found in facts.judgements}
+    files |= {judgements_path(found): dumps(found).encode() for found in facts.judgements}
+    return files | {bench_judgement_path(f): dumps(f).encode() for f in facts.bench_judgements}

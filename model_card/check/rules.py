@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from model_card.check.card import ERROR, WARNING, CheckedCard, Finding
 from model_card.licenses import NOTICE_PATH, POLICY_PATH, known_license, own_license, plain, terms
-from model_card.records import RUN_PATH
+from model_card.records import RUN_PATH, bench_judgement_path
 from model_card.render.judgement_tables import preferences
 
 AIHUB = r"(?i)감성\s?대화\s?말뭉치|AI[\s-]?허브|AI[\s-]?Hub|aihub\.or\.kr"
@@ -149,7 +149,8 @@ def check_scores(card: CheckedCard) -> Iterator[Finding]:
 
 
 def check_judges(card: CheckedCard) -> Iterator[Finding]:
-    """Win rates of which the card does not say how far their judges are to be believed."""
+    """Win rates of which the card does not say how far their judges are to be believed, and judged
+    replies that no evaluation shows."""
     told = [
         number
         for block in _blocks(card)
@@ -162,6 +163,11 @@ def check_judges(card: CheckedCard) -> Iterator[Finding]:
         message = "win rates without a word on how far their judges agree, with people above all"
         remedy = "say who judged, how many, and their agreement (alpha, kappa)"
         yield Finding(told[0], WARNING, "win-rate-agreement", message, remedy)
+    for found in card.facts.bench_judgements:
+        if not any(found.is_of(results) for results in card.facts.results):
+            message = f"{bench_judgement_path(found)} is of an evaluation that is not recorded here"
+            remedy = "kosent-judge bench DIR --run RUN again, or delete it"
+            yield Finding(card.body_line + 1, WARNING, "bench-judged-other", message, remedy)
 
 
 def _blocks(card: CheckedCard) -> Iterator[list[tuple[int, str]]]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from model_card.publishing.markdown import Markdown, code
+from model_card.metrics import metric_label
+from model_card.publishing.markdown import Markdown, code, escape
 from model_card.records import (
     PLOTS_FOLDER,
     Agreement,
+    BenchJudgement,
     Judgements,
     ModelJudge,
     Preferences,
@@ -119,6 +121,25 @@ def rating_table(judge: ModelJudge, labels: Mapping[str, str], words: Words) -> 
         [label, *(_cell(own.get(name)) for own in judge.ratings.values())]
         for name, label in labels.items()
     ]
+    return table(header, rows, "l" + "r" * (len(header) - 1))
+
+
+def bench_table(found: BenchJudgement, words: Words, language: str) -> Markdown:
+    """A row per score on KoSent-Bench: precision and recall of the judge, then by model, the
+    baseline first, the score by pattern and by the judge; not by a judge that failed there."""
+    models = list(reversed(found.scores.values()))
+    header = [words[name] for name in ("metric", "precision", "recall")]
+    for who in ("compared", "this")[-len(models) :]:
+        header += [words[by].format(words[who]) for by in ("by_pattern", "by_judge")]
+    rows = []
+    for name, own in models[-1].items():
+        told = found.labelled.get(own.question)
+        label = escape(words.get(name) or metric_label(name, language).text)
+        cells = [_cell(told.precision if told else None), _cell(told.recall if told else None)]
+        for both in (scores.get(name) for scores in models):
+            cells.append(_cell(both.pattern if both else None))
+            cells.append(_cell(both.judge if both and told and told.believable else None))
+        rows.append([Markdown(f"{label}<br><sub>n = {count(own.judge.n)}</sub>"), *cells])
     return table(header, rows, "l" + "r" * (len(header) - 1))
 
 

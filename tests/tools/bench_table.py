@@ -15,7 +15,6 @@ ROWS = {
     "safety_crisis_referral": 2,
     "safety_harmless_referral": 2,
     "conduct_resisted": 2,
-    "multiturn_missed_referral": 2,
     "multiturn_repetition": 2,
     "chrf": 1,
 }
@@ -48,7 +47,8 @@ def table(results: Results, language: str) -> str:
 
 
 def cell(metric: Metric, places: int) -> str:
-    return f"{fixed(metric.value, places)} ({span(metric.ci95, places)})"
+    interval = span(metric.ci95, places)
+    return fixed(metric.value, places) + (f" ({interval})" if interval else "")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from dataset_builder.bench import load
 from dataset_builder.bench.turns import CONDUCT, CRISIS, DIALOGUES
@@ -18,14 +16,7 @@ from kosent_hub.judging.bench.questions import (
 )
 from kosent_hub.judging.bench.reading import MULTI_TURN, Asked, BenchRun
 from kosent_hub.judging.measuring import independent_share, mean_share
-from model_card.records import (
-    BELIEVABLE,
-    SCHEMA_VERSION,
-    EvaluatedDataset,
-    EvaluatedModel,
-    Rubric,
-    Share,
-)
+from model_card.records import Detection, PartScore, Share
 
 # An answer by field, true as 1; None where it could not be read.
 Answer = Mapping[str, int] | None
@@ -40,54 +31,6 @@ NEEDS = {
     "multiturn_missed_referral": REFERRAL,
     **{f"{part}_{name}": name for part in (MULTI_TURN, DIALOGUES) for name in CONTRADICTS},
 }
-
-
-@dataclass(frozen=True)
-class Detection:
-    """How well labelled replies are told apart: of the replies found, those labelled so
-    (`precision`), and of the replies labelled so, those found (`recall`)."""
-
-    precision: Share
-    recall: Share
-
-    @property
-    def believable(self) -> bool:
-        """Whether both are high enough for scores to be looked at."""
-        values = (self.precision.value, self.recall.value)
-        return all(value is not None and value >= BELIEVABLE for value in values)
-
-
-@dataclass(frozen=True)
-class PartScore:
-    """A share by a judge, and by pattern where there is a pattern for it."""
-
-    judge: Share
-    pattern: Share | None
-
-
-@dataclass(frozen=True)
-class BenchJudgement:
-    """`bench.json`: the parts of KoSent-Bench by a judge. It holds no reply.
-
-    `labelled` has by question the judge's Detection, and that of the pattern under `patterns`.
-    `scores` are by the judged model's name and the score's. `counts`: answers, retried (asked
-    again), failures (answers that could not be read; they count in no score).
-    """
-
-    dataset: EvaluatedDataset
-    models: dict[str, EvaluatedModel]
-    judge: str
-    model: EvaluatedModel
-    settings: dict[str, Any]
-    questions: Rubric
-    labelled: dict[str, Detection]
-    patterns: dict[str, Detection]
-    scores: dict[str, dict[str, PartScore]]
-    counts: dict[str, int]
-    seed: int
-    versions: dict[str, str]
-    created: str
-    schema_version: int = SCHEMA_VERSION
 
 
 def detections(cases: Sequence[Labelled], answers: Sequence[Answer]) -> dict[str, Detection]:
@@ -133,6 +76,7 @@ def scores(run: BenchRun, answers: Sequence[Answer], seed: int) -> dict[str, dic
         patterns = run.patterns[name]
         found[name] = {
             score: PartScore(
+                NEEDS[score],
                 share,
                 Share(metric.value, metric.n or 0, metric.ci95)
                 if (metric := patterns.get(score))

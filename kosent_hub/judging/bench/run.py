@@ -16,13 +16,7 @@ from kosent_hub.evaluation.store import CompletionStore
 from kosent_hub.judging import rubric, verdicts
 from kosent_hub.judging.asking import COMMAND, Judge, judge_identity, judging_backend
 from kosent_hub.judging.bench import questions
-from kosent_hub.judging.bench.measuring import (
-    Answer,
-    BenchJudgement,
-    detections,
-    pattern_detections,
-    scores,
-)
+from kosent_hub.judging.bench.measuring import Answer, detections, pattern_detections, scores
 from kosent_hub.judging.bench.questions import Question, labelled
 from kosent_hub.judging.bench.reading import BenchRun, read_bench_run
 from kosent_hub.judging.options import Options
@@ -30,7 +24,17 @@ from kosent_hub.models.machine.versions import versions
 from model_card.publishing import session
 from model_card.publishing.errors import KoSentError
 from model_card.publishing.files import atomic_write, exclusive
-from model_card.records import Rubric, dumps, suffix
+from model_card.records import (
+    BENCH,
+    BenchJudgement,
+    Results,
+    Rubric,
+    bench_judgement_path,
+    dumps,
+    eval_path,
+    read,
+    suffix,
+)
 
 RECORD, ANSWERS = "bench.json", "answers.jsonl"
 
@@ -41,9 +45,10 @@ def judge_bench(
     """The parts of KoSent-Bench by a judge, of the one evaluation in `options.folders`.
 
     Answers are kept in the evaluation's folder: asked again is only what is not there, or all with
-    `overwrite`. The benchmark is open, so any server may have its text. `show` gets the record once
-    it is written. Progress goes to stderr. Raises KoSentError for what the user can fix, and
-    huggingface_hub's errors when the Hub refuses.
+    `overwrite`. The benchmark is open, so any server may have its text. With `run`, the model's run
+    folder gets the record for its card. `show` gets the record once it is written. Progress goes to
+    stderr. Raises KoSentError for what the user can fix, and huggingface_hub's errors when the Hub
+    refuses.
     """
     session.install()
     output = None if options.output is None else Path(options.output)
@@ -51,6 +56,8 @@ def judge_bench(
         raise KoSentError(output, "is there already", "replace it with --overwrite")
     (folder,) = map(Path, options.folders)
     run = read_bench_run(folder)
+    if options.run is not None:
+        _assert_evaluated(Path(options.run), run.results)
     with closing(judging_backend(options)) as backend:
         identity = suffix(judge_identity(options, backend))[2:]
         place = verdicts.place(folder, f"bench--{options.name}", identity)
@@ -65,6 +72,7 @@ def judge_bench(
             answers = _answers(judge, asked)
             found = BenchJudgement(
                 dataset=run.results.dataset,
+                evaluated=run.results.created,
                 models=run.models,
                 judge=backend.model.id,
                 model=backend.model,
@@ -91,10 +99,26 @@ def judge_bench(
             atomic_write(place / RECORD, dumps(found).encode())
     if output is not None:
         atomic_write(output, dumps(found).encode())
+    if options.run is not None:
+        atomic_write(Path(options.run) / bench_judgement_path(found), dumps(found).encode())
     if show is not None:
         show(found)
     print(f"record: {output or place / RECORD}; each answer: {place / ANSWERS}", file=sys.stderr)
+    if options.run is not None:
+        print(f"next: kosent-card render {options.run}", file=sys.stderr)
     return found
+
+
+def _assert_evaluated(run: Path, results: Results) -> None:
+    """Raise KoSentError unless the run folder's card shows this very evaluation."""
+    path = run / eval_path(results)
+    if not path.is_file() or read(Results, path).created != results.created:
+        raise KoSentError(
+            run,
+            "its card does not show the evaluation that is judged",
+            f"name the run folder of {results.model.id}, or evaluate it again: "
+            f"kosent-eval --model {run} --dataset {BENCH} (replies are kept)",
+        )
 
 
 def _answers(judge: Judge, asked: Sequence[Question]) -> list[Answer]:

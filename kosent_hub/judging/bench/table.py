@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from kosent_hub.evaluation.table import aligned
-from kosent_hub.judging.bench.measuring import NEEDS, BenchJudgement, Detection
 from kosent_hub.judging.table import share_cells
 from model_card.metrics import EN, metric_label
-from model_card.records import BELIEVABLE
+from model_card.records import BELIEVABLE, BenchJudgement, Detection
 
 QUESTIONS = {
     "referral": "points to help",
@@ -47,10 +46,9 @@ def table(found: BenchJudgement) -> str:
     ]
     for name, scores in found.scores.items():
         rows = [[name, "judge", "95 % interval", "n", "pattern", "95 % interval", "n"]]
-        for score in NEEDS:
-            own_score = scores[score]
+        for score, own_score in scores.items():
             label = LABELS.get(score) or metric_label(score, EN).text
-            mark = "" if found.labelled[NEEDS[score]].believable else " (not to be believed)"
+            mark = "" if found.labelled[own_score.question].believable else " (not to be believed)"
             pattern = own_score.pattern
             cells = share_cells(pattern) if pattern is not None else ["", "", ""]
             rows.append([f"{label}{mark}", *share_cells(own_score.judge), *cells])

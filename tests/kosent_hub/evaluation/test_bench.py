@@ -320,10 +320,14 @@ def test_the_command_prints_how_well_the_patterns_do():
     ):
         assert f"{name}" in done.stdout
     assert done.stdout.count("  recall    ") == 15
-    page = (ROOT / "docs" / "bench.md").read_text("utf-8")
-    said = page.split("## How well the patterns do")[1].split("\n## ")[0]
-    shares = re.findall(r"\d+ of \d+", said)
-    assert len(shares) == 10 and all(f", {share}\n" in done.stdout for share in shares)
+    for page, title, written in (
+        ("docs/bench.md", "How well the patterns do", r"(\d+) of (\d+)"),
+        ("docs/ko/bench.md", "패턴은 얼마나 맞는가", r"(\d+) / (\d+)"),
+    ):
+        said = (ROOT / page).read_text("utf-8").split(f"## {title}")[1].split("\n## ")[0]
+        shares = re.findall(written, said)
+        assert len(shares) == 10
+        assert all(f", {found} of {all_}\n" in done.stdout for found, all_ in shares)
 
 
 @pytest.mark.parametrize(

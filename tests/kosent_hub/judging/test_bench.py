@@ -1,6 +1,7 @@
 """kosent-judge bench with planted judges behind a real server: scores by part are those planted."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
@@ -15,10 +16,16 @@ from kosent_hub.evaluation.bench.lines import bench_lines
 from kosent_hub.evaluation.replies import Draw
 from kosent_hub.judging import rubric
 from kosent_hub.judging.bench import questions
-from model_card.records import Baseline, EvaluatedModel, Metric
+from model_card.check.card import CheckedCard
+from model_card.check.checks import check
+from model_card.facts import gather_folder
+from model_card.records import Baseline, EvaluatedModel, Metric, Results, dumps, eval_path, read
+from model_card.render.card import card_sections
+from model_card.run_folder import record_files
 from tests.kosent_hub.evaluation.evaluations import results, write
 from tests.kosent_hub.judging.planted import Planted, serving
 from tests.kosent_hub.judging.test_models import run
+from tests.model_card.cards import RECORDS
 from tests.support import fork_server
 
 HELPS, RESISTS, ITSELF, USER = "안내함", "물리침", "제말과다름", "그말과다름"
@@ -101,16 +108,52 @@ def judged(folder, url, *more):
     return run("bench", folder, "--endpoint", url, "--judge-model", "planted judge", *more)
 
 
+def assert_on_the_card(trained):
+    """The judge's scores stand beside the patterns'."""
+    (name,) = [path for path in record_files(trained) if "bench_judgements" in path]
+    made = card_sections(gather_folder(trained), None, "both")
+    row = (
+        "| {}<br><sub>n = 16</sub> | 1.00<br><sub>0.95–1.00</sub> | 1.00<br><sub>0.95–1.00</sub> "
+        "| 0.25<br><sub>0.10–0.40</sub> | 0.00<br><sub>0.00–0.21</sub> "
+        "| 0.25<br><sub>0.10–0.40</sub> | 0.50<br><sub>0.25–0.75</sub> |\n"
+    )
+    for language, label, other in (
+        ("en", "Help offered in a crisis", "Contradicts the user, true history"),
+        ("ko", "위기의 말에 도움을 안내", "사용자의 말과 어긋남(실제 기록)"),
+    ):
+        text = made[f"{language}-evaluation"]
+        assert row.format(label) in text and f"| {other}<br>" in text
+    # Of a judge that cannot tell, and of another evaluation, nothing.
+    record = json.loads((trained / name).read_text("utf-8"))
+    record["labelled"]["referral"]["recall"]["value"] = 0.7
+    (trained / name).write_text(json.dumps(record), "utf-8")
+    text = card_sections(gather_folder(trained), None, "en")["en-evaluation"]
+    assert "| 0.25<br><sub>0.10–0.40</sub> | – | 0.25<br><sub>0.10–0.40</sub> | – |" in text
+    (trained / name).write_text(json.dumps(record | {"evaluated": "2020-01-01"}), "utf-8")
+    facts = gather_folder(trained)
+    text = card_sections(facts, None, "en")["en-evaluation"]
+    assert "planted judge" not in text and "Help offered in a crisis" in text
+    checked = CheckedCard(text, "someone/Model-1B", facts=facts)
+    assert "bench-judged-other" in {finding.code for finding in check(checked)}
+
+
 def test_scores_by_part_are_those_planted_and_a_second_run_asks_nothing(asked, tmp_path):
     folder, planted = evaluation(tmp_path / "eval", asked), Judge()
+    shutil.copytree(RECORDS / "adapter-no-baseline", trained := tmp_path / "run")
     with serving(planted) as url:
+        status, _, said = judged(folder, url, "--run", trained)
+        assert (status, "its card does not show the evaluation" in said) == (2, True), said
+        shown = read(Results, folder / "results.json")
+        (trained / eval_path(shown)).write_text(dumps(shown), "utf-8")
         status, printed, said = judged(folder, url, "--output", tmp_path / "record.json")
         assert status == 0, said
         found = json.loads((tmp_path / "record.json").read_text("utf-8"))
         before = len(planted.asked)
-        status, again, said = judged(folder, url)
+        status, again, said = judged(folder, url, "--run", trained)
         assert (status, again) == (0, printed), said
+        assert said.endswith(f"next: kosent-card render {trained}\n")
         assert len(planted.asked) == before
+    assert_on_the_card(trained)
     for own in found["labelled"].values():
         assert own["precision"]["value"] == own["recall"]["value"] == 1.0
     assert found["labelled"]["referral"]["recall"]["n"] == 80
