@@ -268,7 +268,7 @@ def _train(place: Path, flags: list[str]) -> None:
     from kosent_hub.train import main
 
     os.chdir(place)
-    with open(SAID, "w", encoding="utf-8") as said:
+    with Path(SAID).open("w", encoding="utf-8") as said:
         for number in (1, 2):
             os.dup2(said.fileno(), number)
     torch.set_num_threads(1)  # those of the process before the fork are not here

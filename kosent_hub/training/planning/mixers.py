@@ -31,14 +31,18 @@ class Mixer:
     wide_peak: float
 
 
-def mixers(model: Any, hidden: int) -> tuple[Mixer, ...]:
-    """The state layers of a model on the meta device: those with a convolution along the tokens."""
+def mixers(model: Any, blocks: str, hidden: int) -> tuple[Mixer, ...]:
+    """The state layers of a model on the meta device: those with a convolution along the tokens.
+
+    `blocks` is the path of the list of its blocks, `hidden` the width of what they are given.
+    """
     import torch
 
     found: list[Mixer] = []
     known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     for name, module in model.named_modules():
-        if not any(isinstance(child, torch.nn.Conv1d) for child in module.children()):
+        convolves = any(isinstance(child, torch.nn.Conv1d) for child in module.children())
+        if not convolves or not name.startswith(f"{blocks}."):
             continue
         kind = (type(module), *(tuple(p.shape) for p in module.parameters()))
         if kind not in known:

@@ -158,7 +158,7 @@ def count(config: Any, model_id: str, *, trust_remote_code: bool = False) -> Mod
         with torch.device("meta"), explained(model_id), _whole():
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
             sizes = _sizes(model, quantised)
-        return replace(sizes, mixers=mixers(model, sizes.hidden))
+        return replace(sizes, mixers=mixers(model, sizes.blocks, sizes.hidden))
     except KoSentError as error:
         if "own to load" in error.what or "Unrecognized configuration class" not in error.what:
             raise
