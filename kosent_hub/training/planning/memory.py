@@ -365,9 +365,8 @@ def _scans(
     saved = more = 0.0
     for mixer in base.mixers:
         if base.block(mixer) == number:
-            tokens = sequences * math.ceil(length / mixer.chunk) * mixer.chunk
-            each, most = (mixer.wide_saved, mixer.wide_peak) if wide else (mixer.saved, mixer.peak)
-            saved, more = saved + each * tokens, max(more, (most - each) * tokens)
+            kept, most = mixer.held(length, wide=wide)
+            saved, more = saved + sequences * kept, max(more, sequences * (most - kept))
     return saved, more
 
 

@@ -13,22 +13,31 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
+# Bytes a token, and those a chunk of tokens, to which a sequence is filled up.
+Bytes = tuple[float, float]
+
 
 @dataclass(frozen=True)
 class Mixer:
-    """A state layer by its path: bytes a token in 16 bits and in float32 (`wide`).
+    """A state layer by its path: what it holds in 16 bits, and in float32 (`wide`).
 
-    `saved` are kept for the backward; `peak` is the most that is alive there, with those; all are
-    zero for a layer that does not run on fake tensors. A sequence is filled up to whole chunks of
-    `chunk` tokens.
+    `saved` is kept for the backward; `peak` is the most that is alive there, with that; all are
+    zero for a layer that does not run on fake tensors. A chunk has `chunk` tokens.
     """
 
     name: str
     chunk: int
-    saved: float
-    peak: float
-    wide_saved: float
-    wide_peak: float
+    saved: Bytes = (0.0, 0.0)
+    peak: Bytes = (0.0, 0.0)
+    wide_saved: Bytes = (0.0, 0.0)
+    wide_peak: Bytes = (0.0, 0.0)
+
+    def held(self, length: int, *, wide: bool) -> tuple[float, float]:
+        """Bytes of a sequence of `length` tokens: those saved, and those at the peak."""
+        chunks = -(-length // self.chunk)
+        both = (self.wide_saved, self.wide_peak) if wide else (self.saved, self.peak)
+        saved, peak = (each * length + more * chunks for each, more in both)
+        return saved, peak
 
 
 def mixers(model: Any, blocks: str, hidden: int) -> tuple[Mixer, ...]:
@@ -52,7 +61,7 @@ def mixers(model: Any, blocks: str, hidden: int) -> tuple[Mixer, ...]:
 
 
 def _measured(module: Any, hidden: int) -> tuple[Any, ...]:
-    """Chunk and bytes of a state layer; zeros where it does not run."""
+    """Chunk and bytes of a state layer; the chunk alone where it does not run."""
     import torch
     from transformers.utils import logging
 
@@ -62,17 +71,27 @@ def _measured(module: Any, hidden: int) -> tuple[Any, ...]:
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # of kernels that are not installed, the plan has a note
     try:
-        tokens = max(8, 2 * chunk)
-        found = [_step(module, hidden, tokens, kind) for kind in (torch.bfloat16, torch.float32)]
+        found: list[Bytes] = []
+        for kind in (torch.bfloat16, torch.float32):
+            if alone:
+                found += [(held / 8, 0.0) for held in _step(module, hidden, 8, kind)]
+                continue
+            whole, part = (
+                _step(module, hidden, tokens, kind)
+                for tokens in (2 * chunk, 2 * chunk - chunk // 2)
+            )
+            for most, less in zip(whole, part, strict=True):
+                each = (most - less) / (chunk // 2)
+                found.append((each, most / 2 - each * chunk))
     except Exception:  # whatever a class of transformers does on tensors without values
-        return chunk, 0.0, 0.0, 0.0, 0.0
+        return (chunk,)
     finally:
         logging.set_verbosity(verbosity)
-    return chunk, *found[0], *found[1]
+    return chunk, *found
 
 
 def _step(module: Any, hidden: int, tokens: int, dtype: Any) -> tuple[float, float]:
-    """Bytes a token that a step saves, and at its peak; the layer's weights are not among them."""
+    """Bytes that a step saves, and at its peak; the layer's weights are not among them."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -84,6 +103,7 @@ def _step(module: Any, hidden: int, tokens: int, dtype: Any) -> tuple[float, flo
                     if tensor is not None:
                         made = torch.empty(tensor.shape, dtype=dtype, device="cpu")
                         store[name] = made if store is part._buffers else _frozen(made)
+                        alive.leave_out(made)
         given = torch.empty(1, tokens, hidden, dtype=dtype, device="cpu").requires_grad_()
         with alive, torch.autocast("cpu", torch.bfloat16, enabled=dtype != torch.float32):
             out = layer(given)
@@ -91,7 +111,7 @@ def _step(module: Any, hidden: int, tokens: int, dtype: Any) -> tuple[float, flo
             saved = alive.now
         with alive:
             out.backward()
-    return saved / tokens, alive.most / tokens
+    return saved, alive.most
 
 
 def _frozen(tensor: Any) -> Any:
@@ -111,6 +131,10 @@ def _alive() -> Any:
             super().__init__()
             self.now = self.most = 0
             self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
+
+        def leave_out(self, tensor: Any) -> None:
+            """Not count a tensor, nor views of it."""
+            self._seen.add(tensor.untyped_storage())
 
         def _gone(self, size: int) -> None:
             self.now -= size

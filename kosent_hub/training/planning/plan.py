@@ -251,9 +251,14 @@ def _notes(job: Job, lora: Adapter) -> list[str]:
             "PyTorch computes them; with their kernels (mamba-ssm, causal-conv1d, "
             "flash-linear-attention) they take less"
         )
-    if unknown := sum(not mixer.peak for mixer in base.mixers):
+    if unknown := sum(not any(mixer.peak) for mixer in base.mixers):
         notes.append(
-            f"what {unknown} of these keep for the backward is not planned: add to the peak"
+            f"what {unknown} of these hold for the backward is not planned: add to the peak"
+        )
+    if settings["use_cpu"] and any(m.name.endswith(".kv_b_proj") for m in base.matrices):
+        notes.append(
+            "a CPU computes latent attention whole, which is not planned: half as much again with "
+            "512 tokens"
         )
     if base.packing:
         notes.append(f"the base is quantised already ({base.packing}), and stays as it is")
