@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from kosent_hub.training.planning.model_sizes import Matrix, ModelSizes, in_text
@@ -266,9 +267,8 @@ def peak(
     if settings["load_in_4bit"] or base.packing:
         packed = (m.size for m in base.matrices if m.bitsandbytes or m.packed)
         passing += size * max(packed, default=0)
-    # A scan's backward, where it holds more than the rest of its block.
-    widest = max(s + max(passing, scan) for s, (_, scan) in zip(saved, scans, strict=True))
-    passing = max(passing, *(scan for _, scan in scans))
+    # The backward of each block, that of a scan where it holds more.
+    passings = [max(passing, scan) for _, scan in scans]
     logits = _logits(base, tokens, learned, size, cpu)
     gradients = 4.0 * lora.parameters
     if settings["gradient_checkpointing"]:
@@ -277,9 +277,11 @@ def peak(
         once = settings["gradient_accumulation_steps"] == 1
         gradients = max(0.0, gradients - kept) if once else gradients
         # The last block is done again after the head is through with its logits.
-        activations = kept + max(0.0, widest - logits)
+        activations = kept + max(0.0, max(map(sum, zip(saved, passings, strict=True))) - logits)
     else:
-        activations = sum(saved) + max(0.0, passing - logits)
+        # By a block's backward, what later ones saved is gone.
+        widest = max(map(sum, zip(accumulate(saved), passings, strict=True)))
+        activations = max(sum(saved), widest - logits)
         gradients = gradients if settings["gradient_accumulation_steps"] > 1 else 0.0
 
     parts = {
