@@ -15,6 +15,7 @@ from kosent_hub.models.weights.gguf_file import opened, split_as_written
 from model_card.publishing.errors import KoSentError
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
 # Padding tokens that models reserve without declaring them, the preferred one first.
@@ -75,20 +76,32 @@ def tokenizer_facts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        content = {"vocabulary": tokenizer.get_vocab()}
+        written = json.dumps({"vocabulary": tokenizer.get_vocab()}, sort_keys=True)
     else:
-        content = json.loads(backend.to_str())
-        # What the last call asked for, and no part of the tokenizer.
-        content |= {"padding": None, "truncation": None}
-    written = json.dumps(content, sort_keys=True).encode()
+        written = _written(backend)
     return {
         "class": type(tokenizer).__name__,
         "vocabulary": len(tokenizer),
-        "sha256": hashlib.sha256(written).hexdigest(),
+        "sha256": hashlib.sha256(written.encode()).hexdigest(),
         "bos_token": tokenizer.bos_token,
         "eos_token": tokenizer.eos_token,
         "pad_token": tokenizer.pad_token,
     }
+
+
+def _written(backend: Tokenizer) -> str:
+    """The tokenizer as its library writes it, without what the last call asked for, which is no
+    part of it: padding and truncation."""
+    padding, truncation = backend.padding, backend.truncation
+    backend.no_padding()
+    backend.no_truncation()
+    try:
+        return backend.to_str()
+    finally:
+        if padding is not None:
+            backend.enable_padding(**padding)
+        if truncation is not None:
+            backend.enable_truncation(**truncation)
 
 
 def _template(tokenizer: PreTrainedTokenizerBase, model_id: str) -> str:

@@ -34,6 +34,7 @@ from trl import SFTConfig, SFTTrainer
 from trl.trainer.base_trainer import _BaseTrainer
 
 from kosent_hub.models.chat_format import IGNORED
+from kosent_hub.training.planning.memory import CPU_HEAD_ROWS
 from kosent_hub.training.run_folder import SEAL, seal_checkpoint
 
 if TYPE_CHECKING:
@@ -242,18 +243,72 @@ def project_learned_only(model: Any) -> None:
         hidden = base.base_model(*args, **kwargs).last_hidden_state[:, :-1]
         labels = labels[:, 1:]
         mask = labels != IGNORED
-        logits = base.get_output_embeddings()(hidden[mask]).float()
-        log_probs = -functional.cross_entropy(logits, labels[mask], reduction="none")
-        top = (logits.detach().argmax(-1) == labels[mask]).float()
+        head = base.get_output_embeddings()
+        if _is_frozen(head):
+            log_probs, top = _FrozenHead.apply(hidden[mask], head, labels[mask])
+        else:
+            logits = head(hidden[mask]).float()
+            log_probs = -functional.cross_entropy(logits, labels[mask], reduction="none")
+            top = logits.detach().argmax(-1) == labels[mask]
         zeros = torch.zeros(mask.shape, dtype=log_probs.dtype)
         return FusedCausalLMOutput(
             log_probs=zeros.masked_scatter(mask, log_probs),
             entropy=zeros,
-            is_top1=zeros.masked_scatter(mask, top),
+            is_top1=zeros.masked_scatter(mask, top.float()),
             label_mask=mask,
         )
 
     base.forward = forward
+
+
+class _FrozenHead(torch.autograd.Function):
+    """Log-probabilities of labels (n), and whether each label is the likeliest token (n), from
+    hidden states (n, d) and a head that is not trained.
+
+    The gradient of each hidden state is made while its logits are there, so that there are never
+    more than CPU_HEAD_ROWS rows of logits, and those once. On Gemma's head of 262,144 tokens,
+    logits and gradient were measured to take three quarters of a plain cross-entropy's time.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: torch.Tensor, head: torch.nn.Linear, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        weight = head.weight
+        log_probs = hidden.new_empty(len(labels), dtype=torch.float32)
+        top = torch.empty_like(labels, dtype=torch.bool)
+        gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        for begin in range(0, len(labels), CPU_HEAD_ROWS):
+            rows = slice(begin, begin + CPU_HEAD_ROWS)
+            label = labels[rows]
+            logits = head(hidden[rows]).float()
+            highest, likeliest = logits.max(-1, keepdim=True)
+            top[rows] = likeliest[:, 0] == label
+            wanted = logits.gather(-1, label[:, None])
+            odds = logits.sub_(highest).exp_()
+            total = odds.sum(-1, keepdim=True)
+            log_probs[rows] = (wanted - highest - total.log())[:, 0]
+            if gradient is not None:
+                expected = odds.to(weight.dtype) @ weight
+                gradient[rows] = weight[label] - expected / total
+        ctx.save_for_backward(gradient)
+        ctx.mark_non_differentiable(top)
+        return log_probs, top
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * gradients[0][:, None].to(gradient.dtype), None, None
+
+
+def _is_frozen(head: Any) -> bool:
+    """Whether the head is a plain layer that is here as a whole (ZeRO-3 keeps a share of it) and
+    is not trained."""
+    return (
+        type(head) is torch.nn.Linear
+        and tuple(head.weight.shape) == (head.out_features, head.in_features)
+        and not any(part.requires_grad for part in head.parameters())
+    )
 
 
 class Stop(TrainerCallback):

@@ -43,6 +43,8 @@ _REPEATABLE_POSTS = re.compile(
     r"/(api/repos/create|api/validate-yaml|(paths-info|preupload)/[^/]+"
     r"|info/lfs/objects/(batch|verify))$"
 )
+# What huggingface_hub asks in the background for its own ends, and can do without.
+_BACKGROUND = re.compile(r"/api/(telemetry/|agent-harnesses$)")
 
 # The library that huggingface_hub speaks HTTP with: httpx, httpx2 since 2.0.
 httpx: Any = sys.modules[HTTPError.__module__.partition(".")[0]]
@@ -193,7 +195,11 @@ def _may_be_repeated(request: Any) -> bool:
         return _REPEATABLE_POSTS.search(request.url.path) is not None
     # What datasets asks the dataset viewer, it can do without.
     viewer = request.url.host.startswith("datasets-server.")
-    return request.method in ("GET", "HEAD") and not viewer
+    return (
+        request.method in ("GET", "HEAD")
+        and not viewer
+        and _BACKGROUND.search(request.url.path) is None
+    )
 
 
 def _is_download(request: Any) -> bool:

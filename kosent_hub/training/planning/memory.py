@@ -46,6 +46,9 @@ _LISTS = ("lora_modules_to_save", "lora_target_parameters")
 
 # TRL's head on a GPU works on tiles of this many tokens times this much of the vocabulary.
 _TILE_TOKENS, _TILE_VOCABULARY = 4096, 32768
+# Learned tokens whose logits a training on a CPU computes at once: enough rows that reading the
+# head's weights for them does not count.
+CPU_HEAD_ROWS = 256
 
 
 def checked(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -269,7 +272,7 @@ def peak(
         passing += size * max(packed, default=0)
     # The backward of each block, that of a scan where it holds more.
     passings = [max(passing, scan) for _, scan in scans]
-    logits = _logits(base, tokens, learned, size, cpu)
+    logits = _logits(base, settings, tokens * learned, size)
     gradients = 4.0 * lora.parameters
     if settings["gradient_checkpointing"]:
         # Gradients appear as the kept inputs go, unless an earlier micro-batch left some.
@@ -382,10 +385,14 @@ def _heads(block: Sequence[Matrix], norm: Matrix) -> float:
     return max(1, outputs[0] // norm.outputs) if outputs else 1
 
 
-def _logits(base: ModelSizes, tokens: int, learned: float, size: int, cpu: bool) -> float:
-    """Bytes of the head: on a CPU the learned tokens' logits three times, on a GPU one tile."""
-    scored = tokens * learned
-    if cpu:
-        return 12 * scored * base.vocabulary
+def _logits(base: ModelSizes, settings: Mapping[str, Any], scored: float, size: int) -> float:
+    """Bytes of the head over the `scored` tokens: on a GPU one tile; on a CPU the logits of some
+    rows in float32, and of a 16-bit model once more in its format, but with DPO all, three times.
+    """
+    if settings["use_cpu"]:
+        if is_dpo(settings):
+            return 12 * scored * base.vocabulary
+        row = base.vocabulary * (4 if size == 4 else 4 + size)
+        return min(scored, CPU_HEAD_ROWS) * row + 2 * size * scored * base.hidden
     tile = min(scored, _TILE_TOKENS) * min(base.vocabulary, _TILE_VOCABULARY) * size
     return tile + scored * base.hidden * (4 + size)

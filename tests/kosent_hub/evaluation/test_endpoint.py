@@ -162,10 +162,24 @@ def test_what_passes_is_tried_again_and_requests_are_bounded(
     assert Moody.most <= 3
 
 
-def test_a_server_that_refuses_is_named_in_one_line(served, dataset, tmp_path, capsys):
+class Elsewhere(http.server.BaseHTTPRequestHandler):
+    """A server that has no chats."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_error(404)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_server_that_refuses_is_named_in_one_line(dataset, tmp_path, capsys):
     asked = ("--model", "no/such-model", "--dataset", dataset, "--output", tmp_path / "out")
-    wrong = f"{served}/nothing"
-    status, _, said = evaluate(capsys, *asked, "--backend", "endpoint", "--endpoint", wrong)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        wrong = f"http://127.0.0.1:{server.server_address[1]}/nothing"
+        status, _, said = evaluate(capsys, *asked, "--backend", "endpoint", "--endpoint", wrong)
+        server.shutdown()
     assert status == 2
     last = said.splitlines()[-1]
     assert f"{wrong}/chat/completions: HTTP 404" in last

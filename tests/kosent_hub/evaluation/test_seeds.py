@@ -164,6 +164,7 @@ def test_the_record_and_the_samples_say_how_replies_were_drawn(drawn, alone):
     assert len(fits) == 2 * found["dataset"]["samples"], "true replies are scored once"
 
 
+@pytest.mark.slow
 def test_the_table_and_the_card_say_so(drawn):
     from kosent_hub.evaluation.table import table
     from model_card.facts import Facts

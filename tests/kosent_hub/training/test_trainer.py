@@ -43,15 +43,28 @@ def scored(model, batch) -> torch.Tensor:
     return out.log_probs[out.label_mask]
 
 
-def test_the_cpu_head_scores_what_trls_does(model):
+@pytest.mark.parametrize("is_trained", [True, False])
+def test_the_cpu_head_scores_what_trls_does(model, is_trained, monkeypatch):
+    monkeypatch.setattr("kosent_hub.training.trainer.CPU_HEAD_ROWS", 10)  # of 24 rows
+    model.requires_grad_(is_trained)
+    query = model.model.layers[0].self_attn.q_proj.weight.requires_grad_()
     batch = DataCollatorForLanguageModeling(pad_token_id=0)([sample(30, 1), sample(17, 2)])
-    theirs = model(**batch, fused_lm_head=True)
+
+    def step():
+        out = model(**batch, fused_lm_head=True)
+        query.grad = None
+        (out.log_probs * torch.linspace(1, 2, out.log_probs.shape[1])).sum().backward()
+        return out, query.grad
+
+    theirs, their_gradient = step()
     project_learned_only(model)
-    ours = model(**batch, fused_lm_head=True)
+    ours, our_gradient = step()
     assert torch.equal(ours.label_mask, theirs.label_mask)
     assert ours.label_mask.sum() == 15 + 9
     assert torch.allclose(ours.log_probs, theirs.log_probs, atol=1e-5)
     assert torch.equal(ours.is_top1, theirs.is_top1.float())
+    assert torch.allclose(our_gradient, their_gradient, rtol=1e-4, atol=1e-6)
+    assert our_gradient.abs().max() > 1e-4
     plain = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
     assert plain.logits.shape[:2] == batch["input_ids"].shape
 

@@ -76,6 +76,13 @@ def test_a_post_that_may_not_be_repeated_is_sent_once():
         assert len(asked) == 1
 
 
+@pytest.mark.parametrize("path", ["telemetry/trl", "agent-harnesses"])
+def test_what_a_library_asks_in_the_background_is_asked_once(path):
+    with server([(503, {}, b"")]) as (url, asked):
+        assert get_session().get(f"{url}/api/{path}").status_code == 503
+        assert len(asked) == 1
+
+
 def test_a_proxy_of_the_environment_is_used_and_asked_again(monkeypatch):
     with server([(503, {}, b""), (200, {}, b"{}")]) as (url, asked):
         monkeypatch.setenv("HTTP_PROXY", url)
