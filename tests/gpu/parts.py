@@ -224,7 +224,7 @@ def _killed(scale: Scale) -> Iterator[Row]:
         write_dialogues(place / "data")
         flags = [
             *("--config", "smollm2-135m/cpu", "--model_name_or_path", "base"),
-            *("--dataset_name", "data", "--max_steps", "4", "--save_steps", "2"),
+            *("--dataset_name", "data", "--max_steps", "2", "--save_steps", "1"),
             *("--eval_strategy", "no", "--report_to", "none", "--dtype", "float32"),
             *("--bf16", "false", "--max_length", "256", "--lora_dropout", "0.1"),
             *("--use_cpu", str(scale.device != "cuda").lower(), "--output_dir"),

@@ -43,7 +43,7 @@ USED_AT_WORST, USED_AT_BEST = 0.12, 0.45
 
 # Of these model types, a tiny one's peak was so many times the planned one where nothing is
 # checkpointed (tests/benchmarks/planned_memory.py).
-MEASURED_OFF = {"granitemoehybrid": 1.3}
+MEASURED_OFF = {"granitemoehybrid": 1.4}
 
 
 @dataclass(frozen=True)
