@@ -2,10 +2,9 @@
 
 `python -m tests.benchmarks.planned_memory [FAMILY ...]` prints the table. Measured is every
 tensor alive under the step (tests/kosent_hub/training/peak.py) on a CPU, in bfloat16; Python and
-its libraries are left out on both sides. Within 10 % are all that were measured but one: GPT-2 with
-+6 %, the mixtures with up to +8 %, Mamba 2, Bamba, Falcon-H1, Jamba, Qwen3-Next and Qwen3.5 with
--2 to +8 %. The one is granitemoehybrid with -30 %, of which the plan has a note (checkpointed:
-+7 %). Not measured yet: mamba.
+its libraries are left out on both sides. Within 10 % are all but one: GPT-2 with +6 %, the mixtures
+with up to +8 %, Mamba, Mamba 2, Bamba, Falcon-H1, Jamba, Qwen3-Next and Qwen3.5 with -2 to +8 %.
+The one is granitemoehybrid with -30 %, of which the plan has a note (checkpointed: +7 %).
 
 Not planned is attention that a CPU computes whole: with 512 tokens, DeepSeek's takes half as much
 again as planned, since its values are narrower than its keys (with equal ones it is planned 4 %
