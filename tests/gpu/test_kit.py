@@ -37,7 +37,6 @@ def test_memory_and_replies_are_measured(run, tmp_path):
     assert vllm["measured"] is None and "not installed" in vllm["note"]
 
 
-@pytest.mark.slow
 def test_speed_is_measured_and_what_must_be_the_same_is(run, tmp_path):
     rows = measured(run, tmp_path, "speed", "same")
     assert [row["measured"] > 0 for row in rows["speed"]] == [True, True]

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from kosent_hub.training.planning.model_sizes import Matrix, ModelSizes, in_text
@@ -248,17 +249,20 @@ def peak(
     # DPO has two sequences a pair; its reference is this model once more, without what is trained,
     # in a forward that keeps nothing.
     sequences = (1 + is_dpo(settings)) * settings["per_device_train_batch_size"]
-    tokens = sequences * length
     if settings["packing"]:
-        tokens = settings["per_device_train_batch_size"] * settings["max_length"]
+        sequences, length = settings["per_device_train_batch_size"], settings["max_length"]
+    tokens = sequences * length
     trained = base.by_block[lora.lowest_block :]
+    scans = [
+        _scans(base, n, sequences, length, wide) for n in range(lora.lowest_block, base.layers)
+    ]
     model, quantization = weights(base, settings)
 
     moments = 2 if "8bit" in settings["optim"] else 8
     folded = [_folded(block, lora) for block in trained]
     saved = [
-        _saved_by_block(base, block, settings, lora, tokens) + size * sum(tensors)
-        for block, tensors in zip(trained, folded, strict=True)
+        _saved_by_block(base, block, settings, lora, tokens) + size * sum(tensors) + scan
+        for block, tensors, (scan, _) in zip(trained, folded, scans, strict=True)
     ]
     # Temporary tensors in the backward of the widest layer.
     passing = (10 * base.hidden + 6 * max(map(_inner, trained))) * tokens
@@ -266,6 +270,8 @@ def peak(
     if settings["load_in_4bit"] or base.packing:
         packed = (m.size for m in base.matrices if m.bitsandbytes or m.packed)
         passing += size * max(packed, default=0)
+    # The backward of each block, that of a scan where it holds more.
+    passings = [max(passing, scan) for _, scan in scans]
     logits = _logits(base, settings, tokens * learned, size)
     gradients = 4.0 * lora.parameters
     if settings["gradient_checkpointing"]:
@@ -274,9 +280,11 @@ def peak(
         once = settings["gradient_accumulation_steps"] == 1
         gradients = max(0.0, gradients - kept) if once else gradients
         # The last block is done again after the head is through with its logits.
-        activations = kept + max(0.0, max(saved) + passing - logits)
+        activations = kept + max(0.0, max(map(sum, zip(saved, passings, strict=True))) - logits)
     else:
-        activations = sum(saved) + max(0.0, passing - logits)
+        # By a block's backward, what later ones saved is gone.
+        widest = max(map(sum, zip(accumulate(saved), passings, strict=True)))
+        activations = max(sum(saved), widest - logits)
         gradients = gradients if settings["gradient_accumulation_steps"] > 1 else 0.0
 
     parts = {
@@ -323,14 +331,17 @@ def _saved_by_block(
 
     A norm saves its input in float32, but PyTorch's own LayerNorm under a CPU's autocast. A layer's
     output is saved by what comes next, as is the input of one that writes to the residual stream;
-    an adapter saves its layer's input.
+    an adapter saves its layer's input. What is inside a state layer is counted with its scan, but
+    for the adapters.
     """
     wide, cpu = settings["dtype"] == "float32", settings["use_cpu"]
-    size = 4 if wide else 2
+    size, inside = 4 if wide else 2, tuple(f"{mixer.name}." for mixer in base.mixers)
     each = (4 if wide or not cpu else 2) * base.activation * _inner(block)
     for m in block:
         writes = _WRITES.fullmatch(m.name) is not None
-        rank = lora.ranks.get(m.name)
+        rank, counted = lora.ranks.get(m.name), m.name.startswith(inside)
+        if counted and m.kind in ("norm", "layernorm"):
+            continue
         if m.kind == "layernorm" and cpu and not wide:
             each += size * m.outputs
             continue
@@ -339,7 +350,7 @@ def _saved_by_block(
             # In float32 the adapters behind a norm share its output.
             each += 4 * m.outputs if wide and lora.ranks and m.outputs == base.hidden else 0
             continue
-        each += size * m.used * (m.inputs if writes else m.outputs)
+        each += 0 if counted else size * m.used * (m.inputs if writes else m.outputs)
         if rank is None:
             continue
         each += 7 * rank * m.used
@@ -350,6 +361,18 @@ def _saved_by_block(
         elif writes and m.inputs == _inner(block):
             each += 4 * m.inputs * m.used
     return each * tokens
+
+
+def _scans(
+    base: ModelSizes, number: int, sequences: int, length: int, wide: bool
+) -> tuple[float, float]:
+    """Bytes that the state layers of a block save, and those more that their backward takes."""
+    saved = more = 0.0
+    for mixer in base.mixers:
+        if base.block(mixer) == number:
+            kept, most = mixer.held(length, wide=wide)
+            saved, more = saved + sequences * kept, max(more, sequences * (most - kept))
+    return saved, more
 
 
 def _heads(block: Sequence[Matrix], norm: Matrix) -> float:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kosent_hub.models.repos.untrusted import MAX_LAYERS, explained
+from kosent_hub.training.planning.mixers import Mixer, mixers
 from model_card.publishing.errors import KoSentError
 
 # Names of the number of experts that a token uses, in the configs of transformers.
@@ -64,7 +65,7 @@ class ModelSizes:
     `activation` is how many tensors of a block's inner width its activation function saves beyond
     its input: 3 where it is computed in Python, as GPT-2's GELU. `lora_targets` are peft's own
     where a recipe names none, `fused` peft's names for layers that transformers keeps as one
-    tensor. `packing` names the quantisation that the repo has.
+    tensor. `packing` names the quantisation that the repo has. `mixers` are the state layers.
     """
 
     model_class: str
@@ -81,12 +82,13 @@ class ModelSizes:
     fused: dict[str, str]
     packing: str | None
     matrices: tuple[Matrix, ...] = field(repr=False)
+    mixers: tuple[Mixer, ...] = ()
 
-    def block(self, matrix: Matrix) -> int | None:
-        """The number of the block that the matrix is in, None outside of the blocks."""
-        if not matrix.name.startswith(f"{self.blocks}."):
+    def block(self, part: Matrix | Mixer) -> int | None:
+        """The number of the block that the part is in, None outside of the blocks."""
+        if not part.name.startswith(f"{self.blocks}."):
             return None
-        return int(matrix.name[len(self.blocks) + 1 :].split(".", 1)[0])
+        return int(part.name[len(self.blocks) + 1 :].split(".", 1)[0])
 
     @cached_property
     def by_block(self) -> list[list[Matrix]]:
@@ -155,7 +157,8 @@ def count(config: Any, model_id: str, *, trust_remote_code: bool = False) -> Mod
     try:
         with torch.device("meta"), explained(model_id), _whole():
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-            return _sizes(model, quantised)
+            sizes = _sizes(model, quantised)
+        return replace(sizes, mixers=mixers(model, sizes.blocks, sizes.hidden))
     except KoSentError as error:
         if "own to load" in error.what or "Unrecognized configuration class" not in error.what:
             raise
@@ -440,6 +443,7 @@ def to_json(sizes: ModelSizes) -> str:
             lines.append([pattern, len(names), *values])
         else:
             lines += [[name, 1, *values] for name in names]
-    facts = {f.name: getattr(sizes, f.name) for f in fields(sizes) if f.name != "matrices"}
+    apart = ("matrices", "mixers")  # no packaged base has state layers
+    facts = {f.name: getattr(sizes, f.name) for f in fields(sizes) if f.name not in apart}
     head = json.dumps(facts, indent=2)[:-2]
     return f'{head},\n  "matrices": [\n    ' + ",\n    ".join(map(json.dumps, lines)) + "\n  ]\n}\n"

@@ -41,6 +41,11 @@ JUDGED_PAIRS = 5_000
 USED_AT_WORST, USED_AT_BEST = 0.12, 0.45
 
 
+# Of these model types, a tiny one's peak was so many times the planned one where nothing is
+# checkpointed (tests/benchmarks/planned_memory.py).
+MEASURED_OFF = {"granitemoehybrid": 1.4}
+
+
 @dataclass(frozen=True)
 class PlanOptions:
     """The options of a plan. `recipe` is a recipe, or a base model: a Hub id or a folder.
@@ -154,7 +159,7 @@ def load_job(options: PlanOptions) -> Job:
         trust_remote_code=settings.get("trust_remote_code", False),
     )
     if model and "lora_target_modules" not in options.fields and base.refused_target:
-        settings["lora_target_modules"] = _allowed_targets(base)
+        settings["lora_target_modules"] = allowed_targets(base)
     if model and base.packing:
         settings |= {"load_in_4bit": False, "use_bnb_nested_quant": False, **options.fields}
     data = count(options.dataset, settings) if options.dataset else _uncounted(settings)
@@ -183,7 +188,7 @@ def _values_for(gpu: Gpu | None) -> str:
     return "llama-3.1-8b/qlora-24gb" if gpu.gib < 38 else "llama-3.1-8b/qlora-a100"
 
 
-def _allowed_targets(base: ModelSizes) -> list[str]:
+def allowed_targets(base: ModelSizes) -> list[str]:
     """Names of the linear layers without the one that peft refuses; a pattern where one is left,
     since TRL and peft read a single name as a pattern."""
     linear = (m.name for m in base.matrices if m.kind == "linear")
@@ -245,6 +250,24 @@ def _notes(job: Job, lora: Adapter) -> list[str]:
                 "experts in fused tensors, which bitsandbytes leaves in 16 bits: "
                 f"{2 * experts / GIB:.0f} GiB"
             )
+    if base.mixers:
+        notes.append(
+            f"{len(base.mixers)} of {base.layers} layers are Mamba or linear attention, planned as "
+            "PyTorch computes them; with their kernels (mamba-ssm, causal-conv1d, "
+            "flash-linear-attention) they take less"
+        )
+    if unknown := sum(not any(mixer.peak) for mixer in base.mixers):
+        notes.append(
+            f"what {unknown} of these hold for the backward is not planned: add to the peak"
+        )
+    factor = MEASURED_OFF.get(base.model_type)
+    if factor and not settings["gradient_checkpointing"]:
+        notes.append(f"of {base.model_type}, a tiny one took {factor} times the memory planned")
+    if settings["use_cpu"] and any(m.name.endswith(".kv_b_proj") for m in base.matrices):
+        notes.append(
+            "a CPU computes latent attention whole, which is not planned: half as much again with "
+            "512 tokens"
+        )
     if base.packing:
         notes.append(f"the base is quantised already ({base.packing}), and stays as it is")
     if base.packing and all(m.packed is None for m in base.matrices):
@@ -310,7 +333,7 @@ def _problems(job: Job, lora: Adapter) -> list[str]:
     if wants and gpu is not None and gpu.capability < 8.0:
         found.append(f"{gpu.name} has no bfloat16: --dtype float16 --bf16 false --fp16 true")
     if base.refused_target and settings["lora_target_modules"] in ("all-linear", ["all-linear"]):
-        names = " ".join(_allowed_targets(base))
+        names = " ".join(allowed_targets(base))
         found.append(
             f"peft puts no adapter on {base.refused_target} of {base.model_type}: "
             f"--lora_target_modules {names}"

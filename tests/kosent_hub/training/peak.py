@@ -58,7 +58,7 @@ def training_step_peak(
 
     from kosent_hub.training.trainer import project_learned_only
 
-    model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
+    model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     model = get_peft_model(model, lora)
     for parameter in model.parameters():
         if parameter.requires_grad:

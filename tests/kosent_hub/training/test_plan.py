@@ -78,7 +78,9 @@ def test_planned_peaks_are_within_ten_percent_of_measured_ones(case):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("family", ["exaone4", "gemma3_text", "gpt2", "mixtral", "qwen3_moe"])
+@pytest.mark.parametrize(
+    "family", ["exaone4", "falcon_h1", "gemma3_text", "gpt2", "mixtral", "qwen3_moe", "qwen3_next"]
+)
 def test_so_are_those_of_other_families(family, checkpointing):
     from tests.benchmarks.planned_memory import row
 
@@ -295,6 +297,17 @@ def test_a_dataset_given_is_counted(capsys, workplace, monkeypatch):
     # The tiny tokenizer writes a byte or a few as a token, and a Hangul syllable has three.
     assert 0.3 < found["density"]["tokens_per_byte"] <= 1
     assert found["density"]["tokens_per_character"] > 1.5 * found["density"]["tokens_per_byte"]
+
+
+@pytest.mark.slow
+def test_state_layers_are_said(capsys, tmp_path):
+    states = {"mamba_d_ssm": 128, "mamba_n_heads": 4, "mamba_d_head": 32, "mamba_n_groups": 1}
+    sizes = {"vocab_size": 512, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2}
+    config = {"model_type": "falcon_h1", **states, **sizes, "num_attention_heads": 4}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = planned(capsys, str(tmp_path))
+    (note,) = found["notes"]
+    assert note.startswith("2 of 2 layers are Mamba or linear attention")
 
 
 @pytest.mark.slow
