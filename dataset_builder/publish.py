@@ -53,8 +53,6 @@ def push(
     dataset = Path(dataset)
     report = folder.read_report(dataset)
     files = _checked(dataset, report)
-    if report["corpus"] == AIHUB:
-        progress(ABROAD)
     local = dataset / folder.README
     edited = sha256(local) != files.pop(folder.README)
     plot = card.emotions_plot(report)
@@ -84,7 +82,7 @@ def push(
             *(CommitOperationDelete(path) for path in stale),
         ]
 
-    return commit(
+    pushed = commit(
         repo_id,
         build,
         message=MESSAGE,
@@ -93,6 +91,9 @@ def push(
         create_pr=create_pr,
         api=api,
     )
+    if report["corpus"] == AIHUB:
+        progress(ABROAD)
+    return pushed
 
 
 def _checked(dataset: Path, report: dict[str, Any]) -> dict[str, str]:

@@ -194,7 +194,7 @@ def test_edits_of_the_local_card_go_along_the_first_time(hub, folder: Path, tmp_
     put(hub, folder, progress=said.append)
     assert "# 내 제목\n" in readme(hub)
     edit = f"{local}: your changes stay here, the repo has a README; edit that one"
-    assert said == [ABROAD, ABROAD, edit]
+    assert said == [ABROAD, edit, ABROAD]
 
 
 def test_a_public_repo_is_refused(hub, folder: Path) -> None:

@@ -70,7 +70,7 @@ MODELS = {
     "gpt_neox": TINY,
 }
 # To the batcher these are as llama or gemma3_text is.
-ALIKE = {"qwen2", "qwen3", "gemma2", "phi3", "gpt_neox"}
+ALIKE = {"mistral", "qwen2", "qwen3", "gemma2", "phi3", "gpt_neox"}
 PLAIN = {"gemma2"}  # caps its attention scores, which neither sdpa nor the batcher does
 
 

@@ -518,6 +518,7 @@ def test_dialogues_that_cannot_be_learned_are_listed_or_stop_it(smollm, capsys):
     assert encoded(form, seven, max_dropped=0.1).counts.unusable == 7
 
 
+@pytest.mark.slow
 def test_several_processes_encode_as_one_does(monkeypatch, capsys):
     form = chat_format(tokenizer(BY_NAME["chatml"]))
     usual = [dialogue(f"말 {n}", f"답 {n}", "응", "네" * (n % 7 + 1)) for n in range(FEW)]
