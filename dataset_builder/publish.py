@@ -20,7 +20,7 @@ from .sources import sha256
 MESSAGE = "Upload dataset with kosent-data"
 ABROAD = (
     "the Hub's servers are abroad, where AI Hub lets its data be stored only by an agreement of "
-    "its own, in a private repo too"
+    "its own, in a private repo too: make one with AI Hub, or delete the repo"
 )
 
 
