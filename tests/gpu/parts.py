@@ -316,11 +316,11 @@ def _peak_of(
     import torch
 
     if scale.device != "cuda":
-        from tests.kosent_hub.training.peak import Peak
+        from kosent_hub.training.planning.alive import Alive
 
         trainer = _trainer(settings, scale, samples)
         states = (getattr(weight, "quant_state", None) for weight in trainer.model.parameters())
-        with Peak() as watched:
+        with Alive() as watched:
             for tensor in (*trainer.model.parameters(), *trainer.model.buffers()):
                 watched.hold(tensor)
             for state in states:

@@ -68,6 +68,12 @@ def test_help_answers_without_heavy_imports(command: str):
     assert seconds < 5, "far over any machine's noise: something heavy is imported"
 
 
+def test_a_packaged_base_is_planned_from_its_stored_counts():
+    """Every recipe of the package on every GPU that is known, without what a model would need."""
+    loaded = imported_by("from kosent_hub import plan; assert plan.main(['--all-gpus']) == 0")
+    assert loaded.isdisjoint({"torch", "transformers", "huggingface_hub", "httpx", "datasets"})
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")

@@ -9,7 +9,6 @@ mamba-ssm, causal-conv1d or flash-linear-attention hold less.
 from __future__ import annotations
 
 import copy
-import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,15 +94,19 @@ def _step(module: Any, hidden: int, tokens: int, dtype: Any) -> tuple[float, flo
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    alive, layer = _alive(), copy.deepcopy(module).train()
+    from kosent_hub.training.planning.alive import Alive
+
+    alive, layer = Alive(), copy.deepcopy(module).train()
     with FakeTensorMode():
         for part in layer.modules():
             for store in (part._parameters, part._buffers):
                 for name, tensor in store.items():
                     if tensor is not None:
                         made = torch.empty(tensor.shape, dtype=dtype, device="cpu")
-                        store[name] = made if store is part._buffers else _frozen(made)
                         alive.leave_out(made)
+                        if store is part._parameters:
+                            made = torch.nn.Parameter(made, requires_grad=False)
+                        store[name] = made
         given = torch.empty(1, tokens, hidden, dtype=dtype, device="cpu").requires_grad_()
         with alive, torch.autocast("cpu", torch.bfloat16, enabled=dtype != torch.float32):
             out = layer(given)
@@ -112,45 +115,3 @@ def _step(module: Any, hidden: int, tokens: int, dtype: Any) -> tuple[float, flo
         with alive:
             out.backward()
     return saved, alive.most
-
-
-def _frozen(tensor: Any) -> Any:
-    import torch
-
-    return torch.nn.Parameter(tensor, requires_grad=False)
-
-
-def _alive() -> Any:
-    """A mode that counts the bytes of the tensors made under it, now and at most."""
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils._pytree import tree_iter
-
-    class Alive(TorchDispatchMode):
-        def __init__(self) -> None:
-            super().__init__()
-            self.now = self.most = 0
-            self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
-
-        def leave_out(self, tensor: Any) -> None:
-            """Not count a tensor, nor views of it."""
-            self._seen.add(tensor.untyped_storage())
-
-        def _gone(self, size: int) -> None:
-            self.now -= size
-
-        def __torch_dispatch__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            out = func(*args, **(kwargs or {}))
-            for value in tree_iter(out):
-                if isinstance(value, torch.Tensor):
-                    storage = value.untyped_storage()
-                    if storage not in self._seen:
-                        self._seen.add(storage)
-                        self.now += storage.nbytes()
-                        self.most = max(self.most, self.now)
-                        weakref.finalize(storage, self._gone, storage.nbytes())
-            return out
-
-    return Alive()

@@ -2,41 +2,11 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
 
-
-class Peak(TorchDispatchMode):
-    """Counts the bytes of all storages alive that were made or touched under it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.most = 0
-        self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
-
-    def hold(self, tensor: torch.Tensor) -> None:
-        storage = tensor.untyped_storage()
-        if storage in self._seen:
-            return
-        self._seen.add(storage)
-        size = storage.nbytes()
-        self.now += size
-        self.most = max(self.most, self.now)
-        weakref.finalize(storage, self._release, size)
-
-    def _release(self, size: int) -> None:
-        self.now -= size
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for value in tree_iter(out):
-            if isinstance(value, torch.Tensor):
-                self.hold(value)
-        return out
+from kosent_hub.training.planning.alive import Alive
 
 
 def training_step_peak(
@@ -75,9 +45,9 @@ def training_step_peak(
     ids = torch.randint(0, config.vocab_size, (batch, length))
     labels = ids.clone()
     labels[:, : int(length * (1 - learned))] = -100
-    with Peak() as peak:
+    with Alive() as alive:
         for tensor in (*model.parameters(), *model.buffers()):
-            peak.hold(tensor)
+            alive.hold(tensor)
         for _ in range(steps):
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype != torch.float32):
                 out = model(input_ids=ids, labels=labels, fused_lm_head=True)
@@ -86,4 +56,4 @@ def training_step_peak(
             optimizer.step()
             optimizer.zero_grad()
             del out, loss
-    return peak.most
+    return alive.most
