@@ -208,6 +208,8 @@ def _run(command: str, folder: Path) -> None:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        # bitsandbytes, which the demo does not need, imports a compiler for seconds without this.
+        "TORCHDYNAMO_DISABLE": "1",
     }
     started = time.monotonic()
     process = subprocess.Popen(shlex.split(command), cwd=folder, env=env)

@@ -64,8 +64,10 @@ class Gguf:
         shape, kind, begin = self.tensors[name]
         stored = GGMLQuantizationType(kind)
         sizes = quant_shape_to_byte_shape(shape, stored)
-        data = np.frombuffer(self.data, np.uint8, math.prod(sizes), begin).reshape(sizes)
-        return dequantize(data, stored)
+        data = np.frombuffer(self.data, np.uint8, math.prod(sizes), begin)
+        # The library goes through sixteen rows at a time: fewer and longer ones take half the time.
+        joined = math.gcd(math.prod(sizes[:-1]), 64)
+        return dequantize(data.reshape(-1, joined * sizes[-1]), stored).reshape(shape)
 
 
 def read_gguf(path: Path) -> Gguf:
