@@ -15,13 +15,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 import certifi
 import hypothesis
 import pytest
+from filelock import FileLock
 
 from tests.support import ROOT, fork_server, slow
 from tests.support.browser import browser as browser
@@ -239,7 +239,7 @@ def tiny_llama(smollm2: Path) -> Path:
     return made("tiny-llama", WRITE_TINY_LLAMA, str(smollm2), arguments=[smollm2])
 
 
-# Both in a process of their own: this one stays free of torch.
+# Both in a fork: this process stays free of torch.
 WRITE_SMOLLM2 = """
 import sys
 from pathlib import Path
@@ -277,16 +277,16 @@ tokenizer.save_pretrained(folder)
 def made(name: str, script: str, source: str, arguments: Sequence[Path] = ()) -> Path:
     """The folder `script` writes; kept for as long as `source`, what it is made from, is the same.
 
-    It appears whole, for other processes to find.
+    It appears whole, and one of several test processes makes it while the others wait.
     """
     key = hashlib.sha256(f"{script}{source}".encode()).hexdigest()[:12]
     folder = MODELS / key / name
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            fresh = Path(scratch) / folder.name
-            command = [sys.executable, "-c", script, str(fresh), *map(str, arguments)]
-            subprocess.run(command, check=True)
-            with suppress(OSError):  # somebody else was faster
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+                fresh = Path(scratch) / folder.name
+                command = [sys.executable, "-c", script, str(fresh), *map(str, arguments)]
+                fork_server.run(command, env=os.environ, script=True).check_returncode()
                 fresh.rename(folder)
     return folder

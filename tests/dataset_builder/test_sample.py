@@ -148,6 +148,7 @@ def test_nothing_is_left_to_fill_in():
     assert not any(mark in line for row in BOTH for line in row.values() for mark in "{}|")
 
 
+@pytest.mark.slow
 def test_a_changed_file_is_found(tmp_path):
     generate.write(tmp_path)
     (tmp_path / "Validation/sample_Validation.csv").write_bytes(b"changed")

@@ -213,6 +213,7 @@ except SourceError as error:
 """
 
 
+@pytest.mark.slow
 def test_load_caches_by_content(hub, source: Path, tmp_path: Path) -> None:
     moved = shutil.copytree(source, tmp_path / "moved")
     changed = shutil.copytree(source, tmp_path / "changed")

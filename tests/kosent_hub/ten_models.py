@@ -394,7 +394,7 @@ def _teach(name: str, tokenizer: Any, model: Any) -> None:
         ids[n, :length], mask[n, :length] = torch.tensor(prompt + reply), 1
         labels[n, len(prompt) : length] = torch.tensor(reply)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(45):
+    for _ in range(25):
         loss = model(input_ids=ids, attention_mask=mask, labels=labels, use_cache=False).loss
         loss.backward()
         optimizer.step()

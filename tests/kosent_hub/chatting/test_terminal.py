@@ -105,6 +105,7 @@ def test_an_adapter_without_its_base_and_a_model_without_a_template_are_lines(
     assert "its tokenizer has no chat template" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_conversation_longer_than_the_model_is_a_line(tiny_llama, talk):
     done = talk("길다 " * 2000, tiny_llama)
     assert (done.returncode, done.stdout) == (2, "\n")

@@ -62,6 +62,7 @@ def document(capsys, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_help_is_quick_and_imports_no_torch(three):
     code = (
         "import sys, kosent_hub.evaluate as e\n"

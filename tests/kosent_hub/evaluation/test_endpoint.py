@@ -376,6 +376,7 @@ def test_a_reply_cut_in_a_character_ends_before_it_and_says_so(strict, tmp_path)
     assert json.loads(printed)["counts"]["truncated"] == 0
 
 
+@pytest.mark.slow
 def test_replies_of_another_model_at_the_same_address_are_made_again(dataset, tmp_path, capsys):
     Strict.unknown, Strict.reply = (), ("네.", "stop")
     entry = {"id": "any/model", "root": "/models/first", "owned_by": "vllm", "created": 1}

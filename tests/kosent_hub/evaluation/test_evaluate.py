@@ -286,6 +286,7 @@ def test_replies_are_kept_and_used_again_until_something_changes(tiny_llama, dat
     assert len(completions(out)) == len(grown)
 
 
+@pytest.mark.slow
 def test_other_settings_have_a_folder_of_their_own_and_share_replies(
     tiny_llama, dataset, tmp_path, monkeypatch
 ):

@@ -200,6 +200,7 @@ def test_examples_that_are_not_there_are_missed_in_a_line(tiny_llama, dataset, t
     assert "--primary-metric charm: no such metric" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_dialogues_are_told_apart_by_their_place(tiny_llama, tmp_path):
     values = []
     for name, ids in (("own", None), ("same", "d"), ("none", "")):
@@ -216,6 +217,7 @@ def test_dialogues_are_told_apart_by_their_place(tiny_llama, tmp_path):
     assert values[0] == values[1] == values[2]
 
 
+@pytest.mark.slow
 def test_what_is_not_finite_is_null_counted_and_without_a_verdict(
     tiny_llama, dataset, tmp_path, capsys
 ):

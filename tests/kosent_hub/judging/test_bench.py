@@ -194,6 +194,7 @@ def test_scores_by_part_are_those_planted_and_a_second_run_asks_nothing(asked, t
     assert (first["id"], first["answer"]) == (asked.turns[0].id, {"points_to_help": True})
 
 
+@pytest.mark.slow
 def test_what_a_judge_cannot_tell_is_in_its_first_lines(asked, tmp_path):
     folder = evaluation(tmp_path / "eval", asked)
     with serving(Judge(right=False)) as url:

@@ -104,6 +104,7 @@ def test_ten_commits_in_between_are_all_kept(hub):
     ]
 
 
+@pytest.mark.slow
 def test_an_endless_race_ends_in_one_line_with_nothing_written(hub):
     hub.create(REPO)
     hub.fault("POST .*/commit/main", "commit", times=None, files={"b.txt": b"bob\n"})
