@@ -79,6 +79,22 @@ def test_what_cannot_be_evaluated_is_refused_in_one_line(hub, evaluate, tiny_lla
 
 
 @pytest.mark.slow
+def test_what_was_downloaded_once_is_evaluated_without_a_network(hub, run, tiny_llama, tmp_path):
+    data = write_dataset(tmp_path / "chat", 2)
+    inside = (path for path in data.rglob("*") if path.is_file())
+    hub.create("alice/chat", "dataset", files={str(p.relative_to(data)): p for p in inside})
+    hub.create("alice/model", files=files(tiny_llama))
+    command = ["kosent-eval", "--model", "alice/model", "--dataset", "alice/chat", *QUICK, "--json"]
+    env = hub.env("alice")
+    first = run([*command, "--output", "first"], cwd=tmp_path, env=env)
+    assert first.returncode == 0, first.stderr
+    env |= {"HF_HUB_OFFLINE": "1"}
+    again = run([*command, "--output", "again"], cwd=tmp_path, env=env)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(first.stdout)["metrics"] == json.loads(again.stdout)["metrics"]
+
+
+@pytest.mark.slow
 def test_scores_go_into_the_card_again_and_again(hub, evaluate, tiny_llama, tmp_path):
     card = "---\nlicense: mit\n---\n# Mine\n\nMy own words.\n"
     hub.create("alice/model", files=files(tiny_llama) | {"README.md": card})
