@@ -96,7 +96,7 @@ def steps(base: Base) -> list[Step]:
         ),
         Step(
             "Train a LoRA adapter",
-            # Half a minute goes to no look at the validation split: the test split comes next.
+            # Without the validation split, which takes half a minute: the test split comes next.
             f"kosent-train --config {base.recipe} --dataset_name dataset --eval_strategy no "
             f"--output_dir {base.run}",
             f"{base.run}/{RUN_PATH}",
