@@ -287,6 +287,7 @@ def made(name: str, script: str, source: str, arguments: Sequence[Path] = ()) ->
             with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
                 fresh = Path(scratch) / folder.name
                 command = [sys.executable, "-c", script, str(fresh), *map(str, arguments)]
-                fork_server.run(command, env=os.environ, script=True).check_returncode()
+                done = fork_server.run(command, env=os.environ, script=True)
+                assert done.returncode == 0, done.stderr
                 fresh.rename(folder)
     return folder

@@ -74,7 +74,7 @@ def load_tokenizer(
 @contextmanager
 def _uncollected() -> Iterator[None]:
     """Without the garbage collector, which goes through a tokenizer's merges again and again while
-    they are read: a third of the time for Gemma's 500,000."""
+    they are read, which is a third of the time for Gemma's 500,000."""
     collects = gc.isenabled()
     gc.disable()
     try:

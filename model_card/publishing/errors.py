@@ -50,7 +50,7 @@ def run_command(name: str, command: Callable[[], object]) -> int:
 
     `KOSENT_DEBUG=1` brings the traceback back for errors the user can fix.
     """
-    # Else Python searches all of torch for garbage while it ends, which takes two seconds.
+    # Else Python searches all of torch for garbage while it ends, for almost two seconds.
     atexit.register(gc.freeze)
     try:
         command()

@@ -88,7 +88,7 @@ def test_chat_and_evaluation_take_a_gguf_file(run, nobody, smol: Path):
     assert scored.returncode == 0, scored.stderr
     results = json.loads(scored.stdout)
     assert results["model"]["id"] == "f16.gguf" and "f16.gguf" in results["model"]["weights_sha256"]
-    # A byte, since transformers writes a GGUF's tokenizer otherwise, which the digest shows.
+    # Per byte: a GGUF's tokenizer has a digest of its own, so nothing per token is compared.
     assert abs(results["baseline"]["comparison"]["bits_per_byte"]["relative"]) < 0.02
 
 
@@ -292,7 +292,8 @@ def test_llama_cpp_reads_what_was_written(
             reply = [token for token in expected[number] if token not in stop]
             said = [token for token in answer["tokens"] if token not in stop]
             equal += said == reply
-            # It has the probabilities of tokens that end a character, up to where the replies part.
+            # The server tells the probabilities of tokens that end a character. They are compared
+            # up to where the replies part.
             whole = (n for n in range(len(said)) if not text_of(said[: n + 1]).endswith("\ufffd"))
             for position, token in zip(whole, answer["completion_probabilities"], strict=False):
                 if position >= len(reply) or said[: position + 1] != reply[: position + 1]:
